@@ -1,0 +1,206 @@
+"""What a network consists of, as far as its costs go: layers and tied channel groups."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Any
+
+WEIGHTED_OPS = frozenset({"conv", "depthwise", "conv_transpose", "linear"})
+"""Operators that hold weights, and so have bit genes and can lose output channels."""
+
+BIT_WIDTHS = (1, 2, 3, 4, 5, 6, 7, 8, 16, 32)
+"""Bit-widths a tensor can have; a device may support fewer (`Device.weight_bits`)."""
+
+Shape = tuple[int, ...]
+
+_INPUT_NAME = re.compile(r"input(_?\d+)?")
+
+
+def is_input_name(name: str) -> bool:
+    """Whether a name stands for an input of the network: input, input1, input_1, ..."""
+    return _INPUT_NAME.fullmatch(name) is not None
+
+
+def check_bits(value: Any, what: str) -> int:
+    """Return `value` as an int bit-width.
+
+    Raises:
+        ValueError: It is not one of `BIT_WIDTHS`.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value not in BIT_WIDTHS:
+        raise ValueError(f"{what}={value!r} is not a bit-width (use one of {BIT_WIDTHS})")
+    return int(value)
+
+
+def _dims(values: Any, what: str, low: int) -> Shape:
+    try:
+        dims = tuple(values)
+    except TypeError:
+        raise ValueError(f"{what}={values!r} must be a tuple of integers") from None
+    for v in dims:
+        if isinstance(v, bool) or not isinstance(v, int) or v < low:
+            raise ValueError(f"{what}={values!r} must hold integers >= {low}")
+    return dims
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One operator of a network, with batch-norm already folded into it.
+
+    Attributes:
+        name: Unique in its network; the first call of a module carries the module's name.
+        op: conv, depthwise, conv_transpose, linear, add, mul, concat, pool, global_pool,
+            activation, reshape, resize, softmax, matmul, layernorm, ... (see `costs`).
+        inputs: Producing layers, in the order of the call; `"input"` (or `"input_1"`,
+            ...) is an input of the network.
+        in_shape: Shape of the first input without batch: (C, H, W), (C, L), (C,); (T, C) for
+            a `linear` that acts on the last dimension.
+        out_shape: Shape of the output, without batch.
+        kernel: Kernel size, one number per spatial dimension.
+        stride: Stride, likewise.
+        padding: One number per spatial dimension, or two (before, after, before, after) where
+            the padding is asymmetric, as TensorFlow's SAME is.
+        groups: Groups of a convolution; of a depthwise one its input channels.
+        bias: Whether a bias (4 bytes per output channel) is stored.
+        w_bits: Bits of a weight.
+        a_bits: Bits of the input activations.
+        module: Qualified name of the module whose weights it uses; layers with the same module
+            share them, so flash holds them once.
+
+    Raises:
+        ValueError: A field is out of its range, named in the message.
+    """
+
+    name: str
+    op: str
+    inputs: tuple[str, ...]
+    in_shape: Shape
+    out_shape: Shape
+    kernel: Shape = (1, 1)
+    stride: Shape = (1, 1)
+    padding: Shape = (0, 0)
+    groups: int = 1
+    bias: bool = True
+    w_bits: int = 8
+    a_bits: int = 8
+    module: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.name or not isinstance(self.name, str):
+            raise ValueError(f"a layer's name must be a non-empty string, got {self.name!r}")
+        where = f"layer {self.name!r}: "
+        if not self.op or not isinstance(self.op, str):
+            raise ValueError(f"{where}op={self.op!r} must be a non-empty string")
+        if isinstance(self.inputs, str) or not all(isinstance(i, str) for i in self.inputs):
+            raise ValueError(f"{where}inputs={self.inputs!r} must be a tuple of layer names")
+        if not self.inputs:
+            raise ValueError(f"{where}it has no input (a network's input is named 'input')")
+        put = object.__setattr__
+        put(self, "inputs", tuple(self.inputs))
+        for field, low in (("in_shape", 1), ("out_shape", 1), ("kernel", 1), ("stride", 1)):
+            put(self, field, _dims(getattr(self, field), where + field, low))
+        put(self, "padding", _dims(self.padding, where + "padding", 0))
+        if not self.in_shape or not self.out_shape:
+            raise ValueError(f"{where}a shape is empty; shapes are (C, H, W), (C, L) or (C,)")
+        if isinstance(self.groups, bool) or not isinstance(self.groups, int) or self.groups < 1:
+            raise ValueError(f"{where}groups={self.groups!r} must be an integer >= 1")
+        put(self, "w_bits", check_bits(self.w_bits, where + "w_bits"))
+        put(self, "a_bits", check_bits(self.a_bits, where + "a_bits"))
+        if self.op in ("conv", "depthwise", "conv_transpose"):
+            self._check_convolution(where)
+
+    def _check_convolution(self, where: str) -> None:
+        dims = len(self.kernel)
+        if len(self.padding) not in (dims, 2 * dims):
+            raise ValueError(
+                f"{where}padding={self.padding!r} must have {dims} numbers, or {2 * dims} "
+                "(before and after each dimension)"
+            )
+        if len(self.stride) != dims:
+            raise ValueError(f"{where}stride={self.stride!r} must have {dims} numbers")
+        for what, channels in (("input", self.in_shape[0]), ("output", self.out_shape[0])):
+            if channels % self.groups:
+                raise ValueError(
+                    f"{where}{channels} {what} channels do not divide into groups={self.groups}"
+                )
+
+    @property
+    def is_weighted(self) -> bool:
+        """Whether the operator holds weights."""
+        return self.op in WEIGHTED_OPS
+
+    @property
+    def in_channels(self) -> int:
+        """Input channels: the first dimension, or the last one for a linear layer."""
+        return self.in_shape[-1] if self.op == "linear" else self.in_shape[0]
+
+    @property
+    def out_channels(self) -> int:
+        """Output channels: the first dimension, or the last one for a linear layer."""
+        return self.out_shape[-1] if self.op == "linear" else self.out_shape[0]
+
+    @property
+    def row_weights(self) -> int:
+        """Weights per output channel (one packed row), 0 for an operator without weights."""
+        if not self.is_weighted:
+            return 0
+        if self.op == "linear":
+            return self.in_channels
+        return self.in_channels // self.groups * math.prod(self.kernel)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of one inference; 0 for an operator that multiplies nothing.
+
+        Padding is counted as if it were data, which is how the published tables count.
+        """
+        if self.op in ("conv", "depthwise"):
+            return math.prod(self.out_shape) * self.row_weights
+        if self.op == "linear":
+            return math.prod(self.out_shape) * self.in_channels
+        if self.op == "conv_transpose":
+            per_input = self.out_channels // self.groups * math.prod(self.kernel)
+            return math.prod(self.in_shape) * per_input
+        if self.op == "matmul":
+            return math.prod(self.out_shape) * self.in_shape[-1]
+        return 0
+
+
+@dataclass(frozen=True)
+class ChannelGroup:
+    """Layers whose output channels must be removed together.
+
+    Attributes:
+        name: The first of `layers` in graph order.
+        layers: Weighted layers tied by residual adds, depthwise or grouped convolutions.
+        channels: Output channels of each of them.
+        step: Channels come and go in blocks of this size (grouped convolutions).
+        prunable: Whether a chromosome may remove channels.
+        reason: Why it may not.
+
+    Raises:
+        ValueError: A field is out of its range, named in the message.
+    """
+
+    name: str
+    layers: tuple[str, ...]
+    channels: int
+    step: int = 1
+    prunable: bool = True
+    reason: str = ""
+
+    def __post_init__(self) -> None:
+        where = f"channel group {self.name!r}: "
+        object.__setattr__(self, "layers", tuple(self.layers))
+        if not self.layers or self.layers[0] != self.name:
+            raise ValueError(
+                f"{where}it must be named after its first layer, layers={self.layers!r}"
+            )
+        if not isinstance(self.channels, int) or self.channels < 1:
+            raise ValueError(f"{where}channels={self.channels!r} must be an integer >= 1")
+        if not isinstance(self.step, int) or self.step < 1 or self.channels % self.step:
+            raise ValueError(f"{where}step={self.step!r} must divide channels={self.channels}")
+        if not self.prunable and not self.reason:
+            raise ValueError(f"{where}it is not prunable, so `reason` must say why")
