@@ -1,1 +1,31 @@
-"""Placeholder docstring replaced by the room."""
+"""Turns a chromosome into metrics: prune, quantize, fine-tune and measure a PyTorch model.
+
+Names are loaded on first use, so that ``import evaluators`` costs nothing: a trial imports torch
+and ``nni.compression`` only when it needs them.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from evaluators.pipeline import Result, evaluate
+    from evaluators.task import Task, load_task
+    from evaluators.tracing import trace
+
+_HOMES = {
+    "Task": "task",
+    "load_task": "task",
+    "trace": "tracing",
+    "evaluate": "pipeline",
+    "Result": "pipeline",
+}
+
+__all__ = ["Result", "Task", "evaluate", "load_task", "trace"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f"evaluators.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'evaluators' has no attribute {name!r}")

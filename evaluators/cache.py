@@ -1,0 +1,104 @@
+"""Files that are computed once: written whole or not at all, by one process at a time."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+LOG = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+def cache_dir() -> Path:
+    """``$JOINT_GA_CACHE``, or ``~/.cache/joint-ga``; made if it is missing."""
+    path = Path(os.environ.get("JOINT_GA_CACHE") or Path.home() / ".cache" / "joint-ga")
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Holds an exclusive lock that belongs to ``path``; others wait. Freed if a process dies."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(path.name + ".lock").open("a") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(handle, fcntl.LOCK_UN)
+
+
+def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+    """Lets ``write`` fill a temporary file beside ``path``, then moves it there.
+
+    Raises:
+        OSError: The disk is full or read-only. ``path`` is as it was before, and nothing is left.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        write(temporary)
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.replace(path)
+    except RuntimeError as error:
+        # torch's zip writer turns a full disk into a RuntimeError.
+        raise OSError(f"cannot write {path}: {error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def cached(
+    name: str,
+    make: Callable[[], T],
+    *,
+    load: Callable[[Path], T],
+    save: Callable[[T, Path], None],
+) -> T:
+    """Returns what the cache file holds; makes and stores it first if need be.
+
+    A file that ``load`` can't read (truncated, of another version) is made again, with a line in
+    the log. A cache that can't be written costs a warning, not the result.
+
+    Args:
+        name: File name below :func:`cache_dir`.
+        make: Computes the value.
+        load: Reads it back; raises on anything unexpected.
+        save: Writes it to the path that it is given.
+    """
+    path = cache_dir() / name
+    with locked(path):
+        if path.exists():
+            try:
+                return load(path)
+            except Exception as error:
+                LOG.warning(
+                    "%s is damaged or outdated (%s: %s); it is made again",
+                    path,
+                    type(error).__name__,
+                    str(error).splitlines()[0] if str(error) else "no message",
+                )
+        value = make()
+        try:
+            write_atomically(path, lambda temporary: save(value, temporary))
+        except OSError as error:
+            LOG.warning("%s could not be written (%s); going on without it", path, error)
+    return value
+
+
+def fingerprint(*parts: Any) -> str:
+    """Twelve hex digits that change with any of the parts (their ``repr``, or bytes as such)."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part if isinstance(part, bytes) else repr(part).encode())
+        digest.update(b"\0")
+    return digest.hexdigest()[:12]

@@ -1,0 +1,1 @@
+"""The network architectures that the tasks use."""

@@ -1,0 +1,141 @@
+"""The Task interface: what a user's model must bring so that it can be compressed."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+Batches = Iterable[tuple[Any, Any]]
+
+
+@dataclass(kw_only=True)
+class Task:
+    """A trained model with its data, loss and metric.
+
+    Attributes:
+        model: The trained float model. Trials work on copies of it.
+        train: Batches ``(inputs, targets)``; several inputs come as a tuple.
+        val: What the search is scored on. Never trained on.
+        test: Read once, for the chosen candidates.
+        example_input: One batch of inputs (a tensor or a tuple of tensors) to trace with.
+        loss: ``loss(outputs, targets) -> scalar tensor``.
+        metric: ``metric(outputs, targets) -> float`` on the outputs of a whole split.
+        metric_name: Its name in the trials' results.
+        metric_mode: ``"max"`` if larger is better, else ``"min"``.
+        name: For cache files and messages; set by :func:`load_task` if empty.
+        learning_rate: Of Adam in a trial's fine-tuning.
+        epochs: Fine-tuning epochs of a trial that isn't told a number.
+        distillation: Weight in [0, 1] of the soft labels of the float model (0: none).
+        baseline_metric: The float model's metric on ``val``, if known.
+        training_seconds: What training the baseline took just now (0 if it was cached).
+
+    Raises:
+        ValueError: ``metric_mode`` or a number is out of range.
+    """
+
+    model: nn.Module
+    train: Batches
+    val: Batches
+    test: Batches
+    example_input: Tensor | tuple[Tensor, ...]
+    loss: Callable[[Any, Any], Tensor]
+    metric: Callable[[Any, Any], float]
+    metric_name: str = "accuracy"
+    metric_mode: str = "max"
+    name: str = ""
+    learning_rate: float = 1e-3
+    epochs: int = 1
+    distillation: float = 0.0
+    baseline_metric: float | None = None
+    training_seconds: float = 0.0
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.metric_mode not in ("max", "min"):
+            raise ValueError(f"metric_mode={self.metric_mode!r} must be 'max' or 'min'")
+        if not self.metric_name or "/" in self.metric_name or "." in self.metric_name:
+            raise ValueError(
+                f"metric_name={self.metric_name!r} must be a non-empty name without '/' or '.'"
+            )
+        if not 0.0 <= self.distillation <= 1.0:
+            raise ValueError(f"distillation={self.distillation!r} must be in [0, 1]")
+        if not self.learning_rate > 0.0:
+            raise ValueError(f"learning_rate={self.learning_rate!r} must be above 0")
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """The example input as the tuple of positional arguments of the model."""
+        x = self.example_input
+        return tuple(x) if isinstance(x, (tuple, list)) else (x,)
+
+
+def load_task(path: str, data: str | None = None) -> Task:
+    """Calls a task function named ``module:function``.
+
+    The current folder is searched first, so a task may live beside the config that names it.
+
+    Args:
+        path: For example ``evaluators.tasks.digits:build``.
+        data: Passed as ``data=`` if the function takes it.
+
+    Raises:
+        ValueError: The path has another form, the module or the function can't be found, the
+            module or the function fails, ``data`` is given to a function that takes none, or
+            what comes back is no :class:`Task` or holds no prunable model.
+    """
+    module_name, colon, function_name = path.partition(":")
+    if not (module_name and colon and function_name):
+        raise ValueError(f"task {path!r} must be 'module:function', as 'my_task:build'")
+    build = _find(path, module_name, function_name)
+    arguments: dict[str, str] = {}
+    if data is not None:
+        if not _takes_data(build):
+            raise ValueError(f"task {path!r}: {function_name}() takes no data= (given: {data!r})")
+        arguments["data"] = data
+    task = build(**arguments)
+    if not isinstance(task, Task):
+        raise ValueError(
+            f"task {path!r} returned {type(task).__name__}, not evaluators.Task: "
+            "let the function end with `return Task(model=..., train=..., ...)`"
+        )
+    task.name = task.name or module_name.rpartition(".")[2]
+    return task
+
+
+def _find(path: str, module_name: str, function_name: str) -> Callable[..., Any]:
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise ValueError(
+            f"task {path!r}: module {module_name!r} does not import ({error}). It is looked for "
+            f"in {here} and in the installed packages"
+        ) from error
+    except Exception as error:
+        raise ValueError(
+            f"task {path!r}: module {module_name!r} fails while it is imported: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    build = getattr(module, function_name, None)
+    if not callable(build):
+        names = sorted(n for n, v in vars(module).items() if inspect.isfunction(v) and n[0] != "_")
+        raise ValueError(
+            f"task {path!r}: module {module_name!r} has no function {function_name!r} "
+            f"(functions there: {', '.join(names) or 'none'})"
+        )
+    return build  # type: ignore[no-any-return]
+
+
+def _takes_data(build: Callable[..., Any]) -> bool:
+    parameters = inspect.signature(build).parameters.values()
+    return any(p.name == "data" or p.kind is p.VAR_KEYWORD for p in parameters)

@@ -1,0 +1,1 @@
+"""The tasks that come with the package: `build()` of each returns an evaluators.Task."""
