@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from .layer import Layer, Shape
 
@@ -115,7 +115,7 @@ def _reshape(layer: Layer, shape: Shape, original: Shape) -> Shape:
     return tuple(out)
 
 
-def input_shapes(layers: tuple[Layer, ...]) -> Mapping[str, Shape]:
+def input_shapes(layers: Sequence[Layer]) -> Mapping[str, Shape]:
     """Shapes of a network's inputs (names that no layer produces), by name."""
     made = {layer.name for layer in layers}
     found: dict[str, Shape] = {}

@@ -1,0 +1,213 @@
+"""What a candidate costs on a device: flash, peak RAM, latency, energy, MACs and BOPs."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .device import Device
+from .latency import instructions
+from .layer import Layer
+from .memory import Buffer, buffers, fused_activations, plan
+from .network import Network
+from .packing import weight_bytes
+
+KB = 1024
+BIAS_BYTES = 4
+OFFSETS_BYTES = 8
+"""Input and output zero points of a weighted layer, as two 32-bit words."""
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Costs of one network on one device; kb = 1024 bytes."""
+
+    size_kb: float
+    ram_kb: float
+    latency_ms: float
+    energy_mj: float
+    macs: int
+    bops: int
+
+    def as_dict(self) -> dict[str, float]:
+        """Return the metrics, rounded as every trial reports them (the one place for it)."""
+        return {
+            "size_kb": round(self.size_kb, 3),
+            "ram_kb": round(self.ram_kb, 3),
+            "latency_ms": round(self.latency_ms, 6),
+            "energy_mj": round(self.energy_mj, 6),
+            "macs": self.macs,
+            "bops": self.bops,
+        }
+
+
+@dataclass(frozen=True)
+class Flash:
+    """Flash bytes of a model, apart by what they hold."""
+
+    weights: int
+    bias: int
+    requantization: int
+
+    @property
+    def total(self) -> int:
+        """All bytes that the exported artifact holds."""
+        return self.weights + self.bias + self.requantization
+
+
+def layer_flash(layer: Layer, device: Device) -> Flash:
+    """Return the flash bytes of one layer's own module; zeros for an operator without weights.
+
+    Weights as `packing` lays them out, 4 bytes per bias, and for the software stack's
+    requantization `requant_bytes` per output channel (8: a 32-bit multiplier and shift) with two
+    32-bit zero points. Constants of element-wise operators are code, not data.
+    """
+    if not layer.is_weighted:
+        return Flash(0, 0, 0)
+    requant = device.runtime.requant_bytes
+    return Flash(
+        weights=weight_bytes(layer),
+        bias=BIAS_BYTES * layer.out_channels if layer.bias else 0,
+        requantization=layer.out_channels * requant + (OFFSETS_BYTES if requant else 0),
+    )
+
+
+def flash(layers: Iterable[Layer], device: Device) -> Flash:
+    """Return the flash bytes of a network; layers that share a module count once."""
+    parts = [layer_flash(layer, device) for layer in _unique(layers)]
+    return Flash(
+        sum(p.weights for p in parts),
+        sum(p.bias for p in parts),
+        sum(p.requantization for p in parts),
+    )
+
+
+def _unique(layers: Iterable[Layer]) -> Iterable[Layer]:
+    seen: set[str] = set()
+    for layer in layers:
+        if not layer.module or layer.module not in seen:
+            seen.add(layer.module)
+            yield layer
+
+
+def scratch_bytes(layer: Layer, device: Device) -> int:
+    """Bytes a kernel needs while it runs.
+
+    `im2col16`: two patches widened to 16 bits, channels rounded up to 4, for a convolution that is
+    not pointwise, as `arm_convolve_s8_get_buffer_size` of CMSIS-NN says for DSP cores.
+    """
+    if device.runtime.scratch == "none" or layer.op != "conv":
+        return 0
+    if all(k == 1 for k in layer.kernel) and all(s == 1 for s in layer.stride):
+        return 0
+    return 2 * 2 * (-(-layer.row_weights // 4) * 4)
+
+
+def ram_buffers(layers: Sequence[Layer], device: Device) -> list[Buffer]:
+    """Return the buffers of one inference, kernel scratch included."""
+    return buffers(layers, [scratch_bytes(layer, device) for layer in layers])
+
+
+def layer_cycles(layers: Sequence[Layer], device: Device) -> list[float]:
+    """Return the clock cycles of each layer of one inference; 0 for a fused activation.
+
+    Raises:
+        ValueError: An operator has no cost model.
+    """
+    fused = fused_activations(layers)
+    kappa = device.runtime.kappa
+    return [
+        0.0 if layer.name in fused else instructions(layer, device.kernels) * kappa
+        for layer in layers
+    ]
+
+
+def estimate(layers: Sequence[Layer], device: Device) -> Costs:
+    """Return what a network costs on a device.
+
+    Args:
+        layers: In execution order, as `Network.apply` returns them.
+        device: Profile with the software stack in use.
+
+    Raises:
+        ValueError: Bits that the device cannot run, or an operator without a cost model.
+    """
+    macs = bops = 0
+    for layer in layers:
+        if layer.is_weighted:
+            device.check_bits(layer.w_bits, layer.a_bits)
+        macs += layer.macs
+        bops += layer.macs * layer.w_bits * layer.a_bits
+    latency_ms = sum(layer_cycles(layers, device)) / device.clock_mhz / 1000
+    return Costs(
+        size_kb=flash(layers, device).total / KB,
+        ram_kb=plan(ram_buffers(layers, device)) / KB,
+        latency_ms=latency_ms,
+        energy_mj=device.power_mw * latency_ms / 1000,
+        macs=macs,
+        bops=bops,
+    )
+
+
+def layer_costs(layers: Sequence[Layer], device: Device) -> list[dict[str, Any]]:
+    """Return one row per layer: name, op, macs, size_kb, ram_kb, latency_ms, energy_mj.
+
+    `ram_kb` is what is alive while the layer runs; sizes of shared weights stand at their first
+    layer.
+
+    Raises:
+        ValueError: As `estimate`.
+    """
+    blocks = ram_buffers(layers, device)
+    owners = {id(layer) for layer in _unique(layers)}
+    cycles = layer_cycles(layers, device)
+    rows = []
+    for step, layer in enumerate(layers):
+        latency_ms = cycles[step] / device.clock_mhz / 1000
+        rows.append(
+            {
+                "name": layer.name,
+                "op": layer.op,
+                "macs": layer.macs,
+                "size_kb": layer_flash(layer, device).total / KB if id(layer) in owners else 0.0,
+                "ram_kb": sum(b.size for b in blocks if b.first <= step <= b.last) / KB,
+                "latency_ms": latency_ms,
+                "energy_mj": device.power_mw * latency_ms / 1000,
+            }
+        )
+    return rows
+
+
+class CostFunction:
+    """Costs of a chromosome on a device: what the tuner computes and every trial reports."""
+
+    def __init__(self, network: Network, device: Device) -> None:
+        self.network = network
+        self.device = device
+        estimate(network.layers, device)
+
+    def __call__(self, params: Mapping[str, Any]) -> dict[str, float]:
+        """Return the rounded metrics of a chromosome.
+
+        Raises:
+            ValueError: A chromosome for another model, or bits that the device cannot run.
+        """
+        return estimate(self.network.apply(params), self.device).as_dict()
+
+    def phenotype(self, params: Mapping[str, Any]) -> Hashable:
+        """Equal for two chromosomes exactly if they make the same network."""
+        return self.network.phenotype(params)
+
+    def batch(self, population: Iterable[Mapping[str, Any]]) -> list[dict[str, float]]:
+        """Return the metrics of many chromosomes, each exactly as a single call gives them."""
+        return [self(params) for params in population]
+
+
+def cost_function(network: Network, device: Device) -> CostFunction:
+    """Return a callable from trial parameters to `{metric: value}`.
+
+    Raises:
+        ValueError: An operator of the network has no cost model on the device.
+    """
+    return CostFunction(network, device)

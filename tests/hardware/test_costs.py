@@ -1,0 +1,167 @@
+"""Costs against closed forms and against the published reference networks."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hardware import Layer, Network, cost_function, estimate, flash, layer_costs, load_device
+from hardware.costs import ram_buffers
+from hardware.memory import Buffer, buffers, liveness_peak, plan
+from hardware.reference_networks import REFERENCE_NETWORKS
+
+NETS = {name: build() for name, build in REFERENCE_NETWORKS.items()}
+
+
+@pytest.mark.parametrize(
+    ("name", "macs", "parameters", "peak", "arena"),
+    [
+        ("ic", 12_501_632, 77_706, 49_152, 49_152),
+        ("vww", 7_489_664, 210_850, 55_296, 73_728),
+        ("kws", 2_656_768, 22_604, 16_000, 16_000),
+        ("ad", 264_192, 265_864, 768, 768),
+    ],
+)
+def test_reference_networks_to_the_byte(name, macs, parameters, peak, arena):
+    net = NETS[name]
+    assert sum(x.macs for x in net.layers) == macs
+    blocks = buffers(net.layers)
+    assert plan(blocks) == arena
+    assert liveness_peak(blocks) == peak
+    sizes = flash(net.layers, load_device("stm32l4r5"))
+    weights, bias = {
+        "ic": (77_360, 1_384),
+        "vww": (208_112, 10_952),
+        "kws": (22_016, 2_352),
+        "ad": (264_192, 6_688),
+    }[name]
+    assert (sizes.weights, sizes.bias) == (weights, bias)
+    # The parameters that published tables count hold a bias or the batch-norm shift per channel.
+    assert weights + bias // 4 == parameters
+
+
+@given(st.lists(st.tuples(st.integers(1, 500), st.integers(0, 9), st.integers(0, 9)), min_size=1))
+def test_plan_is_at_least_the_liveness_bound(blocks):
+    made = [Buffer(16 * s, min(a, b), max(a, b)) for s, a, b in blocks]
+    assert liveness_peak(made) <= plan(made) <= sum(b.size for b in made)
+
+
+def random_params(net, draw):
+    params = {}
+    for group in net.groups:
+        if group.prunable:
+            params[f"{group.name}.prune"] = draw(st.sampled_from([0.0, 0.2, 0.45, 0.5, 0.9]))
+    for name in net.gene_layers:
+        params[f"{name}.w_bits"] = draw(st.sampled_from([2, 4, 8]))
+        params[f"{name}.a_bits"] = draw(st.sampled_from([4, 8]))
+    return params
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data(), name=st.sampled_from(sorted(NETS)))
+def test_batch_equals_single_calls_and_pruning_never_costs_more(data, name):
+    net = NETS[name]
+    costs = cost_function(net, load_device("stm32l4r5"))
+    population = [random_params(net, data.draw) for _ in range(3)]
+    batch = costs.batch(population)
+    assert batch == [costs(params) for params in population]
+    full = costs({})
+    assert all(b["macs"] <= full["macs"] and b["size_kb"] <= full["size_kb"] for b in batch)
+
+
+def test_layer_costs_sum_to_the_estimate():
+    device = load_device("stm32f746")
+    for net in NETS.values():
+        rows = layer_costs(net.layers, device)
+        total = estimate(net.layers, device)
+        assert sum(r["size_kb"] for r in rows) == pytest.approx(total.size_kb)
+        assert sum(r["latency_ms"] for r in rows) == pytest.approx(total.latency_ms)
+        assert sum(r["macs"] for r in rows) == total.macs
+        assert max(r["ram_kb"] for r in rows) <= total.ram_kb + 0.1
+
+
+def test_scratch_of_cmsis_nn_is_counted():
+    device = load_device("stm32l4r5")
+    largest = {
+        name: max((b.size for b in ram_buffers(net.layers, device) if b not in buffers(net.layers)),
+                  default=0)
+        for name, net in NETS.items()
+    }  # fmt: skip
+    # 2,304 and 112 bytes are what CMSIS-NN's own buffer-size functions return.
+    assert largest["ic"] == 2304
+    assert largest["vww"] == 112
+    bare = device.with_stack("tflm")
+    assert plan(ram_buffers(NETS["ic"].layers, bare)) == 49_152
+
+
+def test_shared_weights_are_stored_once():
+    def pair(second):
+        return [
+            Layer("a", "linear", ("input",), (32,), (32,), module="a"),
+            Layer("b", "linear", ("a",), (32,), (32,), module=second),
+        ]
+
+    device = load_device("stm32l4r5")
+    assert flash(pair("b"), device).total == 2 * flash(pair("a"), device).total
+
+
+@pytest.mark.parametrize(("bits", "expected"), [(8, 10 * 33), (4, 10 * 20), (2, 10 * 12)])
+def test_packed_rows_fill_whole_words(bits, expected):
+    layer = Layer("a", "linear", ("input",), (33,), (10,), w_bits=bits)
+    assert flash([layer], load_device("stm32l4r5")).weights == expected
+
+
+def test_sub_byte_activations_shrink_the_arena():
+    net = NETS["kws"]
+    costs = cost_function(net, load_device("stm32l4r5:tflm"))
+    params = {f"{name}.a_bits": 4 for name in net.gene_layers}
+    # The pool reads eight bits, so one tensor of the last block stays wide.
+    assert costs({})["ram_kb"] == 16_000 / 1024
+    assert costs(params)["ram_kb"] == round(12_000 / 1024, 3)
+
+
+def test_bops_are_macs_times_bits():
+    net = NETS["ad"]
+    costs = cost_function(net, load_device("stm32l4r5"))
+    assert costs({})["bops"] == 64 * 264_192
+    assert costs({"fc0.w_bits": 4, "fc0.a_bits": 4})["bops"] == 64 * 264_192 - 48 * 640 * 128
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"stem.w_bits": 3}, r"weight_bits=3 is not supported by device 'stm32f746'"),
+        ({"stem.a_bits": 2}, r"activation_bits=2 .*allowed: 4, 8"),
+    ],
+)
+def test_bits_that_the_device_cannot_run(params, message):
+    costs = cost_function(NETS["ic"], load_device("stm32f746"))
+    with pytest.raises(ValueError, match=message):
+        costs(params)
+
+
+def test_operator_without_a_cost_is_named():
+    layer = Layer("fourier", "fft", ("input",), (8, 8), (8, 8))
+    with pytest.raises(ValueError, match=r"'fourier': operator 'fft' has no cost"):
+        estimate([layer], load_device("stm32l4r5"))
+    with pytest.raises(ValueError, match=r"fft"):
+        cost_function(Network([layer]), load_device("stm32l4r5"))
+
+
+def test_a_chromosome_costs_less_than_a_millisecond():
+    device = load_device("stm32l4r5")
+    for name, net in NETS.items():
+        costs = cost_function(net, device)
+        params = {f"{g.name}.prune": 0.3 for g in net.groups if g.prunable}
+        costs(params)
+        best = min(_seconds(costs, params) for _ in range(30))
+        assert best < 1e-3, f"{name}: {best * 1e3:.2f} ms"
+
+
+def _seconds(costs, params):
+    start = time.process_time()
+    costs(params)
+    return time.process_time() - start
