@@ -61,10 +61,11 @@ def _convolution(layer: Layer, channels: int, kept: int | None) -> tuple[int, in
         out = layer.out_channels if layer.groups == 1 else channels * outs // ins
     if layer.groups == 1:
         return out, 1
+    if layer.op != "depthwise" and channels % layer.groups == 0 and out % layer.groups == 0:
+        # NNI removes the same number of channels inside every group.
+        return out, layer.groups
     if channels % ins == 0 and out == channels // ins * outs:
         return out, channels // ins
-    if channels % layer.groups == 0 and out % layer.groups == 0:
-        return out, layer.groups
     raise ValueError(
         f"layer {layer.name!r}: {channels} input and {out} output channels do not make groups "
         f"of {ins} and {outs}; put both in one channel group with step={math.lcm(ins, outs)}"

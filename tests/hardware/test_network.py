@@ -116,13 +116,13 @@ def test_channel_multiple_applies_where_it_divides():
     assert net.kept({"c.prune": 0.4, "d.prune": 0.4}) == {"c": 16, "d": 18}
 
 
-def test_grouped_conv_loses_whole_groups():
+def test_grouped_conv_keeps_its_groups_and_loses_channels_in_each():
     layers = [conv("c", "input", 3, 32), conv("g", "c", 32, 32, groups=4), conv("e", "g", 32, 8)]
     net = Network(layers, [ChannelGroup("c", ("c", "g"), 32, step=8)])
     pruned = net.apply({"c.prune": 0.3})
     assert [x.out_shape[0] for x in pruned] == [24, 24, 8]
-    assert pruned[1].groups == 3
-    assert pruned[1].row_weights == layers[1].row_weights
+    assert pruned[1].groups == 4
+    assert pruned[1].row_weights == layers[1].row_weights * 6 // 8
 
 
 def test_concat_and_squeeze_excite_and_flatten():
