@@ -11,12 +11,10 @@ finds to what is found here.
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import fx, nn
 
 CONVS = (nn.Conv1d, nn.Conv2d)
@@ -136,7 +134,7 @@ def operation(node: fx.Node) -> str:
     return str(name).strip("_")
 
 
-class ChannelFlow(fx.Interpreter):
+class ChannelFlow:
     """Walks a traced graph once and fills :attr:`ties`.
 
     Args:
@@ -424,5 +422,3 @@ def merge_nni_groups(graph_module: fx.GraphModule, ties: Ties) -> None:
         for other in names[1:]:
             ties.tie(names[0], other)
 
-
-assert operator.add.__name__ == "add"  # the names that `operation` relies on

@@ -1,0 +1,199 @@
+"""Training and evaluation loops, shared by baselines and trials."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from evaluators.channels import BATCH_NORMS
+from evaluators.task import Batches, Task
+from evaluators.tracing import eval_mode
+
+DISTILLATION_TEMPERATURE = 4.0
+"""Softens both distributions (Hinton et al., arXiv:1503.02531, use 2 to 5 for small students)."""
+
+
+class DataError(ValueError):
+    """A task's data, metric or loss can't be used; the message says which."""
+
+
+def call(model: nn.Module, inputs: Any) -> Any:
+    """Runs the model on one batch's inputs, a tensor or a tuple of them."""
+    return model(*inputs) if isinstance(inputs, (tuple, list)) else model(inputs)
+
+
+def predict(model: nn.Module, batches: Batches, what: str = "val") -> tuple[Tensor, Tensor]:
+    """Outputs and targets of a whole split, in eval mode and without gradients.
+
+    Raises:
+        DataError: The split holds no batch.
+    """
+    outputs, targets = [], []
+    with eval_mode(model), torch.inference_mode():
+        for inputs, target in batches:
+            outputs.append(call(model, inputs))
+            targets.append(target)
+    if not outputs:
+        raise DataError(f"the task's '{what}' split yields no batch: check its loader")
+    return torch.cat(outputs), torch.cat(targets)
+
+
+def score(task: Task, model: nn.Module, batches: Batches, what: str = "val") -> float:
+    """The task's metric on a split.
+
+    Raises:
+        DataError: The split is empty, or the metric is no finite number.
+    """
+    outputs, targets = predict(model, batches, what)
+    value = float(task.metric(outputs, targets))
+    if not math.isfinite(value):
+        hint = "" if bool(torch.isfinite(outputs).all()) else "; the model's outputs hold NaN or inf"
+        raise DataError(f"the task's metric '{task.metric_name}' is {value} on '{what}'{hint}")
+    return value
+
+
+def soft_label_loss(outputs: Tensor, teacher: Tensor) -> Tensor:
+    """Kullback-Leibler divergence of softened class distributions, scaled by T squared."""
+    t = DISTILLATION_TEMPERATURE
+    log_p = functional.log_softmax(outputs / t, dim=1)
+    q = functional.softmax(teacher / t, dim=1)
+    return functional.kl_div(log_p, q, reduction="batchmean") * (t * t)
+
+
+def train_epoch(
+    model: nn.Module,
+    batches: Batches,
+    loss: Callable[[Any, Any], Tensor],
+    optimizer: torch.optim.Optimizer,
+    *,
+    schedule: Callable[[], None] | None = None,
+    teacher: nn.Module | None = None,
+    distillation: float = 0.0,
+) -> float:
+    """One pass over the training data; returns the mean loss of its batches.
+
+    Args:
+        model: Trained in place, in train mode.
+        batches: The training split.
+        loss: The task's.
+        optimizer: Over the model's parameters.
+        schedule: Called after each step.
+        teacher: Float model whose soft labels are mixed in, for classifiers (N, classes).
+        distillation: Their weight; the task's own loss has the rest.
+
+    Raises:
+        DataError: There is no batch, or the loss is not finite.
+    """
+    model.train()
+    total, count = 0.0, 0
+    for inputs, target in batches:
+        outputs = call(model, inputs)
+        value = loss(outputs, target)
+        if teacher is not None and distillation > 0.0:
+            with torch.no_grad():
+                soft = call(teacher, inputs)
+            value = (1.0 - distillation) * value + distillation * soft_label_loss(outputs, soft)
+        number = float(value.detach())
+        if not math.isfinite(number):
+            raise DataError(f"the training loss became {number}: lower the task's learning_rate")
+        optimizer.zero_grad(set_to_none=True)
+        value.backward()
+        optimizer.step()
+        if schedule is not None:
+            schedule()
+        total, count = total + number, count + 1
+    if count == 0:
+        raise DataError("the task's 'train' split yields no batch: check its loader")
+    return total / count
+
+
+def cosine(optimizer: torch.optim.Optimizer, steps: int, warmup: int = 0) -> Callable[[], None]:
+    """A schedule to call after each step: linear warm-up, then a half cosine down to 1 %.
+
+    Raises:
+        ValueError: ``steps`` is below 1.
+    """
+    if steps < 1:
+        raise ValueError(f"steps={steps} must be at least 1")
+    rates = [float(g["lr"]) for g in optimizer.param_groups]
+    done = 0
+
+    def set_rates() -> None:
+        if done < warmup:
+            factor = (done + 1) / (warmup + 1)
+        else:
+            progress = min(1.0, (done - warmup) / max(1, steps - warmup))
+            factor = 0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * progress))
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate * factor
+
+    def step() -> None:
+        nonlocal done
+        done += 1
+        set_rates()
+
+    set_rates()
+    return step
+
+
+def length(batches: Batches) -> int:
+    """Number of batches in a pass; counts them if the loader doesn't say."""
+    try:
+        return len(batches)  # type: ignore[arg-type]
+    except TypeError:
+        return sum(1 for _ in batches)
+
+
+def fit(
+    model: nn.Module,
+    batches: Batches,
+    loss: Callable[[Any, Any], Tensor],
+    *,
+    epochs: int,
+    learning_rate: float,
+    weight_decay: float = 0.0,
+    seed: int = 0,
+) -> None:
+    """Trains a float model from its present weights, with AdamW and a cosine schedule.
+
+    Re-seeds torch, so that a baseline comes out the same wherever it is trained.
+    """
+    torch.manual_seed(seed)
+    steps = max(1, epochs * length(batches))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=weight_decay)
+    schedule = cosine(optimizer, steps, warmup=min(steps // 10, 100))
+    for _ in range(epochs):
+        train_epoch(model, batches, loss, optimizer, schedule=schedule)
+    model.eval()
+
+
+def reestimate_batch_norm(model: nn.Module, batches: Batches, limit: int = 16) -> None:
+    """Recomputes every batch norm's running statistics from up to ``limit`` training batches.
+
+    Removed channels and rounded weights shift them; see arXiv:1902.08153 for how much that costs.
+    """
+    norms = [m for m in model.modules() if isinstance(m, BATCH_NORMS) and m.track_running_stats]
+    if not norms:
+        return
+    momenta = [m.momentum for m in norms]
+    with eval_mode(model), torch.no_grad():
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # cumulative average
+            norm.train()
+        for index, (inputs, _) in enumerate(batches):
+            if index >= limit:
+                break
+            call(model, inputs)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+
+
+def accuracy(outputs: Tensor, targets: Tensor) -> float:
+    """Share of samples whose largest output is the target class."""
+    return float((outputs.argmax(dim=1) == targets).float().mean())

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from evaluators import Task
+from evaluators.batches import ArrayBatches
+from evaluators.training import accuracy
+from hardware import Network
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A cache of its own for each test session's process, so nothing depends on the user's."""
+    path = Path(os.environ.get("JOINT_GA_TEST_CACHE") or tmp_path_factory.getbasetemp() / "cache")
+    monkeypatch.setenv("JOINT_GA_CACHE", str(path))
+    yield path
+
+
+@pytest.fixture
+def make_task() -> Any:
+    return build_task
+
+
+def build_task(model: nn.Module, shape: tuple[int, ...], *, classes: int = 5, **more: Any) -> Task:
+    """A task of random data that a model of any shape can be trained on for a step or two."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(24, *shape, generator=generator)
+    with torch.no_grad():
+        out = model.eval()(x[:2])
+    target = torch.randint(0, classes, (24,), generator=generator)
+    regress = out.shape[1:] == x.shape[1:] or out.dim() > 2
+    loss = nn.functional.mse_loss if regress else nn.functional.cross_entropy
+    if regress:
+        target = torch.randn(24, *out.shape[1:], generator=generator)
+    batches = ArrayBatches(x, target, batch_size=8, shuffle=True)
+    rest = {
+        "metric": (lambda o, t: float(loss(o, t))) if regress else accuracy,
+        "metric_name": "mse" if regress else "accuracy",
+        "metric_mode": "min" if regress else "max",
+        "name": type(model).__name__,
+        **more,
+    }
+    return Task(
+        model=model, train=batches, val=ArrayBatches(x, target, batch_size=8),
+        test=ArrayBatches(x, target, batch_size=8), example_input=x[:2], loss=loss, **rest,
+    )  # fmt: skip
+
+
+def random_params(
+    network: Network, rng: random.Random, *, bits: tuple[int, ...] = (2, 4, 8)
+) -> dict[str, Any]:
+    params: dict[str, Any] = {}
+    for group in network.groups:
+        if group.prunable:
+            params[f"{group.name}.prune"] = rng.choice([0.0, 0.125, 0.25, 0.5, 0.75, 0.9])
+    for name in network.gene_layers:
+        params[f"{name}.w_bits"] = rng.choice(bits)
+        params[f"{name}.a_bits"] = rng.choice((4, 8)) if 4 in bits else 8
+    return params

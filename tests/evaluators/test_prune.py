@@ -1,0 +1,97 @@
+"""Channels are removed exactly: the pruned network computes what the masked one computes."""
+
+from __future__ import annotations
+
+import copy
+import random
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+sys.path.insert(0, str(Path(__file__).parent))
+from conftest import build_task, random_params
+from masked import zeroed
+from nets import ZOO, randomize
+
+from evaluators import trace
+from evaluators.candidate import read_candidate
+from evaluators.prune import PruneError, _masks, check_shapes, prune
+
+
+def removed_channels(model: nn.Module, network, kept) -> dict[str, torch.Tensor]:
+    masks = _masks(copy.deepcopy(model), network, kept, "l1") if kept else {}
+    out = {}
+    for name, targets in masks.items():
+        module = model.get_submodule(name)
+        axis = 1 if isinstance(module, (nn.ConvTranspose1d, nn.ConvTranspose2d)) else 0
+        weight = targets["weight"].transpose(0, axis)
+        out[name] = weight.reshape(weight.shape[0], -1).sum(1) == 0
+    return out
+
+
+@pytest.mark.parametrize("name", sorted(ZOO))
+@pytest.mark.parametrize("seed", range(4))
+def test_pruned_equals_masked(name: str, seed: int) -> None:
+    build, shape = ZOO[name]
+    model = randomize(build(), seed)
+    task = build_task(model, shape)
+    network = trace(task)
+    rng = random.Random(seed)
+    candidate = read_candidate(network, random_params(network, rng))
+    pruned = prune(model, task.inputs, network, candidate.kept, candidate.layers)
+    x = torch.randn(4, *shape)
+    with torch.no_grad():
+        want = zeroed(model, removed_channels(model, network, candidate.kept))(x)
+        got = pruned(x)
+    assert not pruned.training
+    assert (want - got).abs().max() < 1e-5
+    for layer in candidate.layers:
+        if layer.is_weighted:
+            module = pruned.get_submodule(layer.module)
+            width = getattr(module, "out_channels", None) or module.out_features
+            assert width == layer.out_channels
+
+
+def test_every_structure_has_something_to_prune() -> None:
+    for name, (build, shape) in ZOO.items():
+        network = trace(build_task(build(), shape))
+        prunable = [g for g in network.groups if g.prunable]
+        assert prunable, name
+        assert all(g.reason for g in network.groups if not g.prunable), name
+
+
+def test_groups_of_a_residual_network() -> None:
+    build, shape = ZOO["residual"]
+    groups = {g.name: g for g in trace(build_task(build(), shape)).groups}
+    assert groups["stem.0"].layers == ("stem.0", "b")
+    assert groups["down"].layers == ("down", "skip")
+    assert not groups["fc"].prunable
+    assert "output" in groups["fc"].reason
+
+
+def test_grouped_convolution_is_cut_in_blocks() -> None:
+    build, shape = ZOO["grouped"]
+    groups = {g.name: g for g in trace(build_task(build(), shape)).groups}
+    assert groups["stem.0"].step == groups["mid.0"].step == 4
+
+
+def test_a_wrong_shape_is_noticed() -> None:
+    build, shape = ZOO["residual"]
+    model = build()
+    network = trace(build_task(model, shape))
+    layers = network.apply({"stem.0.prune": 0.5})
+    with pytest.raises(PruneError, match=r"stem.0.*asked"):
+        check_shapes(model, layers)
+
+
+def test_unknown_criterion() -> None:
+    build, shape = ZOO["residual"]
+    model = build()
+    task = build_task(model, shape)
+    network = trace(task)
+    candidate = read_candidate(network, {"stem.0.prune": 0.5})
+    with pytest.raises(ValueError, match=r"criterion='magic'"):
+        prune(model, task.inputs, network, candidate.kept, candidate.layers, criterion="magic")
