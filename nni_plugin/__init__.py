@@ -1,1 +1,24 @@
-"""Placeholder docstring replaced by the room."""
+"""The genetic algorithm as an NNI tuner, with its assessor, trial, command line and reports."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nni_plugin.pairing import trial_parameters
+    from nni_plugin.tuner import JointGATuner
+
+__all__ = ["JointGATuner", "trial_parameters"]
+
+# Imported when asked for: a trial needs no tuner, a tuner no command line, and neither has time.
+_HOME = {
+    "JointGATuner": "nni_plugin.tuner",
+    "trial_parameters": "nni_plugin.pairing",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'nni_plugin' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME[name]), name)

@@ -1,0 +1,66 @@
+"""What NNI told the tuner's process at its start, and where a config's relative paths lead."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+
+def experiment_config(argv: Sequence[str] | None = None) -> dict[str, Any]:
+    """The experiment's configuration (camelCase, absolute paths), as NNI passes it to its tuner.
+
+    Returns:
+        An empty dict outside NNI's dispatcher.
+    """
+    argv = sys.argv if argv is None else argv
+    if "--exp_params" not in argv[:-1]:
+        return {}
+    encoded = argv[argv.index("--exp_params") + 1]
+    config: dict[str, Any] = json.loads(base64.b64decode(encoded))
+    return config
+
+
+def folders(config: Mapping[str, Any]) -> list[Path]:
+    """Where a relative path of a config may start from, the likeliest first.
+
+    A tuner's working directory is NNI's log folder and NNI doesn't pass on the config file's path.
+    The search space file and ``codeDirectory`` stand beside it, as a rule; the trial code directory
+    comes next. An experiment without NNI starts from the working directory.
+    """
+    found: list[Path] = []
+    space = config.get("searchSpaceFile")
+    if space:
+        found.append(Path(space).parent)
+    algorithms: Iterable[Any] = (config.get("tuner"), config.get("assessor"))
+    found += [Path(a["codeDirectory"]) for a in algorithms if a and a.get("codeDirectory")]
+    if config.get("trialCodeDirectory"):
+        found.append(Path(config["trialCodeDirectory"]))
+    training = config.get("trainingService")
+    if isinstance(training, Mapping) and training.get("trialCodeDirectory"):
+        found.append(Path(training["trialCodeDirectory"]))
+    if not config:
+        found.append(Path.cwd())
+    return list(dict.fromkeys(found))
+
+
+def find_file(path: str | os.PathLike[str], folders: Iterable[Path], what: str) -> Path:
+    """The file that ``path`` means, absolute.
+
+    Raises:
+        FileNotFoundError: it is in none of the folders; the message lists them.
+    """
+    wanted = Path(path).expanduser()
+    looked = [wanted] if wanted.is_absolute() else [folder / wanted for folder in folders]
+    for candidate in looked:
+        if candidate.is_file():
+            return candidate.resolve()
+    places = ", ".join(str(p.parent) for p in looked) or "no folder"
+    raise FileNotFoundError(
+        f"{what} '{path}' was not found (looked in {places}); "
+        "give a path relative to the search space file, or an absolute one"
+    )

@@ -1,0 +1,288 @@
+"""NNI's tuner protocol on one side, a search with its journal on the other.
+
+What NNI does that the code below answers to, each found on NNI 3.0:
+
+* Callbacks come on two threads, and a trial's end can overtake its result: a trial without a result
+  is given up after a grace time, and a result that comes later still counts.
+* The ``parameters`` argument of a result can be ``''``; it is ignored, the parameter id is right.
+* Asked for more candidates than there are, NNI loses the slot: its id is kept and fed later.
+* Parameter ids restart on resume: chromosomes have a number of their own, ``uid``, which travels
+  with the parameters and comes back with the metrics.
+* Resume replays results beside possibly wrong parameters, runs some trials again and forgets
+  others: the journal says what was asked and answered, the manager what it runs again.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections import deque
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from nni.runtime.log import enable_global_logging
+from nni.tuner import Tuner
+
+import ga
+from nni_plugin import manager
+from nni_plugin.callbacks import guarded
+from nni_plugin.classargs import TunerArgs
+from nni_plugin.ending import ExperimentEnd
+from nni_plugin.journal import FILE_NAME
+from nni_plugin.metrics import UID, reported_uid
+from nni_plugin.page import LivePage
+from nni_plugin.reruns import Reruns
+from nni_plugin.study import Study
+
+logger = logging.getLogger("nni.joint_ga")
+
+
+class JointGATuner(Tuner):  # type: ignore[misc]
+    """A multi-objective genetic algorithm as an NNI tuner.
+
+    Args:
+        class_args: See ``nni_plugin.classargs.TunerArgs``.
+
+    Raises:
+        TypeError: An argument is unknown.
+        ValueError: An argument's value can't be used.
+        FileNotFoundError: A file named by ``costs`` or ``initial`` doesn't exist.
+    """
+
+    # Seconds after which a trial that ended without a result is given up. A result reported before
+    # a trial failed is already on its way; a successful trial's may wait for a slow callback.
+    grace_succeeded = 20.0
+    grace_failed = 2.0
+
+    def __init__(self, **class_args: Any) -> None:
+        if os.environ.get("SDK_PROCESS") == "dispatcher":
+            enable_global_logging()  # what the optimizer notes goes to dispatcher.log, too
+        try:
+            self.args = TunerArgs.parse(class_args)
+            self.args.cost_model()
+            self.args.starting_points()
+        except Exception as error:
+            logger.error("JointGA cannot start: %s", error)
+            raise
+        self._class_args = class_args
+        self._lock = threading.RLock()
+        self._dispatcher: Any = None
+        self._send: Any = None
+        self._study: Study | None = None
+        self._page: LivePage | None = None
+        self._uids: dict[int, int] = {}
+        self._starved: deque[int] = deque()
+        self._again: deque[int] = deque()
+        self._reruns: Reruns | None = None
+        self._timers: set[threading.Timer] = set()
+        self._end: ExperimentEnd | None = None
+
+    @property
+    def study(self) -> Study:
+        """The search; there is one from the first ``update_search_space`` on."""
+        if self._study is None:
+            raise RuntimeError("NNI has not told the search space yet")
+        return self._study
+
+    # ---- search space
+
+    @guarded
+    def update_search_space(self, search_space: dict[str, Any]) -> None:
+        """Called once at the start or resume, and whenever the user changes the space."""
+        if self._study is None:
+            self._open(search_space)
+        elif search_space == self.study.space:
+            return
+        else:
+            self.study.change_space(search_space)
+            logger.info("search space changed: %s", self.study.optimizer.space)
+            self._end = None
+        self._show()
+        self._feed()
+
+    def _open(self, space: dict[str, Any]) -> None:
+        journal = Path(os.environ.get("NNI_CHECKPOINT_DIRECTORY", ".")) / FILE_NAME
+        study = self._study = Study(self.args, space, journal, self._class_args)
+        logger.info("search space: %s", study.optimizer.space)
+        if study.records:
+            self._again = deque(record.uid for record in study.running())
+            logger.info(
+                "resumed from %s: %d chromosomes, %d of them without a result",
+                journal,
+                len(study.records),
+                len(self._again),
+            )
+        logs = Path(os.environ.get("NNI_LOG_DIRECTORY", journal.parent))
+        self._page = LivePage(logs, journal)
+        base = manager.dispatcher_url()
+        if base is not None:
+            logger.info("Live Pareto page: %s%s", base, LivePage.URL_PATH)
+
+    # ---- candidates
+
+    @guarded
+    def generate_multiple_parameters(
+        self, parameter_id_list: Sequence[int], **kwargs: Any
+    ) -> list[dict[str, Any]]:
+        """Candidates for these parameter ids; fewer than asked for when there are no more."""
+        self._send = kwargs.get("st_callback") or self._send
+        self._look_after_reruns()
+        served = []
+        for parameter_id in parameter_id_list:
+            params = None if self._starved else self._next(parameter_id)
+            if params is None:
+                self._starved.append(parameter_id)
+            else:
+                served.append(params)
+        return served
+
+    def _next(self, parameter_id: int) -> dict[str, Any] | None:
+        if self._again:
+            record = self.study.records[self._again.popleft()]
+        else:
+            try:
+                record = self.study.ask()
+            except ga.SpaceExhausted as error:
+                logger.info("%s", error)
+                self._finish("exhausted")
+                return None
+        self._uids[parameter_id] = record.uid
+        self._show()
+        return {**record.params, UID: record.uid}
+
+    def _feed(self) -> None:
+        """Serve the ids that got no candidate when they were asked for."""
+        while self._starved and self._send is not None:
+            params = self._next(self._starved[0])
+            if params is None:
+                return
+            self._send(self._starved.popleft(), params)
+
+    def _finish(self, reason: str) -> None:
+        if self._end is None:
+            logger.info("no more candidates (%s): ending once the running trials have", reason)
+            self.study.journal.append("end", reason=reason)
+            self._show()
+            self._end = ExperimentEnd(reason, lambda end: self._end is end)
+            self._end.start()
+
+    # ---- results
+
+    @guarded
+    def receive_trial_result(
+        self, parameter_id: int, parameters: Any, value: Any, **kwargs: Any
+    ) -> None:
+        """A trial's final result."""
+        uid = self._uids.get(parameter_id)
+        echoed = reported_uid(value)
+        if echoed is not None and echoed != uid and echoed in self.study.records:
+            # What counts is what the trial ran; the id only says what was meant for it.
+            logger.warning(
+                "parameter id %s: uid %s, but the trial ran %s", parameter_id, uid, echoed
+            )
+            uid = echoed
+        if uid is None:
+            logger.warning("result for the unknown parameter id %s ignored", parameter_id)
+            return
+        self.study.tell(uid, value, kwargs.get("trial_job_id"))
+        self._show()
+
+    @guarded
+    def trial_end(self, parameter_id: int | None, success: bool, **kwargs: Any) -> None:
+        """A trial ended, with or without a result; NNI calls this on a second thread."""
+        uid = None if parameter_id is None else self._uids.get(parameter_id)
+        if uid is None or self.study.records[uid].status != "running":
+            return
+        if success:
+            self._give_up_in(self.grace_succeeded, uid, "the trial ended without a final result")
+        else:
+            reason = "the trial failed, was killed or ran out of time; see its stderr"
+            self._give_up_in(self.grace_failed, uid, reason)
+
+    def _give_up_in(self, seconds: float, uid: int, reason: str) -> None:
+        def lost() -> None:
+            self._timers.discard(timer)
+            self._give_up(uid, reason)
+
+        timer = threading.Timer(seconds, lost)
+        timer.daemon = True
+        self._timers.add(timer)
+        timer.start()
+
+    @guarded
+    def _give_up(self, uid: int, reason: str) -> None:
+        self.study.fail(uid, reason)
+        self._show()
+
+    # ---- resume and imported data
+
+    def _look_after_reruns(self) -> None:
+        if self._reruns is None:
+            base = manager.dispatcher_url()
+            self._reruns = Reruns(base, self._again)
+            if self._again:
+                total = len(self._again)
+                self._again = deque(u for u in self._again if u not in self._reruns.uids)
+                logger.info("NNI runs %d of %d again", total - len(self._again), total)
+        for uid, status in self._reruns.ended():
+            self._give_up_in(self.grace_succeeded, uid, f"run again after a resume: {status}")
+
+    @guarded
+    def import_data(self, data: list[dict[str, Any]]) -> None:
+        """Results from elsewhere: NNI's replay on resume, or ``nnictl experiment import``."""
+        taken = 0
+        for entry in data:
+            value, params = entry.get("value"), entry.get("parameter") or {}
+            uid = reported_uid(value)
+            if uid is None:
+                uid = reported_uid(params)
+                if uid in self.study.records and self._is_doubtful(uid, entry):
+                    continue
+            if uid in self.study.records:
+                self.study.tell(uid, value, entry.get("trialJobId"))
+            else:
+                taken += self.study.take_in(params, value) is not None
+        if taken:
+            logger.info("imported data: %d of %d results taken in", taken, len(data))
+        self._show()
+
+    def _is_doubtful(self, uid: int, entry: Mapping[str, Any]) -> bool:
+        """Whether NNI may have put another trial's metrics beside this chromosome.
+
+        Its replay pairs a finished trial's metrics with the parameters meant for it, not with those
+        it got. What was told before stands; the rest is asked again.
+        """
+        if "trialJobId" not in entry or self.study.records[uid].status == "complete":
+            return False
+        logger.warning(
+            "the result of trial %s echoes no uid, so that NNI's pairing of it with uid %d can't "
+            "be trusted: asked again (use nni_plugin.trial_parameters and report the uid)",
+            entry["trialJobId"],
+            uid,
+        )
+        return True
+
+    # ---- live page and end
+
+    def _show(self) -> None:
+        if self._page is not None:
+            self._page.update()
+
+    def _failed(self, message: str) -> None:
+        if self._study is not None:
+            self._study.journal.append("end", reason="error", message=message)
+            self._show()
+
+    def _on_exit(self) -> None:
+        with self._lock:
+            for timer in self._timers:
+                timer.cancel()
+            if self._study is not None:
+                if self._end is None:
+                    self._study.journal.append("end", reason="stopped")
+                self._study.journal.close()
+            self._end = None
+        if self._page is not None:
+            self._page.close()

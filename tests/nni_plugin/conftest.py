@@ -1,0 +1,177 @@
+"""Real NNI experiments for the tests, each with a home, a port and a folder of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+ENDED = {"SUCCEEDED", "FAILED", "USER_CANCELED", "SYS_CANCELED", "EARLY_STOPPED"}
+
+
+class NniExperiment:
+    """One experiment, driven through ``nnictl`` and the manager's REST interface."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = _free_port()
+        self.id = ""
+        self.environment = {
+            **os.environ,
+            "HOME": str(folder / "home"),
+            "NNI_CONFIG_DIR": str(folder / "config"),
+            "PYTHONPATH": str(REPOSITORY),
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "OMP_NUM_THREADS": "1",
+        }
+        for name in ("home", "config", "experiments"):
+            (folder / name).mkdir()
+
+    # ---- start and end
+
+    def create(self, config: Mapping[str, Any]) -> NniExperiment:
+        config = {
+            "trialConcurrency": 1,
+            "trainingService": {"platform": "local"},
+            "experimentWorkingDirectory": str(self.folder / "experiments"),
+            **config,
+        }
+        path = self.folder / "config.yml"
+        path.write_text(yaml.safe_dump(config))
+        return self.create_file(path)
+
+    def create_file(self, path: Path) -> NniExperiment:
+        self.nnictl("create", "--config", str(path), "--port", str(self.port))
+        self.id = next(p.name for p in (self.folder / "experiments").glob("[!_.]*"))
+        return self
+
+    def nnictl(self, *arguments: str) -> str:
+        done = subprocess.run(
+            [str(Path(sys.executable).with_name("nnictl")), *arguments],
+            env=self.environment,
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=90,
+        )
+        output = done.stdout + done.stderr
+        assert done.returncode == 0, output
+        return output
+
+    def stop(self) -> None:
+        self.nnictl("stop", self.id)
+
+    def resume(self) -> None:
+        self.port = _free_port()
+        self.nnictl("resume", self.id, "--port", str(self.port))
+
+    def close(self) -> None:
+        """Kill what is left of it; quicker than ``nnictl stop``."""
+        for pid in self.processes():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def processes(self, word: str = "") -> list[int]:
+        """Processes of this experiment alone (they have its home), with ``word`` in the command."""
+        mine = f"HOME={self.environment['HOME']}\0".encode()
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                command = (process / "cmdline").read_bytes().replace(b"\0", b" ")
+                if mine in (process / "environ").read_bytes() and word.encode() in command:
+                    found.append(int(process.name))
+        return found
+
+    def kill(self, word: str) -> None:
+        """kill -9 of the manager (``main.js``) or the tuner (``-m nni --exp_params``)."""
+        pids = self.processes(word)
+        assert pids, f"no process with {word!r}"
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    # ---- what it says
+
+    def rest(self, path: str, body: Any = None, method: str = "GET") -> Any:
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}/api/v1/nni{path}",
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Content-Type": "application/json"},
+            method=method,
+        )
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(request, timeout=10) as answer:
+            text = answer.read()
+        return json.loads(text) if text else None
+
+    @property
+    def status(self) -> str:
+        return str(self.rest("/check-status")["status"])
+
+    def wait(self, *statuses: str, seconds: float = 60) -> str:
+        return self.wait_for(lambda: self.status in statuses and self.status, seconds)
+
+    def wait_for(self, ready: Callable[[], Any], seconds: float = 60) -> Any:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            with contextlib.suppress(OSError):
+                if value := ready():
+                    return value
+            time.sleep(0.2)
+        raise AssertionError(f"not within {seconds} s; dispatcher.log:\n{self.log()[-6000:]}")
+
+    def trials(self) -> list[dict[str, Any]]:
+        jobs: list[dict[str, Any]] = self.rest("/trial-jobs")
+        return jobs
+
+    def succeeded(self) -> list[tuple[dict[str, Any], Any]]:
+        """Parameters and final metrics as the web UI pairs them."""
+        return [
+            (
+                json.loads(job["hyperParameters"][0])["parameters"],
+                json.loads(json.loads(job["finalMetricData"][0]["data"])),
+            )
+            for job in self.trials()
+            if job["status"] == "SUCCEEDED" and job.get("finalMetricData")
+        ]
+
+    @property
+    def home(self) -> Path:
+        return self.folder / "experiments" / self.id
+
+    def log(self) -> str:
+        path = self.home / "log" / "dispatcher.log"
+        return path.read_text() if path.exists() else "(no dispatcher.log)"
+
+    def journal(self) -> list[dict[str, Any]]:
+        from nni_plugin.journal import read
+
+        return read(self.home / "checkpoint" / "journal.jsonl")
+
+
+@pytest.fixture
+def nni(tmp_path: Path) -> Iterator[NniExperiment]:
+    experiment = NniExperiment(tmp_path)
+    try:
+        yield experiment
+    finally:
+        experiment.close()
+
+
+def _free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
