@@ -1,0 +1,67 @@
+"""What goes out of the optimizer and what comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+COMPLETE = "complete"
+FAILED = "failed"
+CENSORED = "censored"
+RUNNING = "running"
+STATUSES = (COMPLETE, FAILED, CENSORED, RUNNING)
+
+
+class SpaceExhausted(Exception):  # noqa: N818 - the name that NNI's NoMoreTrialError set
+    """Every distinct candidate has been asked for (or breaks a hard limit)."""
+
+
+class UnsatisfiableConstraint(ValueError):  # noqa: N818 - says what is wrong, like the above
+    """No candidate keeps within a limit whose metric is known before a trial."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A chromosome to evaluate.
+
+    Attributes:
+        id: its own number, never reused.
+        params: what a trial gets.
+        costs: the metrics known before the trial; None without a cost function.
+        origin: how it came about: corner, initial, lhs, ga, surrogate, random or import.
+    """
+
+    id: int
+    params: dict[str, Any]
+    costs: dict[str, float] | None = None
+    origin: str = "ga"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A candidate with its outcome.
+
+    Attributes:
+        id: the candidate's number.
+        params: what the trial got.
+        metrics: what it reported; for a censored one, the last intermediate result; else None.
+        status: complete, failed, censored or running.
+        origin: how the candidate came about.
+        reason: why it failed.
+    """
+
+    id: int
+    params: dict[str, Any]
+    metrics: dict[str, Any] | None = None
+    status: str = COMPLETE
+    origin: str = "import"
+    reason: str = ""
+
+    def __post_init__(self) -> None:
+        if self.status not in STATUSES:
+            raise ValueError(f"status={self.status!r} (allowed: {', '.join(STATUSES)})")
+        if not isinstance(self.id, int) or isinstance(self.id, bool) or self.id < 0:
+            raise ValueError(f"id={self.id!r} should be a whole number from 0 on")
+        if self.status == COMPLETE and not isinstance(self.metrics, Mapping):
+            raise ValueError(f"evaluation {self.id} is complete but has metrics={self.metrics!r}")
