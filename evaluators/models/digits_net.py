@@ -25,7 +25,7 @@ class DigitsNet(nn.Module):
         width: Channels of the first stage; the later ones have twice as many.
     """
 
-    def __init__(self, classes: int = 10, width: int = 16) -> None:
+    def __init__(self, classes: int = 10, width: int = 24) -> None:
         super().__init__()
         self.stem = nn.Sequential(
             nn.Conv2d(1, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU()

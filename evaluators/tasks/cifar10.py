@@ -1,0 +1,144 @@
+"""CIFAR-10 with ResNet-8 (MLPerf Tiny), ResNet-20, MobileNetV2 and MobileNetV3-small.
+
+Splits, fixed and disjoint (``shuffled`` with seed 10 on the order of the source):
+
+* A baseline trained here: 45,000 of the official training images to train, the other 5,000 to
+  score the search, the 10,000 official test images to read once.
+* ResNet-8 with MLPerf Tiny's reference weights, which have seen all 50,000 training images: these
+  to fine-tune, one half of the official test images (5,000) to score the search, the other half to
+  read once.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import nn
+
+from evaluators.datasets.cifar10 import Cifar10, load_cifar10
+from evaluators.datasets.images import shuffled
+from evaluators.models.mobilenet import MobileNetV2, MobileNetV3Small
+from evaluators.models.reference import load_reference
+from evaluators.models.resnet import resnet8, resnet20
+from evaluators.task import Task
+from evaluators.tasks.image_task import Recipe, Split, Splits, image_task
+
+VALIDATION = 5000
+SPLIT_SEED = 10
+REFERENCE = "resnet8_ic.pt"
+
+
+def build(
+    data: str | None = None, *, train_samples: int | None = None, weights: str = "auto"
+) -> Task:
+    """ResNet-8, 12.5 M MACs, on images in 0..255.
+
+    Args:
+        data: See :func:`evaluators.datasets.cifar10.load_cifar10`.
+        train_samples: Trials fine-tune on so many training images (None: all).
+        weights: ``reference`` (MLPerf Tiny's, ``resnet8_ic.pt`` beside the data or in its
+            ``mlperf_ref/``), ``train`` (trained here), or ``auto``: the reference if it is there.
+
+    Raises:
+        DataError: The data is missing, damaged or of another format.
+        FileNotFoundError: ``weights="reference"``, and the file isn't there.
+        ValueError: Another value of ``weights``, or ``train_samples`` out of range.
+    """
+    if weights not in ("auto", "reference", "train"):
+        raise ValueError(f"weights={weights!r} must be 'auto', 'reference' or 'train'")
+    reference = None if weights == "train" else _reference_file(data, required=weights != "auto")
+    arrays = load_cifar10(data)
+    if reference is None:
+        return image_task(
+            "cifar10-resnet8",
+            resnet8,
+            own_splits(arrays),
+            recipe=Recipe(epochs=8),
+            scale=1.0,
+            train_samples=train_samples,
+        )
+
+    def with_reference_weights() -> nn.Module:
+        model = resnet8()
+        load_reference(model, reference)
+        return model
+
+    return image_task(
+        "cifar10-resnet8-reference",
+        with_reference_weights,
+        reference_splits(arrays),
+        recipe=None,
+        scale=1.0,
+        train_samples=train_samples,
+    )
+
+
+def build_resnet20(data: str | None = None, *, train_samples: int | None = None) -> Task:
+    """ResNet-20, 40.8 M MACs. Arguments and errors as :func:`build`."""
+    return image_task(
+        "cifar10-resnet20",
+        resnet20,
+        own_splits(load_cifar10(data)),
+        recipe=Recipe(epochs=4),
+        train_samples=train_samples,
+    )
+
+
+def build_mobilenetv2(data: str | None = None, *, train_samples: int | None = None) -> Task:
+    """MobileNetV2 of width 0.35, 13.8 M MACs. Arguments and errors as :func:`build`."""
+    return image_task(
+        "cifar10-mobilenetv2",
+        MobileNetV2,
+        own_splits(load_cifar10(data)),
+        recipe=Recipe(epochs=6),
+        train_samples=train_samples,
+    )
+
+
+def build_mobilenetv3(data: str | None = None, *, train_samples: int | None = None) -> Task:
+    """MobileNetV3-small of width 0.5, 5.4 M MACs. Arguments and errors as :func:`build`."""
+    return image_task(
+        "cifar10-mobilenetv3",
+        MobileNetV3Small,
+        own_splits(load_cifar10(data)),
+        recipe=Recipe(epochs=6),
+        train_samples=train_samples,
+    )
+
+
+def own_splits(arrays: Cifar10) -> Splits:
+    """Validation images are taken from the official training images."""
+    order = shuffled(len(arrays.train_labels), SPLIT_SEED)
+    val, train = order[:VALIDATION], order[VALIDATION:]
+    return Splits(
+        Split(arrays.train_images[train], arrays.train_labels[train]),
+        Split(arrays.train_images[val], arrays.train_labels[val]),
+        Split(arrays.test_images, arrays.test_labels),
+    )
+
+
+def reference_splits(arrays: Cifar10) -> Splits:
+    """Validation images are one half of the official test images."""
+    train = shuffled(len(arrays.train_labels), SPLIT_SEED)
+    order = shuffled(len(arrays.test_labels), SPLIT_SEED)
+    val, test = order[: len(order) // 2], order[len(order) // 2 :]
+    return Splits(
+        Split(arrays.train_images[train], arrays.train_labels[train]),
+        Split(arrays.test_images[val], arrays.test_labels[val]),
+        Split(arrays.test_images[test], arrays.test_labels[test]),
+    )
+
+
+def _reference_file(data: str | None, *, required: bool) -> Path | None:
+    if data is not None:
+        path = Path(data).expanduser()
+        folder = path if path.is_dir() else path.parent
+        for place in (folder / "mlperf_ref" / REFERENCE, folder / REFERENCE):
+            if place.is_file():
+                return place
+    if required:
+        raise FileNotFoundError(
+            f"weights='reference': there is no {REFERENCE} in the folder of data={data!r}, nor in "
+            "mlperf_ref/ there"
+        )
+    return None

@@ -1,0 +1,141 @@
+"""What the image-classification tasks share: from arrays and a network to a ``Task``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from evaluators.baseline import trained
+from evaluators.batches import ArrayBatches
+from evaluators.datasets.images import FloatImages, Images, Labels
+from evaluators.task import Task
+from evaluators.training import accuracy, fit
+
+EVALUATION_BATCH = 250
+
+
+class Split(NamedTuple):
+    """Images (N, H, W, C) in 0..255 and their classes (N,)."""
+
+    images: Images
+    labels: Labels
+
+    def first(self, count: int | None) -> Split:
+        """The first ``count`` samples, or all of them for None.
+
+        Raises:
+            ValueError: ``count`` is below 1 or above the size of the split.
+        """
+        if count is None:
+            return self
+        if not 1 <= count <= len(self.labels):
+            raise ValueError(f"train_samples={count} must be in 1..{len(self.labels)}")
+        return Split(self.images[:count], self.labels[:count])
+
+    def tensors(self) -> tuple[Tensor, Tensor]:
+        """Both as tensors, sharing memory."""
+        return torch.from_numpy(self.images), torch.from_numpy(self.labels)
+
+
+class Splits(NamedTuple):
+    """Disjoint: what is trained on, what the search scores on, what is read once."""
+
+    train: Split
+    val: Split
+    test: Split
+
+
+class Recipe(NamedTuple):
+    """How a baseline is trained.
+
+    Attributes:
+        epochs: Passes over the whole training split.
+        learning_rate: Peak of AdamW's, with a cosine schedule.
+        batch_size: Of training, here and in a trial's fine-tuning.
+        weight_decay: Of AdamW.
+        version: Raised when the recipe changes, so that cached weights are trained again.
+    """
+
+    epochs: int
+    learning_rate: float = 3e-3
+    batch_size: int = 128
+    weight_decay: float = 1e-2
+    version: int = 1
+
+
+def image_task(
+    name: str,
+    build: Callable[[], nn.Module],
+    splits: Splits,
+    *,
+    recipe: Recipe | None,
+    scale: float = 1.0 / 255.0,
+    flip: bool = True,
+    crop: int = 4,
+    train_samples: int | None = None,
+    learning_rate: float = 1e-3,
+    distillation: float = 0.0,
+    batch_size: int = 128,
+) -> Task:
+    """A classification task on images in memory.
+
+    Args:
+        name: Of the task and of its baseline's cache file.
+        build: Makes the network.
+        splits: Disjoint splits.
+        recipe: How the baseline is trained on the whole training split; None if ``build`` returns
+            trained weights.
+        scale: Factor on the pixels 0..255.
+        flip: Mirror half of the training images.
+        crop: Shift training images by up to so many pixels.
+        train_samples: Trials fine-tune on the first so many training samples; None: on all.
+        learning_rate: Of a trial's fine-tuning.
+        distillation: Weight of the float model's soft labels in it.
+        batch_size: Of it, if there is no recipe.
+    """
+    augment = FloatImages(scale, flip=flip, crop=crop)
+    batch_size = recipe.batch_size if recipe else batch_size
+
+    def training(split: Split) -> ArrayBatches:
+        return ArrayBatches(*split.tensors(), batch_size=batch_size, shuffle=True, augment=augment)
+
+    def evaluation(split: Split) -> ArrayBatches:
+        return ArrayBatches(
+            *split.tensors(), batch_size=EVALUATION_BATCH, augment=FloatImages(scale)
+        )
+
+    tuning = training(splits.train.first(train_samples))
+    torch.manual_seed(0)
+    model = build()
+    seconds = 0.0
+    if recipe is not None:
+        seconds = trained(
+            model,
+            name,
+            lambda m: fit(
+                m,
+                training(splits.train),
+                functional.cross_entropy,
+                epochs=recipe.epochs,
+                learning_rate=recipe.learning_rate,
+                weight_decay=recipe.weight_decay,
+            ),
+            version=recipe.version,
+        )
+    return Task(
+        name=name,
+        model=model,
+        train=tuning,
+        val=evaluation(splits.val),
+        test=evaluation(splits.test),
+        example_input=FloatImages(scale)(torch.from_numpy(splits.val.images[:2])),
+        loss=functional.cross_entropy,
+        metric=accuracy,
+        learning_rate=learning_rate,
+        distillation=distillation,
+        training_seconds=seconds,
+    )
