@@ -55,11 +55,18 @@ def _blend(gene: Gene, near: Allele, far: Allele, rng: random.Random) -> Allele:
 def mutate(
     space: SearchSpace, genome: Genome, rng: random.Random, *, strength: float = 1.0
 ) -> Genome:
-    """A genome with about `strength` of its active genes changed, at least one.
+    """A genome with something active changed.
 
-    Ordered genes move by one step, categorical ones to any other value, integers and reals by
-    bounded polynomial mutation (integers by at least one).
+    Mostly about `strength` genes are changed, each on its own: ordered genes move by one step,
+    categorical ones to any other value, integers and reals by bounded polynomial mutation. Where
+    many layers have genes of one kind, half of the mutations shift that kind by one step in a
+    whole run of layers: single steps would take hundreds of trials to cross a deep network.
     """
+    crowded = space.crowded_kinds
+    if crowded and rng.random() < 0.5:
+        shifted = _shift(space, genome, rng.choice(crowded), rng)
+        if shifted != genome:
+            return shifted
     active = space.active(genome)
     open_loci = [i for i, locus in enumerate(space.loci) if active[i] and locus.gene.size != 1]
     if not open_loci:
@@ -69,6 +76,23 @@ def mutate(
     chosen = [i for i in open_loci if rng.random() < rate] or [rng.choice(open_loci)]
     for i in chosen:
         child[i] = step(space.loci[i].gene, child[i], rng)
+    return tuple(child)
+
+
+def _shift(space: SearchSpace, genome: Genome, kind: str, rng: random.Random) -> Genome:
+    """All genes of a kind in a run of layers moved the same way, by one step each."""
+    loci = [i for i, locus in enumerate(space.loci) if locus.kind == kind and locus.gene.numeric]
+    first, last = sorted(rng.sample(range(len(loci) + 1), 2))
+    up = rng.random() < 0.5
+    amount = rng.random() ** 2 / 2
+    child = list(genome)
+    for i in loci[first:last]:
+        gene = space.loci[i].gene
+        size = gene.size
+        if isinstance(gene, Ordered) and size is not None:
+            child[i] = min(size - 1, max(0, child[i] + (1 if up else -1)))
+        else:
+            child[i] = gene.from_unit(gene.to_unit(child[i]) + (amount if up else -amount))
     return tuple(child)
 
 

@@ -35,6 +35,8 @@ Phenotype = Callable[[dict[str, Any]], Hashable]
 _OFFSPRING = 40
 _RANDOM = 100
 _WALK = 5000
+# Share of newcomers among the GA's candidates: they keep a small population from closing in.
+_IMMIGRANTS = 0.1
 
 
 class Optimizer:
@@ -134,7 +136,11 @@ class Optimizer:
             yield genome, origin, own if origin == "lhs" else None
 
     def _bred(self, rng: random.Random) -> Iterator[tuple[Genome, str, random.Random | None]]:
-        for attempt in range(_OFFSPRING if len(self._population.members) > 1 else 0):
+        if len(self._population.members) < 2:
+            return
+        if rng.random() < _IMMIGRANTS:
+            yield self.space.sample(rng), "random", rng
+        for attempt in range(_OFFSPRING):
             yield self._child(rng, 1.0 + attempt / 4), "ga", rng
 
     def _child(self, rng: random.Random, strength: float) -> Genome:

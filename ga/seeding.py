@@ -116,7 +116,7 @@ def hypercube(space: SearchSpace, count: int, seed: object) -> Iterator[Genome]:
     level of the kind, so that the cheap and the expensive end of the space are both visited.
     """
     rng = random.Random(f"hypercube {seed}")
-    kinds = space.crowded_kinds()
+    kinds = space.crowded_kinds
     spread = count // 2 if kinds else 0
     for levels in latin_hypercube(spread, len(kinds), rng):
         yield space.around(dict(zip(kinds, levels, strict=True)), rng)

@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 import random
+from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -64,6 +65,9 @@ class SearchSpace:
             groups.setdefault(locus.group, []).append(index)
         self.groups: tuple[tuple[int, ...], ...] = tuple(tuple(g) for g in groups.values())
         self._conditional = any(locus.parent >= 0 for locus in self.loci)
+        kinds = Counter(locus.kind for locus in self.loci if locus.gene.numeric)
+        #: Kinds with many numeric genes: the layers' genes of a deep network.
+        self.crowded_kinds = [kind for kind, count in kinds.items() if count >= _CROWD]
 
     def __len__(self) -> int:
         return len(self.loci)
@@ -224,16 +228,8 @@ class SearchSpace:
         """
         if rng.random() < 0.5:
             return tuple(locus.gene.sample(rng) for locus in self.loci)
-        levels: dict[str, float] = {kind: rng.random() for kind in self.crowded_kinds()}
+        levels: dict[str, float] = {kind: rng.random() for kind in self.crowded_kinds}
         return self.around(levels, rng)
-
-    def crowded_kinds(self) -> list[str]:
-        """The kinds of which there are many numeric genes, in order of appearance."""
-        counts: dict[str, int] = {}
-        for locus in self.loci:
-            if locus.gene.numeric:
-                counts[locus.kind] = counts.get(locus.kind, 0) + 1
-        return [kind for kind, count in counts.items() if count >= _CROWD]
 
     def around(self, levels: Mapping[str, float], rng: random.Random) -> Genome:
         """A random chromosome whose numeric genes scatter around the level of their kind.
