@@ -1,9 +1,8 @@
 """How quantized weights and activations lie in memory, to the byte.
 
 Eight-bit and wider weights are stored plainly. Narrower ones are packed into little-endian
-32-bit words so that one mask and shift gives two 16-bit lanes at once, which is what the
-kernels in `kernels/` read; every row (one output channel; one kernel tap of a depthwise
-convolution) starts on a word.
+32-bit words, and every row (one output channel; one kernel tap of a depthwise convolution)
+starts on a word, which is what the kernels in `kernels/` read.
 """
 
 from __future__ import annotations
@@ -50,31 +49,67 @@ def tensor_bytes(shape: Shape, bits: int) -> int:
     return positions * -(-channels * bits // 8)
 
 
-def pack_rows(weights: NDArray[np.int64], bits: int) -> bytes:
-    """Pack signed weights, shape (rows, n), as the kernels read them.
+def pack_rows(weights: NDArray[np.int64], bits: int, layout: str = "plain") -> bytes:
+    """Pack signed weights, shape (rows, n), as the kernels read them; 8 bits are plain bytes.
 
-    Below 8 bits, weight `i` of a row is stored as `w + 2**(bits - 1)`. A word holds 32/bits of
-    them: weights 2j and 2j+1 go to bit j*bits of the low and of the high half-word, so a mask
-    of one field in each half yields a pair ready for a dual multiply-accumulate.
+    Below 8 bits, a weight is stored as `w + 2**(bits - 1)` and every row fills whole words.
+
+    Args:
+        weights: Integers in [-2**(bits - 1), 2**(bits - 1)).
+        bits: 2, 4 or 8.
+        layout: `plain` puts weight `i` of a row at bit `i * bits`, as scalar and vector kernels
+            read it. `lanes`, for DSP cores, deals the weights of each four in the order 0, 2, 1,
+            3 to the low and the high half of a word in turn, so that one mask gives the two
+            16-bit lanes of a dual multiply-accumulate.
 
     Raises:
-        ValueError: A weight does not fit, or the bits do not divide a half-word.
+        ValueError: A weight does not fit, or there is no such layout.
     """
-    rows, n = weights.shape
     low, high = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
     if weights.size and (weights.min() < low or weights.max() > high):
         raise ValueError(f"weights outside [{low}, {high}] do not fit into {bits} bits")
     if bits == 8:
         return bytes(weights.astype(np.int8).tobytes())
+    rows, n = weights.shape
+    shifts = field_shifts(bits, layout)
+    words = -(-n // len(shifts))
+    fields = np.full((rows, words * len(shifts)), -low, dtype=np.uint32)
+    fields[:, :n] = (weights - low).astype(np.uint32)
+    shifted = fields.reshape(rows, words, len(shifts)) << shifts
+    return bytes(np.bitwise_or.reduce(shifted, axis=2).astype("<u4").tobytes())
+
+
+def unpack_rows(
+    data: bytes, rows: int, n: int, bits: int, layout: str = "plain"
+) -> NDArray[np.int64]:
+    """Return the signed weights, shape (rows, n), that `pack_rows` packed.
+
+    Raises:
+        ValueError: Too few bytes, or no such layout.
+    """
+    if len(data) < rows * row_bytes(n, bits):
+        raise ValueError(f"{len(data)} bytes do not hold {rows} rows of {n} {bits}-bit weights")
+    if bits == 8:
+        return np.frombuffer(data, np.int8, rows * n).reshape(rows, n).astype(np.int64)
+    shifts = field_shifts(bits, layout)
+    words = -(-n // len(shifts))
+    packed = np.frombuffer(data, "<u4", rows * words).reshape(rows, words, 1)
+    fields = (packed >> shifts) & np.uint32((1 << bits) - 1)
+    return fields.reshape(rows, -1)[:, :n].astype(np.int64) - (1 << (bits - 1))
+
+
+def field_shifts(bits: int, layout: str) -> NDArray[np.uint32]:
+    """Bit offset in its word of each weight of a word, in the order of the row.
+
+    Raises:
+        ValueError: No layout for these bits, or of that name.
+    """
     if bits not in (2, 4):
         raise ValueError(f"no packed layout for {bits}-bit weights (use 2, 4 or 8)")
-    per_word = WORD_BITS // bits
-    words = -(-n // per_word)
-    fields = np.full((rows, words * per_word), 1 << (bits - 1), dtype=np.uint32)
-    fields[:, :n] = (weights + (1 << (bits - 1))).astype(np.uint32)
-    pairs = fields.reshape(rows, words, per_word // 2, 2)
-    shifts = (np.arange(per_word // 2, dtype=np.uint32) * bits).astype(np.uint32)
-    packed = np.bitwise_or.reduce(
-        (pairs[..., 0] << shifts) | (pairs[..., 1] << (shifts + np.uint32(16))), axis=2
-    )
-    return bytes(packed.astype("<u4").tobytes())
+    index = np.arange(WORD_BITS // bits, dtype=np.uint32)
+    if layout == "plain":
+        return (index * np.uint32(bits)).astype(np.uint32)
+    if layout == "lanes":
+        position = (index & ~np.uint32(3)) | ((index & 1) << 1) | ((index >> 1) & 1)
+        return ((position >> 1) * bits + (position & 1) * 16).astype(np.uint32)
+    raise ValueError(f"layout={layout!r} must be plain or lanes")

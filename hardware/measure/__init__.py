@@ -1,0 +1,1 @@
+"""Costs that are measured or emulated instead of estimated."""

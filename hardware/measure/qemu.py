@@ -1,0 +1,254 @@
+"""Instructions of layers on an emulated Cortex-M: `kernels/` compiled, run and counted.
+
+QEMU models no cycles; its counts are exact, repeatable, and scaled to a device by one factor.
+Needs `arm-none-eabi-gcc`, `qemu-system-arm` with plugin support and a host `gcc`
+(`apt-get install gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm gcc`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from ..jobs import KINDS, Job
+from ..packing import row_bytes, tensor_bytes
+
+KERNELS = Path(__file__).parents[1] / "kernels"
+CLASSES = ("alu", "load", "store", "mac", "divide", "branch", "vector")
+TIMEOUT_S = 300
+_SHIFT_MAX = 24
+
+
+class QemuError(RuntimeError):
+    """A tool is missing or failed; the message says which and what to do."""
+
+
+@dataclass(frozen=True)
+class Emulated:
+    """How a core is compiled for and on which of QEMU's machines it runs.
+
+    Code and data are put into the machine's large external memories: only counts matter.
+    """
+
+    flags: tuple[str, ...]
+    machine: str
+    code: int
+    ram: int
+    ram_size: int
+    source: str
+
+
+EMULATED: dict[str, Emulated] = {
+    "cortex-m0plus": Emulated(
+        ("-mcpu=cortex-m0plus",), "mps2-an386", 0x0, 0x21000000, 0x1000000, "scalar.c"
+    ),
+    "cortex-m4": Emulated(
+        ("-mcpu=cortex-m4", "-mfloat-abi=soft"),
+        "mps2-an386", 0x0, 0x21000000, 0x1000000, "dsp.c",
+    ),
+    "cortex-m7": Emulated(
+        ("-mcpu=cortex-m7", "-mfloat-abi=soft"),
+        "mps2-an500", 0x0, 0x60000000, 0x1000000, "dsp.c",
+    ),
+    "cortex-m33": Emulated(
+        ("-mcpu=cortex-m33", "-mfloat-abi=soft"),
+        "mps2-an505", 0x10000000, 0x80000000, 0x1000000, "dsp.c",
+    ),
+    "cortex-m55": Emulated(
+        ("-mcpu=cortex-m55", "-mfloat-abi=hard", "-DHAS_VECTORS"),
+        "mps3-an547", 0x0, 0x60000000, 0x1000000, "mve.c",
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Count:
+    """Instructions of one job by class, and a checksum of its output."""
+
+    classes: dict[str, int]
+    checksum: int
+
+    @property
+    def total(self) -> int:
+        """All instructions."""
+        return sum(self.classes.values())
+
+
+def missing_tools() -> list[str]:
+    """Programs that are needed and not installed."""
+    return [t for t in ("arm-none-eabi-gcc", "qemu-system-arm", "gcc") if shutil.which(t) is None]
+
+
+def count(jobs: Sequence[Job], core: str, cache: Path | None = None) -> list[Count]:
+    """Return the instructions of each job on a core.
+
+    All jobs that are not in the cache run in one image.
+
+    Args:
+        jobs: Shapes with their bits.
+        core: One of `EMULATED`.
+        cache: Folder of the cache; by default under `$JOINT_GA_CACHE` or `~/.cache/joint-ga`.
+
+    Raises:
+        QemuError: A tool is missing, the compiler or the emulator failed, or it does not model the
+            core.
+    """
+    if core not in EMULATED:
+        raise QemuError(f"core {core!r} is not emulated (use one of {', '.join(EMULATED)})")
+    path = (cache or _cache_folder()) / f"{core}-{_version(core)}.json"
+    known = _read(path)
+    todo = [job for job in dict.fromkeys(jobs) if _key(job) not in known]
+    if todo:
+        for job, result in zip(todo, _run(todo, core), strict=True):
+            known[_key(job)] = [result.classes, result.checksum]
+        _write(path, known)
+    return [Count(*known[_key(job)]) for job in jobs]
+
+
+def output_shift(job: Job) -> int:
+    """Right shift of the requantization that keeps outputs of random data within 8 bits."""
+    taps = job.kh * job.kw if job.kind == "depthwise" else job.row_weights
+    spread = 5 if job.w_bits + job.a_bits == 16 else (job.w_bits + job.a_bits) // 4
+    return min(max(spread + (taps - 1).bit_length() // 2, 1), _SHIFT_MAX)
+
+
+def _key(job: Job) -> str:
+    return json.dumps(job)
+
+
+def _cache_folder() -> Path:
+    root = os.environ.get("JOINT_GA_CACHE") or Path.home() / ".cache" / "joint-ga"
+    return Path(root) / "instructions"
+
+
+def _version(core: str) -> str:
+    """Digest of what the counts depend on: the kernels, the flags and the compiler."""
+    digest = hashlib.sha256(repr(EMULATED[core]).encode())
+    for file in sorted(KERNELS.iterdir()):
+        digest.update(file.read_bytes())
+    if missing_tools():
+        return digest.hexdigest()[:12]
+    digest.update(compiler_version().encode())
+    return digest.hexdigest()[:12]
+
+
+@lru_cache(maxsize=1)
+def compiler_version() -> str:
+    """First line of `arm-none-eabi-gcc --version`."""
+    return _tool(["arm-none-eabi-gcc", "--version"], "the compiler").splitlines()[0]
+
+
+def _read(path: Path) -> dict[str, list[object]]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+def _write(path: Path, data: dict[str, list[object]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(
+        "w", dir=path.parent, suffix=".tmp", delete=False, encoding="utf-8"
+    ) as file:
+        json.dump(data, file)
+    Path(file.name).replace(path)
+
+
+def _tool(command: list[str], what: str) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S)
+    except FileNotFoundError:
+        raise QemuError(
+            f"{command[0]} is not installed (apt-get install gcc-arm-none-eabi "
+            "libnewlib-arm-none-eabi qemu-system-arm gcc); the closed form needs none of them"
+        ) from None
+    except subprocess.TimeoutExpired:
+        raise QemuError(f"{what} took longer than {TIMEOUT_S} s: {' '.join(command)}") from None
+    if done.returncode != 0:
+        tail = (done.stderr or done.stdout).strip()[-800:]
+        raise QemuError(f"{what} failed with exit code {done.returncode}:\n{tail}")
+    return done.stdout + done.stderr
+
+
+def _run(jobs: Sequence[Job], core: str) -> list[Count]:
+    if tools := missing_tools():
+        raise QemuError(
+            f"not installed: {', '.join(tools)} (apt-get install gcc-arm-none-eabi "
+            "libnewlib-arm-none-eabi qemu-system-arm gcc); the closed form needs none of them"
+        )
+    with tempfile.TemporaryDirectory(prefix="joint-ga-qemu-") as name:
+        folder = Path(name)
+        plugin = _build_plugin(folder)
+        image = _build_image(jobs, core, folder)
+        log = folder / "counts.txt"
+        emulated = EMULATED[core]
+        printed = _tool(
+            ["qemu-system-arm", "-M", emulated.machine, "-nographic", "-monitor", "none",
+             "-serial", "none", "-semihosting-config", "enable=on,target=native",
+             "-kernel", str(image), "-plugin", f"file={plugin},out={log}"],
+            "qemu-system-arm",
+        )  # fmt: skip
+        lines = log.read_text().splitlines() if log.exists() else []
+    sums = printed.split()
+    if len(lines) != len(jobs) or len(sums) != len(jobs) or "FAULT" in sums:
+        raise QemuError(
+            f"the emulated {core} finished {len(lines)} of {len(jobs)} layers: {printed[-200:]!r}"
+        )
+    return [
+        Count({k: int(v) for k, v in (f.split("=") for f in line.split())}, int(checksum))
+        for line, checksum in zip(lines, sums, strict=True)
+    ]
+
+
+def _build_plugin(folder: Path) -> Path:
+    plugin = folder / "counter.so"
+    _tool(
+        ["gcc", "-shared", "-fPIC", "-O2", "-o", str(plugin), str(KERNELS / "counter.c")],
+        "the host compiler",
+    )
+    return plugin
+
+
+def _build_image(jobs: Sequence[Job], core: str, folder: Path) -> Path:
+    emulated = EMULATED[core]
+    (folder / "table.h").write_text(_table(jobs))
+    image = folder / "layers.elf"
+    sources = [str(KERNELS / f) for f in ("start.c", "main.c", emulated.source)]
+    _tool(
+        ["arm-none-eabi-gcc", "-mthumb", *emulated.flags, "-O3", "-ffreestanding", "-fno-builtin",
+         "-fno-tree-loop-distribute-patterns", "-nostartfiles", "-nostdlib", f"-I{folder}",
+         f"-I{KERNELS}", f"-Wl,--defsym=CODE_BASE={emulated.code:#x}",
+         f"-Wl,--defsym=RAM_BASE={emulated.ram:#x}",
+         f"-Wl,--defsym=RAM_SIZE={emulated.ram_size:#x}",
+         "-T", str(KERNELS / "link.ld"), *sources, "-lgcc", "-o", str(image)],
+        "arm-none-eabi-gcc",
+    )  # fmt: skip
+    return image
+
+
+def _table(jobs: Sequence[Job]) -> str:
+    rows = []
+    for j in jobs:
+        fields = [
+            KINDS.index(j.kind), j.w_bits, j.a_bits, output_shift(j), j.ih, j.iw, j.ic, j.oh, j.ow,
+            j.oc, j.kh, j.kw, j.sh, j.sw, j.pads[0], j.pads[2],
+        ]  # fmt: skip
+        rows.append("{" + ",".join(map(str, fields)) + "}")
+    weights = max(j.rows * row_bytes(j.row_weights, j.w_bits) for j in jobs)
+    ins = max(tensor_bytes((j.ic, j.ih, j.iw), 8) for j in jobs)
+    outs = max(tensor_bytes((j.oc, j.oh, j.ow), 8) for j in jobs)
+    channels = max(max(j.oc, j.ic) for j in jobs)
+    return (
+        f"#define MAX_WEIGHTS {max(weights, 256)}\n#define MAX_INPUT {ins}\n"
+        f"#define MAX_OUTPUT {outs}\n#define MAX_CHANNELS {channels}\n#define LAYERS {len(jobs)}\n"
+        "static const layer_t table[] = {" + ",\n".join(rows) + "};\n"
+    )

@@ -1,0 +1,127 @@
+"""The emulated kernels against integer arithmetic in numpy, on every kind of core."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hardware.jobs import Job
+from hardware.measure.qemu import EMULATED, count, output_shift
+from hardware.packing import row_bytes, unpack_rows
+
+pytestmark = pytest.mark.usefixtures("emulator")
+
+
+def random_bytes(n: int, seed: int) -> np.ndarray:
+    """What `fill` of kernels/main.c writes: the high bytes of a linear congruential generator."""
+    a = np.cumprod(np.full(n, 1664525, np.uint32), dtype=np.uint32)
+    powers = np.concatenate([np.ones(1, np.uint32), a[:-1]])
+    c = np.cumsum(powers * np.uint32(1013904223), dtype=np.uint32)
+    return ((a * np.uint32(seed) + c) >> np.uint32(24)).astype(np.uint8)
+
+
+def requantize(v, m, s):
+    high = (v * m + (1 << 30)) >> 31
+    return (high + ((1 << s) >> 1)) >> s
+
+
+def activations(job: Job) -> np.ndarray:
+    """Input of shape (ih, iw, ic), zero point added."""
+    shape = (job.ih, job.iw, job.ic)
+    if job.a_bits == 8:
+        flat = random_bytes(int(np.prod(shape)), 2).view(np.int8).astype(np.int64)
+        return flat.reshape(shape) + 3
+    pixel = -(-job.ic // 2)
+    raw = random_bytes(job.ih * job.iw * pixel, 2).reshape(-1, pixel)
+    nibbles = np.stack([raw & 15, raw >> 4], axis=2).reshape(len(raw), -1)[:, : job.ic]
+    return nibbles.astype(np.int64).reshape(shape) - 3
+
+
+def expected(job: Job, layout: str) -> np.ndarray:
+    x = activations(job)
+    if job.kind == "add":
+        y = random_bytes(x.size, 3).view(np.int8).astype(np.int64).reshape(x.shape) + 5
+        s = requantize(x << 20, 1518500250, 3) + requantize(y << 20, 1 << 30, 1)
+        return np.clip(requantize(s, 1 << 30, 18) - 3, -128, 127)
+    top, bottom, left, right = job.pads
+    if job.kind in ("avgpool", "maxpool"):
+        pools = []
+        for oy in range(job.oh):
+            for ox in range(job.ow):
+                y0, x0 = oy * job.sh - top, ox * job.sw - left
+                window = x[max(y0, 0) : y0 + job.kh, max(x0, 0) : x0 + job.kw] - 3
+                if job.kind == "maxpool":
+                    pools.append(window.max((0, 1)))
+                    continue
+                total, n = window.sum((0, 1)), window.shape[0] * window.shape[1]
+                half = np.where(total > 0, n // 2, -(n // 2))
+                pools.append(np.trunc((total + half) / n).astype(np.int64))
+        return np.array(pools)
+    raw = random_bytes(job.rows * row_bytes(job.row_weights, job.w_bits), 1).tobytes()
+    w = unpack_rows(raw, job.rows, job.row_weights, job.w_bits, layout)
+    x = np.pad(x, ((top, bottom + job.kh), (left, right + job.kw), (0, 0)))
+    channels = np.arange(job.oc)
+    out = []
+    for oy in range(job.oh):
+        for ox in range(job.ow):
+            p = x[oy * job.sh :, ox * job.sw :][: job.kh, : job.kw]
+            if job.kind == "depthwise":
+                p = np.repeat(p, job.oc // job.ic, axis=2).reshape(-1, job.oc)
+                acc = (p * w).sum(0)
+            else:
+                acc = w @ p.reshape(-1)
+            acc = acc + channels * 37 % 1000 - 500
+            scaled = requantize(acc, 1518500250 + channels % 1024 * 1000, output_shift(job))
+            out.append(np.clip(scaled - 3, -128, 127))
+    return np.array(out)
+
+
+def checksum(values: np.ndarray) -> int:
+    total = 0
+    for v in values.reshape(-1).tolist():
+        total = (total * 31 + (v & 255)) & 0xFFFFFFFF
+    return total
+
+
+def conv(ic, oc, k=3, size=5, stride=1, w_bits=8, a_bits=8, kind="conv"):
+    out = -(-size // stride)
+    total = max((out - 1) * stride + k - size, 0)
+    pads = (total // 2, total - total // 2) * 2
+    return Job(kind, size, size, ic, out, out, oc, k, k, stride, stride, pads, w_bits, a_bits)
+
+
+def all_jobs(activation_bits):
+    made = []
+    for w_bits in (8, 4, 2):
+        for a_bits in activation_bits:
+            bits = {"w_bits": w_bits, "a_bits": a_bits}
+            made += [conv(ic, oc, **bits) for ic, oc in ((1, 3), (3, 8), (4, 4), (6, 7), (16, 5))]
+            made += [conv(ic, oc, k=1, **bits) for ic, oc in ((5, 5), (8, 6), (33, 9))]
+            made += [
+                conv(8, 3, k=3, size=6, stride=2, **bits),
+                conv(7, 3, size=7, stride=2, **bits),
+            ]
+            made += [conv(c, c, kind="depthwise", **bits) for c in (1, 3, 4, 9, 16, 22)]
+            made += [conv(5, 10, kind="depthwise", size=4, stride=2, **bits)]
+            made += [
+                Job("linear", 1, 1, n, 1, 1, m, **bits) for n, m in ((4, 2), (37, 11), (64, 9))
+            ]
+    made += [Job("add", 3, 3, 5, 3, 3, 5), conv(6, 6, k=2, stride=2, size=6, kind="avgpool")]
+    made += [conv(6, 6, kind="avgpool"), conv(6, 6, stride=2, kind="maxpool")]
+    return made
+
+
+@pytest.mark.parametrize("core", list(EMULATED))
+def test_kernels_compute_what_integer_arithmetic_says(core, tmp_path):
+    made = all_jobs((8,) if core == "cortex-m55" else (8, 4))
+    layout = "lanes" if EMULATED[core].source == "dsp.c" else "plain"
+    counts = count(made, core, cache=tmp_path)
+    wrong = [
+        job
+        for job, got in zip(made, counts, strict=True)
+        if got.checksum != checksum(expected(job, layout))
+    ]
+    assert not wrong, f"{len(wrong)} of {len(made)}: {wrong[:5]}"
+    outputs = np.concatenate([expected(job, layout).reshape(-1) for job in made])
+    assert np.mean(np.abs(outputs) >= 127) < 0.5
+    assert all(got.total > job.oh * job.ow * job.oc for job, got in zip(made, counts, strict=True))
