@@ -30,7 +30,7 @@ from nni_plugin import manager
 from nni_plugin.callbacks import guarded
 from nni_plugin.classargs import TunerArgs
 from nni_plugin.ending import ExperimentEnd
-from nni_plugin.journal import FILE_NAME
+from nni_plugin.journal import FILE_NAME, Record
 from nni_plugin.metrics import UID, reported_uid
 from nni_plugin.page import LivePage
 from nni_plugin.reruns import Reruns
@@ -139,9 +139,8 @@ class JointGATuner(Tuner):  # type: ignore[misc]
         return served
 
     def _next(self, parameter_id: int) -> dict[str, Any] | None:
-        if self._again:
-            record = self.study.records[self._again.popleft()]
-        else:
+        record = self._asked_again()
+        if record is None:
             try:
                 record = self.study.ask()
             except ga.SpaceExhausted as error:
@@ -151,6 +150,14 @@ class JointGATuner(Tuner):  # type: ignore[misc]
         self._uids[parameter_id] = record.uid
         self._show()
         return {**record.params, UID: record.uid}
+
+    def _asked_again(self) -> Record | None:
+        """A chromosome that lost its trial when the experiment was stopped."""
+        while self._again:
+            record = self.study.records[self._again.popleft()]
+            if record.status == "running":  # its result may have come in by import
+                return record
+        return None
 
     def _feed(self) -> None:
         """Serve the ids that got no candidate when they were asked for."""
@@ -222,10 +229,9 @@ class JointGATuner(Tuner):  # type: ignore[misc]
         if self._reruns is None:
             base = manager.dispatcher_url()
             self._reruns = Reruns(base, self._again)
-            if self._again:
-                total = len(self._again)
-                self._again = deque(u for u in self._again if u not in self._reruns.uids)
-                logger.info("NNI runs %d of %d again", total - len(self._again), total)
+            self._again = deque(uid for uid in self._again if uid not in self._reruns.uids)
+            if self._reruns.uids:
+                logger.info("NNI runs %d unfinished trials again", len(self._reruns.uids))
         for uid, status in self._reruns.ended():
             self._give_up_in(self.grace_succeeded, uid, f"run again after a resume: {status}")
 

@@ -19,11 +19,31 @@ import pytest
 import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-ENDED = {"SUCCEEDED", "FAILED", "USER_CANCELED", "SYS_CANCELED", "EARLY_STOPPED"}
+
+
+TRIAL = """
+import sys, time
+start = time.monotonic()
+from nni_plugin import trial_parameters
+import nni
+params = trial_parameters()
+time.sleep(float(params.get("wait", 0)))
+{body}
+nni.report_final_result({{
+    "default": params["x"] + params["y"], "size": 2 * params["x"] - params["y"],
+    "x": params["x"], "y": params["y"], "uid": params["uid"],
+}})
+"""
+GRID = {
+    "x": {"_type": "choice", "_value": [0, 1, 2, 3]},
+    "y": {"_type": "choice", "_value": [0, 1, 2, 3]},
+}
 
 
 class NniExperiment:
     """One experiment, driven through ``nnictl`` and the manager's REST interface."""
+
+    repository = REPOSITORY
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -39,6 +59,22 @@ class NniExperiment:
         }
         for name in ("home", "config", "experiments"):
             (folder / name).mkdir()
+
+    def config(self, body: str = "", tuner: Any = None, **settings: Any) -> dict[str, Any]:
+        """Settings of an experiment with trials that take no time; ``body`` is run in each."""
+        (self.folder / "trial.py").write_text(TRIAL.format(body=body))
+        own = {
+            "className": "nni_plugin.JointGATuner",
+            "codeDirectory": str(REPOSITORY),
+            "classArgs": {"objectives": {"default": "maximize", "size": "minimize"}},
+        }
+        return {
+            "searchSpace": GRID,
+            "trialCommand": "python trial.py",
+            "trialCodeDirectory": str(self.folder),
+            "tuner": tuner or own,
+            **settings,
+        }
 
     # ---- start and end
 
@@ -146,6 +182,14 @@ class NniExperiment:
             )
             for job in self.trials()
             if job["status"] == "SUCCEEDED" and job.get("finalMetricData")
+        ]
+
+    def wrong_pairs(self) -> list[Any]:
+        """Trials that the web UI shows beside another one's parameters."""
+        return [
+            (params, metrics)
+            for params, metrics in self.succeeded()
+            if any(params[name] != metrics[name] for name in ("x", "y", "uid"))
         ]
 
     @property

@@ -1,0 +1,145 @@
+"""One trial: ``python -m nni_plugin.trial --task MODULE:FUNCTION --device ID``.
+
+In an NNI experiment it takes its own chromosome from NNI and reports after each stage and epoch.
+With ``--params FILE`` it needs no NNI and prints the final metrics as one JSON line, last.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import sys
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nni_plugin.metrics import UID
+
+if TYPE_CHECKING:
+    from evaluators import Result
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the trial; 0 if it reported a final result, 1 after one line that says what failed."""
+    args = arguments(argv)
+    try:
+        _run(args)
+    except KeyboardInterrupt:
+        print("trial stopped", file=sys.stderr)
+        return 1
+    except Exception as error:
+        if not isinstance(error, (ValueError, OSError)):
+            # Not the input's fault, so somebody will have to look for the place.
+            traceback.print_exc()
+        text = " ".join(str(error).split()) or "no message"
+        print(f"trial failed: {type(error).__name__}: {text}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The command line; exits with a usage message if it is wrong."""
+    parser = argparse.ArgumentParser(prog="python -m nni_plugin.trial", description=__doc__)
+    add = parser.add_argument
+    add("--task", required=True, metavar="M:F", help="function that returns an evaluators.Task")
+    add("--device", required=True, metavar="ID", help="a shipped device, or a profile's path")
+    add("--params", metavar="FILE", help="chromosome as JSON; without it NNI is asked")
+    add("--epochs", type=int, metavar="N", help="of fine-tuning (default: the task's)")
+    add("--seed", type=int, default=0, metavar="N", help="of fine-tuning (default: 0)")
+    add("--data", metavar="PATH", help="handed to the task's function")
+    add("--network", metavar="FILE", help="network file of 'joint-ga space'; traced without it")
+    return parser.parse_args(argv)
+
+
+def _run(args: argparse.Namespace) -> None:
+    # `python -m` has imported next to nothing so far: what the process took is Python's own start.
+    timings = {"python": _age_s()}
+    start = time.perf_counter()
+    # Asked for first: an error further on then belongs to this chromosome.
+    params = _read(args.params) if args.params else _ask_nni()
+    timings["parameters"] = time.perf_counter() - start
+    genes = {name: allele for name, allele in params.items() if name != UID}
+    echo = {UID: params[UID]} if UID in params else {}
+
+    start = time.perf_counter()
+    import hardware
+    from evaluators import evaluate, load_task
+
+    timings["import"] = time.perf_counter() - start
+    start = time.perf_counter()
+    task = load_task(args.task, args.data)
+    network = hardware.Network.load(args.network) if args.network else None
+    timings["task"] = time.perf_counter() - start
+    print(f"start-up: {_age_s():.2f} s, {time.process_time():.2f} s of CPU", flush=True)
+
+    def report(metrics: Mapping[str, float]) -> None:
+        metrics = {**metrics, **echo}
+        print(json.dumps(metrics), flush=True)
+        if not args.params:
+            import nni
+
+            nni.report_intermediate_result(metrics)
+
+    result = evaluate(
+        task,
+        genes,
+        device=hardware.load_device(args.device),
+        network=network,
+        epochs=args.epochs,
+        seed=args.seed,
+        report=report,
+    )
+    _report_final(result, timings, echo, to_nni=not args.params)
+
+
+def _report_final(
+    result: Result, timings: Mapping[str, float], echo: Mapping[str, Any], to_nni: bool
+) -> None:
+    broken = {n: x for n, x in result.metrics.items() if not math.isfinite(x)}
+    if broken:
+        raise ValueError(f"the final metrics are not finite: {broken}; nothing is reported")
+    metrics = {**result.metrics, **echo}
+    seconds = {**timings, **result.timings, "total": _age_s()}
+    print("seconds: " + ", ".join(f"{stage} {s:.2f}" for stage, s in seconds.items()))
+    if to_nni:
+        import nni
+
+        nni.report_final_result(metrics)
+    print(json.dumps(metrics), flush=True)
+
+
+def _read(path: str) -> dict[str, Any]:
+    try:
+        params = json.loads(Path(path).read_text())
+    except ValueError as error:
+        raise ValueError(f"--params {path}: not JSON ({error})") from error
+    if isinstance(params, dict) and isinstance(params.get("parameters"), dict):
+        params = params["parameters"]  # NNI's own record of a trial
+    if not isinstance(params, dict):
+        raise ValueError(f"--params {path}: holds {type(params).__name__}, not a dict of genes")
+    return params
+
+
+def _ask_nni() -> dict[str, Any]:
+    from nni_plugin.pairing import trial_parameters
+
+    if "NNI_TRIAL_JOB_ID" not in os.environ:
+        raise ValueError("this is no NNI trial: give the chromosome with --params FILE")
+    params = trial_parameters()
+    print(f"trial {os.environ['NNI_TRIAL_JOB_ID']}: {json.dumps(params)}", flush=True)
+    return params
+
+
+def _age_s() -> float:
+    """Seconds since this process was started."""
+    import psutil  # type: ignore[import-untyped]  # NNI brings it, without stubs
+
+    return float(time.time() - psutil.Process().create_time())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
