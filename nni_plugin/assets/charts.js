@@ -1,0 +1,199 @@
+// The Plotly charts. Each function redraws one of them from the store and the controls.
+
+const $ = (id) => document.getElementById(id);
+const theme = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+const MOST_LINES = 300;   // dominated trials drawn in the parallel coordinates
+const PLOT_CONFIG = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d"] };
+
+function baseLayout(extra) {
+  const axis = { gridcolor: theme("line"), zeroline: false, linecolor: theme("line"), automargin: true };
+  const { xaxis, yaxis, ...rest } = extra;
+  return {
+    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
+    font: { color: theme("text"), size: 12, family: "system-ui, sans-serif" },
+    margin: { l: 56, r: 12, t: 8, b: 44 }, showlegend: false, hovermode: "closest",
+    uirevision: "keep",
+    xaxis: { ...axis, ...xaxis }, yaxis: { ...axis, ...yaxis }, ...rest,
+  };
+}
+
+// Members of `rows` that no other beats in both metrics, as a staircase from left to right.
+function staircase(rows, x, y) {
+  const sx = direction(x) === "maximize" ? -1 : 1, sy = direction(y) === "maximize" ? -1 : 1;
+  const sorted = [...rows].sort((a, b) => sx * (value(a, x) - value(b, x)) || sy * (value(a, y) - value(b, y)));
+  const result = [];
+  let best = Infinity;
+  for (const row of sorted) {
+    if (sy * value(row, y) < best) {
+      best = sy * value(row, y);
+      result.push(row);
+    }
+  }
+  return result;
+}
+
+function limitShapes(x, y, log) {
+  const shapes = [];
+  for (const { metric, op, limit } of store.state.limits) {
+    for (const [axis, name] of [["x", x], ["y", y]]) {
+      if (metric !== name) continue;
+      const at = axis === "x" && log ? Math.max(limit, 1e-9) : limit;
+      const far = op.startsWith("<") ? at + Math.abs(at) * 50 + 1e-6 : (axis === "x" && log ? 1e-9 : at - Math.abs(at) * 50 - 1e-6);
+      const other = axis === "x" ? "y" : "x";
+      const common = { layer: "below", line: { width: 0 }, [`${other}ref`]: "paper", [`${other}0`]: 0, [`${other}1`]: 1 };
+      shapes.push({ ...common, type: "rect", fillcolor: theme("limit"), [`${axis}0`]: at, [`${axis}1`]: far });
+      shapes.push({ ...common, type: "line", line: { width: 1, dash: "dot", color: theme("infeasible") }, [`${axis}0`]: at, [`${axis}1`]: at });
+    }
+  }
+  return shapes;
+}
+
+function pointTrace(rows, x, y, name, marker) {
+  return {
+    type: "scatter", mode: "markers", name, hoverinfo: "none", marker,
+    x: rows.map((r) => value(r, x)), y: rows.map((r) => value(r, y)), customdata: rows.map((r) => r.uid),
+  };
+}
+
+function drawScatter() {
+  const x = $("x").value, y = $("y").value, log = $("log-x").checked;
+  if (!x || !y) return;
+  const complete = store.rows.filter((r) => r.status === COMPLETE && value(r, x) !== null && value(r, y) !== null);
+  const feasible = complete.filter((r) => r.feasible);
+  const front = feasible.filter((r) => store.front.has(r.uid));
+  const traces = [];
+  const shown = $("show-infeasible").checked ? complete.filter((r) => !r.feasible) : [];
+  setCloud(x, y, feasible.filter((r) => !store.front.has(r.uid)), shown);
+  traces.push(...cloudLegend());
+  const steps = staircase(feasible, x, y);
+  traces.push({
+    type: "scatter", mode: "lines", hoverinfo: "skip", name: "best of this pair",
+    line: { shape: direction(y) === direction(x) ? "vh" : "hv", color: theme("front"), width: 1.2 },
+    x: steps.map((r) => value(r, x)), y: steps.map((r) => value(r, y)),
+  });
+  traces.push(pointTrace(front, x, y, "Pareto front", { color: theme("front"), size: 9, line: { color: theme("card"), width: 1 } }));
+  traces.push(...markTraces(x, y));
+  const chosen = store.byUid.get(controls.chosen);
+  if (chosen && chosen.status === COMPLETE) {
+    traces.push(pointTrace([chosen], x, y, "chosen", { symbol: "circle-open", size: 18, color: theme("text"), line: { width: 2 } }));
+  }
+  const shapes = limitShapes(x, y, log);
+  const baseline = store.state.baseline;
+  if (baseline[y] !== undefined && baseline[x] === undefined) {
+    shapes.push({ type: "line", xref: "paper", x0: 0, x1: 1, y0: baseline[y], y1: baseline[y],
+      line: { color: theme("baseline"), width: 1.5, dash: "dash" } });
+  }
+  const spread = (name) => complete.map((r) => value(r, name)).concat(marks().map((m) => m.at[name]).filter((v) => v !== undefined));
+  Plotly.react("scatter", traces, baseLayout({
+    shapes, showlegend: true, legend: { orientation: "h", y: 1.06, x: 0 },
+    uirevision: `${x}|${y}|${log}`, margin: { l: 60, r: 12, t: 26, b: 44 }, modebar: { orientation: "v", bgcolor: "rgba(0,0,0,0)" },
+    xaxis: { title: { text: x }, type: log ? "log" : "linear", ...axisRange(spread(x), log) },
+    yaxis: { title: { text: y }, ...axisRange(spread(y), false) },
+  }), PLOT_CONFIG);
+  drawCloud();
+}
+
+// Shaded limits must not stretch the axes, so their range is set from the points alone.
+function axisRange(values, log, padding = 0.05) {
+  let low = Infinity, high = -Infinity;
+  for (const v of values) {
+    if (v < low) low = v;
+    if (v > high) high = v;
+  }
+  if (!(high >= low)) return {};
+  if (log) {
+    if (low <= 0) return {};
+    [low, high] = [Math.log10(low), Math.log10(high)];
+  }
+  const pad = (high - low) * padding || (high > low ? 0 : Math.abs(high) * 0.05 || 1);
+  return { range: [low - pad, high + pad] };
+}
+
+function marks() {
+  const result = [];
+  const int8 = store.byUid.get(store.state.int8);
+  if (int8) {
+    result.push({ name: "uniform int8", uid: int8.uid, symbol: "diamond", colour: "int8",
+      at: Object.fromEntries(store.state.metrics.map((m) => [m, value(int8, m)])) });
+  }
+  if (Object.keys(store.state.baseline).length) {
+    result.push({ name: "baseline (float)", uid: null, symbol: "star", colour: "baseline", at: store.state.baseline });
+  }
+  return result;
+}
+
+function markTraces(x, y) {
+  return marks().map(({ name, uid, symbol, colour, at }) => {
+    const known = at[x] !== undefined && at[y] !== undefined;
+    return {
+      type: "scatter", mode: known ? "markers" : "lines", name, hoverinfo: uid === null ? "name+x+y" : "none",
+      x: [known ? at[x] : null], y: [known ? at[y] : null], customdata: [uid],
+      marker: { symbol, size: 13, color: theme(colour), line: { color: theme("card"), width: 1 } },
+      line: { color: theme(colour), dash: "dash" },
+    };
+  });
+}
+
+// Lines as one path per group, broken by nulls: thousands of trials cost two SVG elements.
+function drawParallel() {
+  const complete = store.rows.filter((r) => r.status === COMPLETE);
+  const names = store.state.metrics.filter((m) => new Set(complete.map((r) => value(r, m))).size > 1).slice(0, 9);
+  const spans = names.map((m) => {
+    const { range } = axisRange(complete.map((r) => value(r, m)).filter((v) => v !== null), false, 0);
+    return range || [0, 1];
+  });
+  const scaled = (row, i) => {
+    const v = value(row, names[i]), [low, high] = spans[i];
+    if (v === null) return null;
+    const at = (v - low) / (high - low);
+    return direction(names[i]) === "maximize" ? at : 1 - at;
+  };
+  const lines = (rows, name, line) => {
+    const x = [], y = [], customdata = [];
+    for (const row of rows) {
+      for (let i = 0; i < names.length; i++) {
+        x.push(i);
+        y.push(scaled(row, i));
+        customdata.push(row.uid);
+      }
+      x.push(null);
+      y.push(null);
+      customdata.push(null);
+    }
+    return { type: "scatter", mode: "lines", name, hoverinfo: "none", x, y, customdata, line };
+  };
+  const front = complete.filter((r) => store.front.has(r.uid));
+  const rest = complete.filter((r) => !store.front.has(r.uid)).slice(-MOST_LINES);
+  const chosen = store.byUid.get(controls.chosen);
+  const traces = [
+    lines(rest, "dominated", { color: theme("line"), width: 1 }),
+    lines(front.slice(0, MOST_LINES), "Pareto front", { color: theme("front"), width: 1.3 }),
+    lines(chosen && chosen.status === COMPLETE ? [chosen] : [], "chosen", { color: theme("text"), width: 3 }),
+  ];
+  const annotations = [];
+  names.forEach((m, i) => {
+    const [low, high] = direction(m) === "maximize" ? spans[i] : [...spans[i]].reverse();
+    const common = { x: i, showarrow: false, font: { size: 11, color: theme("soft") } };
+    annotations.push({ ...common, y: 1.08, text: format(high) }, { ...common, y: -0.08, text: format(low) },
+      { ...common, y: 1.2, text: `<b>${m}</b>`, font: { size: 12, color: theme("text") } });
+  });
+  Plotly.react("parallel", traces, baseLayout({
+    annotations, margin: { l: 50, r: 50, t: 10, b: 10 },
+    shapes: names.map((_, i) => ({ type: "line", layer: "below", x0: i, x1: i, y0: 0, y1: 1, line: { color: theme("soft"), width: 1 } })),
+    xaxis: { visible: false, range: [-0.4, names.length - 0.6], fixedrange: true },
+    yaxis: { visible: false, range: [-0.15, 1.27], fixedrange: true },
+  }), { ...PLOT_CONFIG, displayModeBar: false });
+}
+
+function drawHypervolume() {
+  const over = Number($("hv-axis").value), history = store.state.hypervolume;
+  Plotly.react("hypervolume", [{
+    type: "scatter", mode: "lines", line: { shape: "hv", color: theme("front"), width: 2 },
+    x: history.map((h) => (over ? h[1] / 60 : h[0])), y: history.map((h) => h[2]),
+    hovertemplate: over ? "%{x:.1f} min: %{y:.4f}<extra></extra>" : "trial %{x}: %{y:.4f}<extra></extra>",
+  }], baseLayout({
+    uirevision: String(over),
+    xaxis: { title: { text: over ? "minutes" : "complete trials" }, rangemode: "tozero" },
+    yaxis: { rangemode: "tozero", title: { text: "share of the box" } },
+  }), PLOT_CONFIG);
+}

@@ -1,0 +1,157 @@
+"use strict";
+// The trials, either embedded in the page (reports) or followed in files beside it (live).
+// state.json is small and rewritten; points.jsonl and genes.jsonl only grow, so an update
+// fetches nothing but their new bytes.
+
+const FOLDER = "joint-ga/";
+const COMPLETE = 0;
+
+const store = {
+  state: null,
+  space: { genes: [] },
+  rows: [],            // one per finished trial, in the order they finished
+  byUid: new Map(),
+  front: new Set(),
+  live: true,
+};
+
+function resetStore() {
+  store.rows = [];
+  store.byUid = new Map();
+  store.read = { points: 0, genes: 0 };
+}
+
+function addPoints(lines) {
+  for (const [uid, trial, time, status, feasible, origin, metrics] of lines) {
+    const row = { uid, trial, time, status, feasible: feasible === 1, origin, metrics, genes: null };
+    const known = store.byUid.get(uid);
+    if (known) {
+      Object.assign(known, row, { genes: known.genes });
+    } else {
+      store.byUid.set(uid, row);
+      store.rows.push(row);
+    }
+  }
+}
+
+function addGenes(lines) {
+  for (const [uid, genes] of lines) {
+    const row = store.byUid.get(uid);
+    if (row) row.genes = genes;
+  }
+}
+
+function setState(state) {
+  store.state = state;
+  store.front = new Set(state.front);
+}
+
+function loadEmbedded(data) {
+  resetStore();
+  store.live = false;
+  store.space = data.space;
+  addPoints(data.points);
+  addGenes(data.genes);
+  setState(data.state);
+}
+
+async function fetchJson(name) {
+  const response = await fetch(FOLDER + name, { cache: "no-store" });
+  if (!response.ok) throw new Error(`${name}: ${response.status}`);
+  return response.json();
+}
+
+// Whole lines of a growing file from byte `from` to byte `to`, parsed.
+async function fetchLines(name, from, to) {
+  if (to <= from) return [];
+  const response = await fetch(FOLDER + name, {
+    cache: "no-store", headers: { Range: `bytes=${from}-${to - 1}` },
+  });
+  if (!response.ok) throw new Error(`${name}: ${response.status}`);
+  let bytes = await response.arrayBuffer();
+  if (response.status === 200) bytes = bytes.slice(from, to);   // a server that ignores Range
+  const text = new TextDecoder().decode(bytes).trim();
+  return text ? JSON.parse(`[${text.replaceAll("\n", ",")}]`) : [];
+}
+
+// One poll. Resolves to what changed: "nothing", "counts" (no finished trial is new) or "points".
+async function pollStore() {
+  const state = await fetchJson("state.json");
+  const previous = store.state;
+  if (previous && state.version === previous.version) return "nothing";
+  if (!previous || state.generation !== previous.generation) {
+    resetStore();
+    store.space = await fetchJson("space.json");
+  }
+  const grown = state.bytes.points > store.read.points;
+  addPoints(await fetchLines("points.jsonl", store.read.points, state.bytes.points));
+  store.read.points = state.bytes.points;
+  setState(state);
+  return grown ? "points" : "counts";
+}
+
+// Chromosomes are the larger part; they are fetched after the front has been drawn.
+async function pollGenes() {
+  const from = store.read.genes, to = store.state.bytes.genes;
+  if (to <= from) return false;
+  addGenes(await fetchLines("genes.jsonl", from, to));
+  store.read.genes = to;
+  return true;
+}
+
+const metricIndex = (name) => store.state.metrics.indexOf(name);
+const value = (row, name) => row.metrics[metricIndex(name)];
+
+// A gene of a row in plain form: choices are stored as the index of their value.
+function geneValue(row, index) {
+  const raw = row.genes ? row.genes[index] : null;
+  const { values } = store.space.genes[index];
+  return values && raw !== null ? values[raw] : raw;
+}
+
+function chromosome(row) {
+  const result = {};
+  store.space.genes.forEach(({ name }, index) => {
+    const v = geneValue(row, index);
+    if (v !== null && v !== undefined) result[name] = v;
+  });
+  return result;
+}
+
+function frontRows() {
+  return store.rows.filter((row) => store.front.has(row.uid));
+}
+
+// The member of the front nearest to the ideal corner, objectives scaled to the front's range.
+function kneeRow() {
+  const rows = frontRows();
+  const objectives = Object.entries(store.state.objectives);
+  const spans = objectives.map(([name]) => {
+    const all = rows.map((row) => value(row, name));
+    return [Math.min(...all), Math.max(...all)];
+  });
+  let best = null, least = Infinity;
+  for (const row of rows) {
+    let distance = 0;
+    objectives.forEach(([name, mode], i) => {
+      const [low, high] = spans[i];
+      const scaled = high > low ? (value(row, name) - low) / (high - low) : 0;
+      distance += (mode === "maximize" ? 1 - scaled : scaled) ** 2;
+    });
+    if (distance < least) [best, least] = [row, distance];
+  }
+  return best;
+}
+
+function direction(name) {
+  const given = store.state.objectives[name];
+  if (given) return given;
+  return /(_kb|_ms|_mj|macs|bops|loss|error)$/.test(name) ? "minimize" : "maximize";
+}
+
+function format(v) {
+  if (v === null || v === undefined) return "–";
+  if (typeof v !== "number") return String(v);
+  if (Number.isInteger(v)) return v.toLocaleString("en");
+  return Math.abs(v) >= 1000 ? Math.round(v).toLocaleString("en") : String(+v.toPrecision(4));
+}

@@ -1,0 +1,83 @@
+"""A small web server on 127.0.0.1 that shows an experiment's live page (``joint-ga watch``)."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import http.server
+import os
+import re
+from pathlib import Path
+from typing import BinaryIO
+
+__all__ = ["LogHandler", "serve_folder"]
+
+_RANGE = re.compile(r"bytes=(\d+)-(\d*)")
+
+
+class LogHandler(http.server.SimpleHTTPRequestHandler):
+    """Serves files, byte ranges included: the page fetches only what its data files gained."""
+
+    def send_head(self) -> BinaryIO | None:  # type: ignore[override]
+        """Answers a Range request with 206 and that part; anything else as the base class does."""
+        match = _RANGE.fullmatch(self.headers.get("Range", ""))
+        path = Path(self.translate_path(self.path))
+        if match is None or not path.is_file():
+            head = super().send_head()
+            return head  # type: ignore[return-value]
+        size = path.stat().st_size
+        start = int(match[1])
+        stop = min(int(match[2]) + 1 if match[2] else size, size)
+        if start >= stop:
+            self.send_error(http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE)
+            return None
+        self.send_response(http.HTTPStatus.PARTIAL_CONTENT)
+        self.send_header("Content-Type", self.guess_type(str(path)))
+        self.send_header("Content-Range", f"bytes {start}-{stop - 1}/{size}")
+        self.send_header("Content-Length", str(stop - start))
+        self.end_headers()
+        stream = path.open("rb")
+        stream.seek(start)
+        return _Part(stream, stop - start)  # type: ignore[return-value]
+
+    def end_headers(self) -> None:
+        """Data changes all the time: nothing may be cached."""
+        self.send_header("Cache-Control", "no-store")
+        super().end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Keeps the terminal free of one line per poll."""
+
+
+class _Part:
+    """The first ``left`` bytes of an open file, as a file."""
+
+    def __init__(self, stream: BinaryIO, left: int) -> None:
+        self._stream = stream
+        self._left = left
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._stream.read(self._left if size < 0 else min(size, self._left))
+        self._left -= len(data)
+        return data
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+def serve_folder(folder: Path, port: int = 0) -> http.server.ThreadingHTTPServer:
+    """A server for ``folder`` bound to 127.0.0.1; ``port`` 0 picks a free one. Not started yet.
+
+    Raises:
+        OSError: the port is in use; the message says how to choose another.
+    """
+    os.stat(folder)
+    handler = functools.partial(LogHandler, directory=str(folder))
+    try:
+        return http.server.ThreadingHTTPServer(("127.0.0.1", port), handler)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise OSError(
+                f"port {port} is in use: choose another (--port N) or leave --port out"
+            ) from error
+        raise
