@@ -108,9 +108,9 @@ def count(jobs: Sequence[Job], core: str, cache: Path | None = None) -> list[Cou
     todo = [job for job in dict.fromkeys(jobs) if _key(job) not in known]
     if todo:
         for job, result in zip(todo, _run(todo, core), strict=True):
-            known[_key(job)] = [result.classes, result.checksum]
+            known[_key(job)] = (result.classes, result.checksum)
         _write(path, known)
-    return [Count(*known[_key(job)]) for job in jobs]
+    return [Count(classes, checksum) for classes, checksum in (known[_key(j)] for j in jobs)]
 
 
 def output_shift(job: Job) -> int:
@@ -146,15 +146,17 @@ def compiler_version() -> str:
     return _tool(["arm-none-eabi-gcc", "--version"], "the compiler").splitlines()[0]
 
 
-def _read(path: Path) -> dict[str, list[object]]:
+def _read(path: Path) -> dict[str, tuple[dict[str, int], int]]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError):
         return {}
-    return data if isinstance(data, dict) else {}
+    if not isinstance(data, dict):
+        return {}
+    return {key: (classes, checksum) for key, (classes, checksum) in data.items()}
 
 
-def _write(path: Path, data: dict[str, list[object]]) -> None:
+def _write(path: Path, data: dict[str, tuple[dict[str, int], int]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(
         "w", dir=path.parent, suffix=".tmp", delete=False, encoding="utf-8"
