@@ -63,6 +63,7 @@ class _Check:
         args = self._tuner()
         if args is None:
             return
+        before = len(self.problems)
         costs = None
         with self._noting("tuner: classArgs: "):
             args.starting_points()
@@ -70,7 +71,7 @@ class _Check:
         if trial is not None:
             self._names(args, trial)
             self._same_device(args, trial)
-        if space is not None:
+        if space is not None and len(self.problems) == before:
             with self._noting("search space and costs: "):
                 _try_all_alleles(space, costs if isinstance(args.costs, dict) else None)
                 options = args.optimizer_options(costs)

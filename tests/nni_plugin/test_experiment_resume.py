@@ -9,12 +9,12 @@ import pytest
 
 pytestmark = [pytest.mark.nni, pytest.mark.slow]
 
-TRIALS = 9
+TRIALS = 7
 
 
 def start(nni: Any) -> None:
-    nni.create(nni.config("time.sleep(1)", trialConcurrency=2, maxTrialNumber=TRIALS))
-    nni.wait_for(lambda: len(told(nni)) >= 3)
+    nni.create(nni.config("time.sleep(0.7)", trialConcurrency=2, maxTrialNumber=TRIALS))
+    nni.wait_for(lambda: len(told(nni)) >= 2)
 
 
 def told(nni: Any) -> list[int]:
@@ -32,7 +32,7 @@ def check_all_told_once(nni: Any) -> None:
     assert not [e for e in nni.journal() if e["event"] == "fail"]
     # maxTrialNumber counts trials; each has given its own chromosome a result.
     assert len(told(nni)) == TRIALS
-    assert len(asked) <= TRIALS + 2, "at most those that waited for a slot were left over"
+    assert len(asked) <= TRIALS + 4, "NNI asks ahead: once at the start, once at the resume"
     assert nni.wrong_pairs() == []
 
 

@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import hardware
+from nni_plugin import registration
+from nni_plugin.config_check import check_config
+from nni_plugin.search_space import for_network
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A whole experiment's files, right in every point."""
+    monkeypatch.setenv("NNI_CONFIG_DIR", str(tmp_path / "nni"))
+    layers = (
+        hardware.Layer("conv", "conv", ("input",), (1, 8, 8), (8, 6, 6), kernel=(3, 3)),
+        hardware.Layer("relu", "activation", ("conv",), (8, 6, 6), (8, 6, 6)),
+        hardware.Layer("pool", "global_pool", ("relu",), (8, 6, 6), (8, 1, 1)),
+        hardware.Layer("flat", "reshape", ("pool",), (8, 1, 1), (8,)),
+        hardware.Layer("head", "linear", ("flat",), (8,), (4,)),
+    )
+    groups = (
+        hardware.ChannelGroup("conv", ("conv",), 8),
+        hardware.ChannelGroup("head", ("head",), 4, prunable=False, reason="the network's output"),
+    )
+    network = hardware.Network(layers, groups, metadata={"metric_name": "accuracy"})
+    network.save(tmp_path / "net.json")
+    space = for_network(network, hardware.load_device("stm32f746"))
+    (tmp_path / "space.json").write_text(json.dumps(space))
+    write(tmp_path)
+    return tmp_path
+
+
+def write(folder: Path, class_args: Any = None, tuner: Any = None, **changes: Any) -> Path:
+    config = {
+        "searchSpaceFile": "space.json",
+        "trialCommand": "python3 -m nni_plugin.trial --task t:build --device stm32f746",
+        "trialCodeDirectory": ".",
+        "trialConcurrency": 2,
+        "maxTrialNumber": 20,
+        "tuner": tuner
+        or {
+            "className": "nni_plugin.JointGATuner",
+            "codeDirectory": ".",
+            "classArgs": {
+                "objectives": {"accuracy": "maximize", "size_kb": "minimize"},
+                "costs": {"network": "net.json", "device": "stm32f746"},
+                **(class_args or {}),
+            },
+        },
+        "trainingService": {"platform": "local"},
+    }
+    config = {name: value for name, value in {**config, **changes}.items() if value is not None}
+    (folder / "config.yml").write_text(yaml.safe_dump(config))
+    return folder / "config.yml"
+
+
+def test_a_right_config_has_no_problems(folder: Path) -> None:
+    assert check_config(folder / "config.yml") == []
+
+
+@pytest.mark.parametrize(
+    ("class_args", "words"),
+    [
+        ({"objectives": {"acuracy": "maximize"}}, ["acuracy", "accuracy"]),
+        ({"objectives": {"accuracy": "up"}}, ["accuracy", "'up'"]),
+        ({"populaton_size": 3}, ["populaton_size", "population_size"]),
+        ({"constraints": {"size_kb": "little"}}, ["size_kb", "little"]),
+        ({"constraints": {"size_kb": "<= 0.001"}}, ["size_kb", "0.001"]),
+        ({"constraints": {"weight": "<= 1"}}, ["weight"]),
+        ({"costs": {"network": "gone.json", "device": "stm32f746"}}, ["gone.json"]),
+        ({"costs": {"network": "net.json", "device": "abacus"}}, ["abacus"]),
+        ({"costs": {"network": "net.json", "device": "stm32l4r5"}}, ["stm32l4r5", "stm32f746"]),
+        ({"initial": "gone.json"}, ["initial", "gone.json"]),
+    ],
+)
+def test_wrong_class_args(folder: Path, class_args: dict[str, Any], words: list[str]) -> None:
+    problems = check_config(write(folder, class_args))
+    assert problems
+    for word in words:
+        assert any(word in problem for problem in problems), problems
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"searchSpaceFile": "gone.json"}, ["searchSpaceFile", "gone.json"]),
+        ({"searchSpaceFile": None}, ["searchSpace"]),
+        ({"trialCommand": None}, ["trialCommand"]),
+        ({"trialCommand": "python3 -m nni_plugin.trial --device x"}, ["--task"]),
+        (
+            {"trialCommand": "python3 -m nni_plugin.trial --task t:b --device stm32f746 --ep 3 4"},
+            ["4"],
+        ),
+        ({"trialCodeDirectory": "gone"}, ["trialCodeDirectory", "gone"]),
+        ({"trialConcurrency": 0}, ["NNI"]),
+        ({"tuner": {"name": "JointGA"}}, ["JointGA", "joint-ga register"]),
+        ({"tuner": {"className": "nni_plugin.JointGATuner"}}, ["codeDirectory"]),
+        ({"tuner": {"className": "no_such.Tuner", "codeDirectory": "."}}, ["no_such"]),
+    ],
+)
+def test_wrong_settings(folder: Path, changes: dict[str, Any], words: list[str]) -> None:
+    problems = check_config(write(folder, **changes))
+    assert problems
+    for word in words:
+        assert any(word in problem for problem in problems), problems
+
+
+@pytest.mark.parametrize(
+    ("gene", "words"),
+    [
+        ({"conv.w_bits": {"_type": "choice", "_value": [2, 77]}}, ["77"]),
+        ({"conv.prune": {"_type": "choice", "_value": [0.0, 1.0]}}, ["conv.prune"]),
+        ({"conv.prune": {"_type": "choice", "_value": [-0.5, 0.0]}}, ["conv.prune"]),
+        ({"stem.prune": {"_type": "choice", "_value": [0.0, 0.5]}}, ["stem.prune"]),
+        ({"conv.prune": {"_type": "chioce", "_value": [0.0, 0.5]}}, ["chioce"]),
+        ({"conv/prune": {"_type": "choice", "_value": [0.0, 0.5]}}, ["conv/prune"]),
+    ],
+)
+def test_a_space_that_network_or_device_cannot_take(
+    folder: Path, gene: dict[str, Any], words: list[str]
+) -> None:
+    space = json.loads((folder / "space.json").read_text())
+    (folder / "space.json").write_text(json.dumps({**space, **gene}))
+    problems = check_config(folder / "config.yml")
+    assert problems
+    for word in words:
+        assert any(word in problem for problem in problems), problems
+
+
+def test_files_that_are_no_config(tmp_path: Path) -> None:
+    assert "no such file" in check_config(tmp_path / "gone.yml")[0]
+    (tmp_path / "bad.yml").write_text("a: [1,")
+    assert "YAML" in check_config(tmp_path / "bad.yml")[0]
+    (tmp_path / "list.yml").write_text("- 1")
+    assert "list" in check_config(tmp_path / "list.yml")[0]
+
+
+def test_the_task_is_imported_when_asked(folder: Path) -> None:
+    assert check_config(folder / "config.yml") == []
+    (problem,) = check_config(folder / "config.yml", import_task=True)
+    assert "'t'" in problem
+
+
+def test_registration_is_repeatable_and_reversible(folder: Path) -> None:
+    assert not registration.is_registered()
+    registration.register()
+    registration.register()
+    assert registration.is_registered("jointga")
+    assert registration.is_registered("joint-ga")
+    tuner = {"name": "JointGA", "classArgs": {"objectives": {"accuracy": "maximize"}}}
+    assert check_config(write(folder, tuner=tuner)) == []
+    assert "JointGA" in registration.unregister()
+    assert registration.unregister() == []
+    assert not registration.is_registered()
+    assert registration.registered_class("TPE") is not None
