@@ -46,7 +46,8 @@ class ArrayBatches:
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         count = len(self.inputs)
         order = torch.randperm(count) if self.shuffle else torch.arange(count)
-        for chosen in order.split(self.batch_size):
+        for start in range(0, count, self.batch_size):
+            chosen = order[start : start + self.batch_size]
             if self.shuffle and len(chosen) == 1 and count > 1:
                 continue
             x, y = self.inputs[chosen], self.targets[chosen]

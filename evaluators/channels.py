@@ -54,13 +54,42 @@ _SAME_CHANNELS = (
     nn.ConstantPad2d,
 )
 _SAME_NAMES = frozenset(
-    "relu relu6 hardtanh hardswish hardsigmoid gelu silu sigmoid tanh leaky_relu elu dropout "
-    "dropout2d max_pool1d max_pool2d avg_pool1d avg_pool2d adaptive_avg_pool1d "
-    "adaptive_avg_pool2d adaptive_max_pool1d adaptive_max_pool2d interpolate contiguous clamp "
-    "clone detach float neg abs".split()
+    [
+        "relu",
+        "relu6",
+        "hardtanh",
+        "hardswish",
+        "hardsigmoid",
+        "gelu",
+        "silu",
+        "sigmoid",
+        "tanh",
+        "leaky_relu",
+        "elu",
+        "dropout",
+        "dropout2d",
+        "max_pool1d",
+        "max_pool2d",
+        "avg_pool1d",
+        "avg_pool2d",
+        "adaptive_avg_pool1d",
+        "adaptive_avg_pool2d",
+        "adaptive_max_pool1d",
+        "adaptive_max_pool2d",
+        "interpolate",
+        "contiguous",
+        "clamp",
+        "clone",
+        "detach",
+        "float",
+        "neg",
+        "abs",
+    ]
 )
-_BINARY_NAMES = frozenset("add iadd sub isub mul imul div truediv itruediv multiply".split())
-_SHAPE_NAMES = frozenset("size getattr dim numel floordiv".split())
+_BINARY_NAMES = frozenset(
+    ["add", "iadd", "sub", "isub", "mul", "imul", "div", "truediv", "itruediv", "multiply"]
+)
+_SHAPE_NAMES = frozenset(["size", "getattr", "dim", "numel", "floordiv"])
 _CONCATS = frozenset(("cat", "concat"))
 
 
@@ -88,6 +117,7 @@ class Channels:
 
     @property
     def sources(self) -> tuple[str, ...]:
+        """The producing layers, without the fixed runs."""
         return tuple(s.source for s in self.segments if s.source is not None)
 
 
@@ -101,22 +131,27 @@ class Ties:
     sizes: dict[str, int] = field(default_factory=dict)
 
     def add(self, name: str, size: int) -> None:
+        """Makes a layer known, with its number of output channels."""
         self.parent.setdefault(name, name)
         self.sizes.setdefault(name, size)
 
     def root(self, name: str) -> str:
+        """The name that stands for a layer's whole set."""
         while self.parent[name] != name:
             name = self.parent[name]
         return name
 
     def tie(self, a: str, b: str) -> None:
+        """Joins two sets."""
         self.parent[self.root(b)] = self.root(a)
 
     def pin(self, names: Iterable[str], reason: str) -> None:
+        """Says that layers must stay whole; the first reason is kept."""
         for name in names:
             self.pins.setdefault(name, reason)
 
     def step(self, name: str, step: int) -> None:
+        """Says that a layer's channels go in blocks of ``step``."""
         self.steps[name] = math.lcm(self.steps.get(name, 1), step)
 
 
@@ -127,7 +162,7 @@ def shape_of(node: fx.Node) -> tuple[int, ...] | None:
 
 
 def operation(node: fx.Node) -> str:
-    """A node's operation as a plain name: ``add`` for ``operator.add``, ``torch.add``, ``x.add_``."""
+    """A node's operation as a plain name: ``add`` for ``torch.add`` and ``x.add_``."""
     if node.op == "call_method":
         return str(node.target).rstrip("_") or str(node.target)
     name = getattr(node.target, "__name__", str(node.target))
@@ -177,9 +212,9 @@ class ChannelFlow:
             self._opaque(node, shape, f"module '{name}' is used more than once")
         elif isinstance(module, nn.Flatten):
             self._reshape(node, shape)
-        elif isinstance(module, _SAME_CHANNELS):
-            self._same(node, shape)
-        elif isinstance(module, nn.PReLU) and module.num_parameters == 1:
+        elif isinstance(module, _SAME_CHANNELS) or (
+            isinstance(module, nn.PReLU) and module.num_parameters == 1
+        ):
             self._same(node, shape)
         else:
             kind = type(module).__name__
@@ -319,11 +354,11 @@ class ChannelFlow:
     def _reduce(self, node: fx.Node, shape: tuple[int, ...]) -> None:
         source = self._first(node)
         before = shape_of(node.all_input_nodes[0])
-        dims = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim")
+        dims: Any = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim")
         if source is None or before is None or dims is None:
             self._opaque(node, shape, f"'{node.name}' sums over its channels")
             return
-        cut = {d % len(before) for d in ((dims,) if isinstance(dims, int) else dims)}  # type: ignore
+        cut = {d % len(before) for d in ((dims,) if isinstance(dims, int) else dims)}
         if source.axis in cut:
             self._opaque(node, shape, f"'{node.name}' sums over its channels")
             return
@@ -332,13 +367,13 @@ class ChannelFlow:
 
     def _permute(self, node: fx.Node, name: str, shape: tuple[int, ...]) -> None:
         source = self._first(node)
-        dims = list(node.args[1:])
+        dims: list[Any] = list(node.args[1:])
         if len(dims) == 1 and isinstance(dims[0], (tuple, list)):
             dims = list(dims[0])
         if source is None or not all(isinstance(d, int) for d in dims):
             self._opaque(node, shape, f"it feeds '{node.name}' ({name})")
             return
-        order = [int(d) % len(shape) for d in dims]  # type: ignore[call-overload]
+        order = [d % len(shape) for d in dims]
         if name == "transpose":
             swap = order
             order = list(range(len(shape)))
@@ -421,4 +456,3 @@ def merge_nni_groups(graph_module: fx.GraphModule, ties: Ties) -> None:
             continue
         for other in names[1:]:
             ties.tie(names[0], other)
-

@@ -25,6 +25,7 @@ from evaluators.task import Task
 from evaluators.tracing import trace
 from evaluators.training import (
     call,
+    channels_last,
     cosine,
     length,
     reestimate_batch_norm,
@@ -134,6 +135,7 @@ def evaluate(
     with watch("prune"):
         torch.manual_seed(seed)
         model = prune(task.model, task.inputs, network, candidate.kept, candidate.layers)
+        model = channels_last(model)
         if candidate.kept:
             reestimate_batch_norm(model, task.train)
     if report is not None:
@@ -250,12 +252,7 @@ def baseline_metric(task: Task) -> float:
     """The float model's metric on ``val``: the task's own figure, or measured once and cached."""
     if task.baseline_metric is not None:
         return task.baseline_metric
-    weights = [
-        value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes()
-        if value.dim()
-        else repr(value.item())
-        for value in task.model.state_dict().values()
-    ]
+    weights = [v.detach().cpu().numpy().tobytes() for v in task.model.state_dict().values()]
     name = f"{task.name}-val-{fingerprint(task.metric_name, *weights)}.json"
 
     def load(path: Path) -> float:

@@ -76,6 +76,7 @@ class LeanForward:
         self.zeros = torch.zeros(weight.shape[self.axis], dtype=torch.int32)
 
     def __call__(self, x: Tensor, *rest: Any) -> Any:
+        """Runs the layer on a rounded input with rounded weights."""
         if self.bits.inputs < FLOAT_BITS:
             if self.track_inputs or self.wrapper.training:
                 self._track(x)
@@ -90,8 +91,9 @@ class LeanForward:
     def weight_scale(self) -> Tensor:
         """(C,): largest magnitude of each output channel over the largest integer."""
         limit = 2 ** (self.bits.weights - 1) - 1
-        weight = self.wrapper.weight.detach()
-        return (weight.abs().amax(dim=self.reduced) / limit).clamp_(min=_EPSILON)
+        weight: Tensor = self.wrapper.weight.detach()
+        scale: Tensor = weight.abs().amax(dim=self.reduced) / limit
+        return scale.clamp_(min=_EPSILON)
 
     def rounded_weight(self) -> Tensor:
         """The weights on their grid, with a straight-through gradient."""
@@ -198,7 +200,7 @@ class FakeQuantizer:
             calibration[name] = entry
         self.unwrap()
         for name, weight in rounded.items():
-            self.model.get_submodule(name).weight.data.copy_(weight)  # type: ignore[union-attr, operator]
+            self.model.get_submodule(name).weight.data.copy_(weight)  # type: ignore[operator]
         for name, entry in calibration.items():
             if "input" in entry:
                 parent, _, last = name.rpartition(".")

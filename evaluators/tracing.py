@@ -30,7 +30,9 @@ from hardware import ChannelGroup, Layer, Network
 LOG = logging.getLogger(__name__)
 
 _FOLDED = (*BATCH_NORMS, nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d)
-_FOLDED_NAMES = frozenset("dropout dropout2d contiguous clone detach float getattr size dim".split())
+_FOLDED_NAMES = frozenset(
+    ["dropout", "dropout2d", "contiguous", "clone", "detach", "float", "getattr", "size", "dim"]
+)
 _PADS = (nn.ZeroPad1d, nn.ZeroPad2d, nn.ConstantPad1d, nn.ConstantPad2d)
 _GLOBAL_POOLS = (
     nn.AdaptiveAvgPool1d,
@@ -43,10 +45,10 @@ _ACTIVATIONS = (
     nn.ReLU, nn.ReLU6, nn.Hardtanh, nn.Hardswish, nn.Hardsigmoid, nn.GELU, nn.SiLU, nn.Sigmoid,
     nn.Tanh, nn.LeakyReLU, nn.ELU, nn.PReLU, nn.Softplus,
 )  # fmt: skip
-_ACTIVATION_NAMES = frozenset(
-    "relu relu6 hardtanh hardswish hardsigmoid gelu silu sigmoid tanh leaky_relu elu clamp neg abs "
-    "softplus exp".split()
-)
+_ACTIVATION_NAMES = frozenset({
+    "relu", "relu6", "hardtanh", "hardswish", "hardsigmoid", "gelu", "silu", "sigmoid", "tanh",
+    "leaky_relu", "elu", "clamp", "neg", "abs", "softplus", "exp",
+})  # fmt: skip
 _OPS = {
     "add": "add", "iadd": "add", "sub": "add", "isub": "add",
     "mul": "mul", "imul": "mul", "div": "mul", "truediv": "mul", "multiply": "mul",
@@ -221,9 +223,7 @@ def _groups(order: list[str], ties: Ties) -> list[ChannelGroup]:
             reason = "layers of different widths are tied here"
         if channels % step:
             step = 1
-        groups.append(
-            ChannelGroup(names[0], tuple(names), channels, step, not reason, reason)
-        )
+        groups.append(ChannelGroup(names[0], tuple(names), channels, step, not reason, reason))
     return groups
 
 

@@ -52,7 +52,9 @@ def score(task: Task, model: nn.Module, batches: Batches, what: str = "val") -> 
     outputs, targets = predict(model, batches, what)
     value = float(task.metric(outputs, targets))
     if not math.isfinite(value):
-        hint = "" if bool(torch.isfinite(outputs).all()) else "; the model's outputs hold NaN or inf"
+        hint = (
+            "" if bool(torch.isfinite(outputs).all()) else "; the model's outputs hold NaN or inf"
+        )
         raise DataError(f"the task's metric '{task.metric_name}' is {value} on '{what}'{hint}")
     return value
 
@@ -102,7 +104,7 @@ def train_epoch(
         if not math.isfinite(number):
             raise DataError(f"the training loss became {number}: lower the task's learning_rate")
         optimizer.zero_grad(set_to_none=True)
-        value.backward()
+        torch.autograd.backward(value)
         optimizer.step()
         if schedule is not None:
             schedule()
@@ -164,12 +166,28 @@ def fit(
     Re-seeds torch, so that a baseline comes out the same wherever it is trained.
     """
     torch.manual_seed(seed)
+    channels_last(model)
     steps = max(1, epochs * length(batches))
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=weight_decay)
     schedule = cosine(optimizer, steps, warmup=min(steps // 10, 100))
     for _ in range(epochs):
         train_epoch(model, batches, loss, optimizer, schedule=schedule)
     model.eval()
+
+
+def channels_last(model: nn.Module) -> nn.Module:
+    """Lays 2-D convolutions out channels-last: depthwise ones train 1.5 to 2 times faster on CPUs.
+
+    Args:
+        model: Changed in place; what it computes stays the same.
+    """
+    for module in model.modules():
+        # torch 2.13 (oneDNN) writes out of bounds in the backward pass of a strided 1x1
+        # convolution with 2 to 6 input channels in this layout; seen to corrupt the heap.
+        pointwise = isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1)
+        if pointwise and max(module.stride) > 1 and module.in_channels < 16:  # type: ignore
+            return model
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
 def reestimate_batch_norm(model: nn.Module, batches: Batches, limit: int = 16) -> None:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +21,11 @@ def _one_thread() -> None:
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache of its own for each test session's process, so nothing depends on the user's."""
     path = Path(os.environ.get("JOINT_GA_TEST_CACHE") or tmp_path_factory.getbasetemp() / "cache")
     monkeypatch.setenv("JOINT_GA_CACHE", str(path))
-    yield path
+    return path
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 
 def conv_bn(i: int, o: int, k: int = 3, s: int = 1, g: int = 1) -> nn.Sequential:
@@ -24,16 +24,17 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.stem(x)
-        x = F.relu(x + self.norm(self.b(self.a(x))))
-        return self.fc(F.relu(self.down(x) + self.skip(x)).mean((2, 3)))
+        x = functional.relu(x + self.norm(self.b(self.a(x))))
+        return self.fc(functional.relu(self.down(x) + self.skip(x)).mean((2, 3)))
 
 
 class Depthwise(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            conv_bn(3, 8, 3, 2), conv_bn(8, 8, 3, 1, 8), conv_bn(8, 16, 1), conv_bn(16, 16, 3, 1, 16),
-            conv_bn(16, 24, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(24, 5),
+            conv_bn(3, 8, 3, 2), conv_bn(8, 8, 3, 1, 8), conv_bn(8, 16, 1),
+            conv_bn(16, 16, 3, 1, 16), conv_bn(16, 24, 1),
+            nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(24, 5),
         )  # fmt: skip
 
     def forward(self, x: Tensor) -> Tensor:
@@ -50,7 +51,7 @@ class Concat(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.stem(x)
         x = self.mix(torch.cat([self.left(x), self.right(x), x], 1))
-        return self.fc(F.max_pool2d(x, 2).flatten(1))
+        return self.fc(functional.max_pool2d(x, 2).flatten(1))
 
 
 class SqueezeConv(nn.Module):
@@ -67,8 +68,8 @@ class SqueezeConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.stem(x)
         y = self.dw(self.expand(x))
-        s = self.gate(F.relu(self.reduce(F.adaptive_avg_pool2d(y, 1))))
-        y = self.norm(self.project(self.act(y * F.hardsigmoid(s))))
+        s = self.gate(functional.relu(self.reduce(functional.adaptive_avg_pool2d(y, 1))))
+        y = self.norm(self.project(self.act(y * functional.hardsigmoid(s))))
         return self.fc((x + y).mean((2, 3)))
 
 
@@ -81,7 +82,7 @@ class SqueezeLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.body(self.stem(x))
-        s = torch.sigmoid(self.gate(F.relu(self.reduce(x.mean((2, 3))))))
+        s = torch.sigmoid(self.gate(functional.relu(self.reduce(x.mean((2, 3))))))
         x = x * s[:, :, None, None]
         return self.fc(self.head(x).mean((2, 3)))
 

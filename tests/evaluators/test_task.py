@@ -1,0 +1,133 @@
+"""Bad tasks are refused with a message that says what to do."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+sys.path.insert(0, str(Path(__file__).parent))
+from conftest import build_task
+from nets import ZOO
+
+from evaluators import Task, evaluate, load_task, trace
+from evaluators.tracing import TraceError
+
+
+def write_module(folder: Path, name: str, text: str) -> None:
+    (folder / f"{name}.py").write_text(text, encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("nonsense", "module:function"),
+        (":build", "module:function"),
+        ("no_such_module_anywhere:build", "does not import"),
+        ("evaluators.tasks.digits:no_such_function", "has no function 'no_such_function'"),
+        ("math:floor", "floor"),
+    ],
+)
+def test_paths_that_name_no_task(path: str, words: str) -> None:
+    with pytest.raises((ValueError, TypeError), match=words):
+        load_task(path)
+
+
+def test_module_in_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_module(tmp_path, "returns_a_list", "def build():\n    return [1]\n")
+    with pytest.raises(ValueError, match=r"returned list, not evaluators\.Task"):
+        load_task("returns_a_list:build")
+    with pytest.raises(ValueError, match=r"takes no data="):
+        load_task("returns_a_list:build", data="x.npz")
+
+
+def test_module_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_module(tmp_path, "broken_task", "1 / 0\n")
+    with pytest.raises(ValueError, match=r"fails while it is imported: ZeroDivisionError"):
+        load_task("broken_task:build")
+
+
+class Steered(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.ok, self.inner = nn.Conv2d(3, 4, 3), Branching()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.inner(self.ok(x))
+
+
+class Branching(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.mean((2, 3)) if x.sum() > 0 else x.amax((2, 3))
+
+
+def test_untraceable_model_names_the_layer() -> None:
+    with pytest.raises(TraceError, match=r"in layer 'inner'.*torch.fx.wrap"):
+        trace(build_task(Steered(), (3, 8, 8)))
+
+
+def test_example_input_that_does_not_fit() -> None:
+    build, shape = ZOO["residual"]
+    task = build_task(build(), shape)
+    task.example_input = torch.randn(2, 4, 8, 8)
+    with pytest.raises(TraceError, match=r"example_input.*at layer 'stem\.0'"):
+        trace(task)
+
+
+def test_model_without_a_prunable_layer() -> None:
+    with pytest.raises(TraceError, match=r"no prunable layer \(1: its channels are the network"):
+        trace(build_task(nn.Sequential(nn.Flatten(), nn.Linear(12, 5)), (3, 2, 2)))
+    with pytest.raises(TraceError, match="no layer that can be compressed"):
+        trace(build_task(nn.Sequential(nn.Flatten(), nn.ReLU()), (5, 1, 1)))
+
+
+def test_loader_without_batches() -> None:
+    build, shape = ZOO["residual"]
+    task = build_task(build(), shape)
+    task.val = []
+    with pytest.raises(ValueError, match=r"'val' split yields no batch"):
+        evaluate(task, {}, device="stm32f746", epochs=0)
+
+
+def test_metric_that_is_nan() -> None:
+    build, shape = ZOO["residual"]
+    task = build_task(build(), shape, metric=lambda o, t: float("nan"))
+    with pytest.raises(ValueError, match=r"metric 'accuracy' is nan on 'val'"):
+        evaluate(task, {}, device="stm32f746", epochs=0)
+
+
+def test_task_checks_its_fields() -> None:
+    build, shape = ZOO["residual"]
+    with pytest.raises(ValueError, match=r"metric_mode='best'"):
+        build_task(build(), shape, metric_mode="best")
+    with pytest.raises(ValueError, match=r"metric_name='a/b'"):
+        build_task(build(), shape, metric_name="a/b")
+
+
+def test_importing_the_package_loads_no_torch() -> None:
+    code = "import sys, evaluators; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_truncated_baseline_is_trained_again(cache: Path, caplog: pytest.LogCaptureFixture) -> None:
+    task = load_task("evaluators.tasks.digits:build")
+    assert isinstance(task, Task)
+    (file,) = cache.glob("digits-*.pt")
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2])
+    with caplog.at_level(logging.WARNING):
+        again = load_task("evaluators.tasks.digits:build")
+    assert "damaged or outdated" in caplog.text
+    assert again.training_seconds > 0
+    for a, b in zip(
+        task.model.state_dict().values(), again.model.state_dict().values(), strict=True
+    ):
+        assert torch.equal(a, b)
+    assert load_task("evaluators.tasks.digits:build").training_seconds == 0
