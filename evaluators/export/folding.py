@@ -1,0 +1,307 @@
+"""From the evaluated network to integer weights: exact batch-norm folding.
+
+A weight quantized per output channel, symmetrically, is `q * scale[c]`.  A batch-norm behind it
+multiplies channel `c` by `g = gamma / sqrt(var + eps)`, so the folded weight is
+`(q * sign(g)) * (scale[c] * |g|)`: the same integers with another scale, nothing is rounded twice
+(Jacob et al., CVPR 2018, section 3.2, fold before quantization instead; here the order is the
+other way round, which is why it is exact).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+CHANNEL_DIM: dict[type[nn.Module], int] = {
+    nn.Conv1d: 0,
+    nn.Conv2d: 0,
+    nn.Linear: 0,
+    nn.ConvTranspose1d: 1,
+    nn.ConvTranspose2d: 1,
+}
+"""Layers whose weights are packed -> dimension of the output channels in the weight."""
+
+_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+_GRID_TOLERANCE = 2e-3
+_SMALLEST_SCALE = 1e-30
+
+
+@dataclass(frozen=True)
+class InputQuantization:
+    """Affine quantization of a layer's input: `real = scale * (q - zero_point)`.
+
+    `q` lies in `[0, 2**bits - 1]`.
+    """
+
+    scale: float
+    zero_point: int
+    bits: int
+
+    @property
+    def high(self) -> int:
+        """Largest integer of the range."""
+        return int(2**self.bits - 1)
+
+
+@dataclass(frozen=True)
+class QuantizedLayer:
+    """Integer weights of one module after folding.
+
+    Attributes:
+        name: qualified name of the module.
+        weight: integers in the module's own weight shape, int8 (int16 above 8 bits).
+        scale: float32 `[C]`, `real = weight * scale` along `channel_dim`.
+        bits: bit-width that was trained.
+        bias: float32 `[C]`, None if the module has none after folding.
+        channel_dim: dimension of the output channels in `weight`.
+        input: quantization of the module's input, None if it is read in float.
+    """
+
+    name: str
+    weight: npt.NDArray[np.signedinteger[Any]]
+    scale: npt.NDArray[np.float32]
+    bits: int
+    bias: npt.NDArray[np.float32] | None
+    channel_dim: int
+    input: InputQuantization | None
+
+    @property
+    def channels(self) -> int:
+        """Number of output channels."""
+        return len(self.scale)
+
+
+class RoundedInput(nn.Module):
+    """A module behind the fake quantization of its input, in plain tensor arithmetic.
+
+    Same result as `torch.fake_quantize_per_tensor_affine`, which `torch.export` cannot trace.
+    """
+
+    def __init__(self, module: nn.Module, quantization: InputQuantization) -> None:
+        super().__init__()
+        self.module = module
+        self.quantization = quantization
+        # torch multiplies by the float32 reciprocal; dividing would move ties.
+        self.inverse = float(np.float32(1) / np.float32(quantization.scale))
+        self.scale = float(np.float32(quantization.scale))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Quantize `x`, then call the module."""
+        q = self.quantization
+        steps = torch.clamp(torch.round(x * self.inverse), -q.zero_point, q.high - q.zero_point)
+        output: torch.Tensor = self.module(steps * self.scale)
+        return output
+
+
+class _LeafTracer(torch.fx.Tracer):
+    """Traces through everything but torch.nn's own modules and input quantizers."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, RoundedInput) or super().is_leaf_module(m, module_qualified_name)
+
+
+def trace_module(model: nn.Module) -> torch.fx.GraphModule:
+    """Return the fx graph of `model`, with `RoundedInput` kept as one node."""
+    return torch.fx.GraphModule(model, _LeafTracer().trace(model))
+
+
+@dataclass(frozen=True)
+class FoldedModel:
+    """A network ready to be written.
+
+    Attributes:
+        plain: float module, batch-norm folded, weights = dequantized integers, no quantizers.
+        layers: module name -> integers, in the module order of the network.
+    """
+
+    plain: nn.Module
+    layers: dict[str, QuantizedLayer]
+
+    def simulated(self) -> nn.Module:
+        """Copy of `plain` whose quantized inputs are fake-quantized."""
+        inputs = {k: v.input for k, v in self.layers.items() if v.input is not None}
+        return attach_inputs(copy.deepcopy(self.plain), inputs)
+
+
+def attach_inputs(model: nn.Module, inputs: Mapping[str, InputQuantization]) -> nn.Module:
+    """Put a `RoundedInput` around each named module of `model`, in place."""
+    for name, quantization in inputs.items():
+        _replace(model, name, RoundedInput(model.get_submodule(name), quantization))
+    return model
+
+
+def strip_quantizers(
+    model: nn.Module, calibration: Mapping[str, Mapping[str, Any]]
+) -> tuple[nn.Module, dict[str, InputQuantization]]:
+    """Return a copy of `model` without input quantizers, and what they were.
+
+    A quantizer is whatever module stands in the place of a layer named by `calibration` and
+    holds that layer as its only child.
+
+    Raises:
+        ValueError: `calibration` names a module that `model` does not have or that is no
+            convolution or linear layer: it belongs to another network.
+    """
+    model = copy.deepcopy(model).eval()
+    inputs: dict[str, InputQuantization] = {}
+    for name, targets in calibration.items():
+        try:
+            module = model.get_submodule(name)
+        except AttributeError as error:
+            raise ValueError(
+                f"calibration names layer {name!r}, which the model does not have: "
+                "export the model together with the calibration of the same evaluation"
+            ) from error
+        children = list(module.children())
+        if type(module) not in CHANNEL_DIM and len(children) == 1:
+            module = children[0]
+            _replace(model, name, module)
+        if not isinstance(module, tuple(CHANNEL_DIM)):
+            raise ValueError(
+                f"calibration names {name!r}, a {type(module).__name__}; "
+                f"exportable layers are {', '.join(k.__name__ for k in CHANNEL_DIM)}"
+            )
+        given = targets.get("input")
+        if given is not None:
+            inputs[name] = InputQuantization(
+                float(given["scale"]), int(given["zero_point"]), int(given["bits"])
+            )
+    return model, inputs
+
+
+def fold(model: nn.Module, calibration: Mapping[str, Mapping[str, Any]]) -> FoldedModel:
+    """Fold batch-norms of an evaluated network and recover its integer weights.
+
+    Args:
+        model: `Result.model`: quantized weights written in, batch-norm unfolded.
+        calibration: `Result.calibration`, `{layer: {"weight": {"scale": [C], "bits": b},
+            "input": {"scale": s, "zero_point": z, "bits": b}}}`; either entry may be missing.
+
+    Raises:
+        ValueError: a weight is off its quantization grid, or the two belong to different networks.
+    """
+    plain, inputs = strip_quantizers(model, calibration)
+    norms = _foldable_norms(plain)
+    layers: dict[str, QuantizedLayer] = {}
+    for name, module in list(plain.named_modules()):
+        kind = next((k for k in CHANNEL_DIM if isinstance(module, k)), None)
+        if kind is None:
+            continue
+        dim = CHANNEL_DIM[kind]
+        weight = module.get_parameter("weight").detach().double()
+        shape = [-1 if d == dim else 1 for d in range(weight.dim())]
+        channels = weight.shape[dim]
+        target = calibration.get(name, {}).get("weight")
+        q, scale = (None, torch.ones(channels).double())
+        if target is not None:
+            q, scale = _integers(name, weight, target, shape)
+            weight = q * scale.reshape(shape)
+        given = getattr(module, "bias", None)
+        bias = given.detach().double() if isinstance(given, torch.Tensor) else None
+        if name in norms:
+            gain, bias = _fold_terms(plain.get_submodule(norms[name]), bias, channels)
+            _replace(plain, norms[name], nn.Identity())
+            weight = weight * gain.reshape(shape)
+            if q is not None:
+                q = q * gain.sign().reshape(shape)
+                # A channel that the norm silences keeps a scale of ordinary size.
+                scale = torch.where(gain == 0, scale, scale * gain.abs())
+        if q is not None:
+            # One float32 product, as DequantizeLinear computes it.
+            weight = (q.float() * scale.float().reshape(shape)).double()
+        module.weight = nn.Parameter(weight.float(), requires_grad=False)
+        module.bias = None if bias is None else nn.Parameter(bias.float(), requires_grad=False)
+        if q is not None and target is not None:
+            bits = int(target["bits"])
+            layers[name] = QuantizedLayer(
+                name,
+                q.to(torch.int8 if bits <= 8 else torch.int16).numpy(),
+                scale.float().numpy(),
+                bits,
+                None if bias is None else bias.float().numpy(),
+                dim,
+                inputs.get(name),
+            )
+    return FoldedModel(plain, layers)
+
+
+def _integers(
+    name: str, weight: torch.Tensor, target: Mapping[str, Any], shape: list[int]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    scale = torch.as_tensor(target["scale"]).double().reshape(-1)
+    channels = weight.shape[shape.index(-1)]
+    if scale.numel() not in (1, channels):
+        raise ValueError(
+            f"layer {name!r} has {channels} output channels but {scale.numel()} weight scales: "
+            "the calibration is of another candidate"
+        )
+    scale = scale.expand(channels).clamp(min=_SMALLEST_SCALE)
+    bits = int(target["bits"])
+    exact = weight / scale.reshape(shape)
+    q = exact.round()
+    limit = 2 ** (bits - 1) - 1
+    worst = float((exact - q).abs().max()) if q.numel() else 0.0
+    if worst > _GRID_TOLERANCE or float(q.abs().max()) > limit:
+        raise ValueError(
+            f"weights of layer {name!r} are not on their {bits}-bit grid (off by {worst:.3g} "
+            f"steps, largest integer {int(q.abs().max())}, allowed {limit}): pass the network with "
+            "its quantized weights written in, as `evaluate` returns it"
+        )
+    return q, scale
+
+
+def _fold_terms(
+    norm: nn.Module, bias: torch.Tensor | None, channels: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    assert isinstance(norm, _BATCH_NORMS)
+    mean, var = norm.running_mean, norm.running_var
+    assert mean is not None
+    assert var is not None
+    gamma = norm.weight.detach().double() if norm.affine else torch.ones(channels).double()
+    beta = norm.bias.detach().double() if norm.affine else torch.zeros(channels).double()
+    gain = gamma / (var.double() + norm.eps).sqrt()
+    offset = bias if bias is not None else torch.zeros(channels).double()
+    return gain, (offset - mean.double()) * gain + beta
+
+
+def _foldable_norms(model: nn.Module) -> dict[str, str]:
+    """Layer -> batch-norm that reads nothing but this layer's only call."""
+    modules = dict(model.named_modules())
+    nodes = [n for n in trace_module(model).graph.nodes if n.op == "call_module"]
+    calls: dict[str, int] = {}
+    for node in nodes:
+        calls[str(node.target)] = calls.get(str(node.target), 0) + 1
+    found: dict[str, str] = {}
+    for node in nodes:
+        norm = modules[str(node.target)]
+        if not isinstance(norm, _BATCH_NORMS) or norm.running_mean is None:
+            continue
+        source = node.args[0]
+        if (
+            isinstance(source, torch.fx.Node)
+            and source.op == "call_module"
+            and isinstance(modules[str(source.target)], tuple(CHANNEL_DIM))
+            and len(source.users) == 1
+            and calls[str(source.target)] == calls[str(node.target)] == 1
+            # A grouped transposed convolution shares one weight column among its groups.
+            and norm.num_features == _weight_channels(modules[str(source.target)])
+        ):
+            found[str(source.target)] = str(node.target)
+    return found
+
+
+def _weight_channels(module: nn.Module) -> int:
+    dim = next(d for k, d in CHANNEL_DIM.items() if isinstance(module, k))
+    return int(module.get_parameter("weight").shape[dim])
+
+
+def _replace(model: nn.Module, name: str, new: nn.Module) -> None:
+    parent, _, last = name.rpartition(".")
+    setattr(model.get_submodule(parent), last, new)

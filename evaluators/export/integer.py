@@ -1,0 +1,262 @@
+"""The network in integers only: what a microcontroller computes, as a Python reference.
+
+Quantization-aware training rounds the inputs of layers, nothing else: sums, means and what
+branches stay in float. So every tensor is stored as its reader wants it. If all readers are
+layers of one input quantization, the producer writes those bytes; clamps, max pools and
+concatenations commute with rounding and pass the wish on to their inputs. Operands of sums and
+means, and tensors whose readers disagree, are stored in 16 bits, and a layer among such readers
+gets its rounded copy. The output is 32 bits wide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import fx
+
+from . import fixed_point
+from .fixed_point import Integers, Quantization
+from .folding import FoldedModel, QuantizedLayer
+from .graph import Node, UnsupportedNetworkError, build_graph
+from .steps import AveragePool, Concatenation, Convolution, MaxPool, Step, Sum, Tensor
+
+_CHUNK = 128
+
+
+@dataclass(frozen=True, eq=False)
+class IntegerNetwork:
+    """Integer operators in execution order."""
+
+    input: Tensor
+    output: Tensor
+    steps: tuple[Step, ...]
+    output_rank: int
+    """Dimensions of torch's output without batch: 1 for (C,), 3 for (C, H, W)."""
+
+    def quantize_input(self, real: npt.NDArray[Any]) -> Integers:
+        """`[N, ...]` in torch's order to the integers `[N, H, W, C]` that `infer()` takes."""
+        h, w, c = self.input.shape
+        image = np.moveaxis(np.asarray(real).reshape(len(real), c, h, w), 1, 3)
+        return self.input.quantization.quantize(image)
+
+    def run_integers(self, inputs: Integers) -> Integers:
+        """Output integers `[N, H, W, C]`, bit by bit those of the C code."""
+        return np.concatenate(
+            [self._run(inputs[i : i + _CHUNK]) for i in range(0, len(inputs), _CHUNK)]
+        )
+
+    def __call__(self, real: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """Real outputs in torch's order for real inputs `[N, ...]`."""
+        q = self.output.quantization
+        out = (self.run_integers(self.quantize_input(real)) - q.zero_point) * q.scale
+        out = np.moveaxis(out, 3, 1).astype(np.float32)
+        sizes = {1: (-1,), 2: out.shape[1::2]}.get(self.output_rank, out.shape[1:])
+        return out.reshape(len(out), *sizes)
+
+    def _run(self, inputs: Integers) -> Integers:
+        values = {self.input.name: inputs}
+        for step in self.steps:
+            sources = [values[t.name].reshape(len(inputs), *t.shape) for t in step.inputs]
+            values[step.output.name] = step.run(sources)
+        return values[self.output.name].reshape(len(inputs), *self.output.shape)
+
+
+def lower(
+    folded: FoldedModel,
+    example_input: torch.Tensor,
+    calibration_inputs: Iterable[torch.Tensor] | None = None,
+) -> IntegerNetwork:
+    """Turn a folded network into integer operators.
+
+    Args:
+        folded: every layer with at most 8-bit weights and inputs.
+        example_input: `[N, ...]`, to find the shapes.
+        calibration_inputs: batches that the ranges of 16-bit tensors are read from; twice the
+            range is kept. Without them, `example_input`.
+
+    Raises:
+        UnsupportedNetworkError: the kernels lack an operator or a bit-width.
+    """
+    for layer in folded.layers.values():
+        if layer.bits > 8 or (layer.input is not None and layer.input.bits > 8):
+            raise UnsupportedNetworkError(f"layer {layer.name!r} uses more than 8 bits")
+    nodes, traced = build_graph(folded, example_input)
+    ranges = _Ranges(traced)
+    for batch in calibration_inputs if calibration_inputs is not None else [example_input]:
+        with torch.no_grad():
+            ranges.run(batch)
+    output = next(n for n in traced.graph.nodes if n.op == "output").args[0]
+    rank = len(output.meta["tensor_meta"].shape) - 1
+    return _Lowering(folded, nodes, ranges.largest).build(rank)
+
+
+class _Ranges(fx.Interpreter):
+    """Largest magnitude of every tensor over all batches run."""
+
+    def __init__(self, module: fx.GraphModule) -> None:
+        super().__init__(module)
+        self.largest: dict[str, float] = {}
+
+    def run_node(self, n: fx.Node) -> Any:
+        result = super().run_node(n)
+        if isinstance(result, torch.Tensor) and result.numel():
+            largest = float(result.abs().max())
+            self.largest[n.name] = max(self.largest.get(n.name, 0.0), largest)
+        return result
+
+
+class _Lowering:
+    def __init__(self, folded: FoldedModel, nodes: list[Node], largest: dict[str, float]) -> None:
+        self.folded = folded
+        self.nodes = {n.name: n for n in nodes}
+        self.largest = largest
+        self.readers: dict[str, list[Node]] = {n.name: [] for n in nodes}
+        for node in nodes:
+            for source in node.inputs:
+                self.readers[source].append(node)
+        # A clamp that alone reads a producer is done while the producer writes.
+        self.fused = {
+            n.name: n.inputs[0]
+            for n in nodes
+            if n.op == "clamp"
+            and len(self.readers[n.inputs[0]]) == 1
+            and self.nodes[n.inputs[0]].op in ("conv", "add", "avg_pool")
+        }
+        self.stored: dict[str, Tensor] = {}
+        self.copies: dict[tuple[str, Quantization], Tensor] = {}
+        self.steps: list[Step] = []
+
+    def build(self, output_rank: int) -> IntegerNetwork:
+        self._choose_storage()
+        for node in self.nodes.values():
+            self._emit(node)
+        first = next(n for n in self.nodes.values() if n.op == "input")
+        return IntegerNetwork(
+            self.stored[first.name], self.stored["output"], tuple(self.steps), output_rank
+        )
+
+    def _choose_storage(self) -> None:
+        """Walk backwards: what the readers of a tensor want is known before the tensor is."""
+        wishes: dict[str, set[Quantization | None]] = {n: set() for n in self.nodes}
+        chosen: dict[str, Quantization] = {}
+        for node in reversed(list(self.nodes.values())):
+            if node.op == "output":
+                own = fixed_point.output(self.largest[node.inputs[0]])
+            else:
+                wanted = wishes[node.name] or {None}
+                single = next(iter(wanted)) if len(wanted) == 1 else None
+                own = single or fixed_point.wide(self.largest[node.name])
+            chosen[node.name] = own
+            self.stored[node.name] = Tensor(node.name, node.shape, own)
+            for source in node.inputs:
+                wishes[source].add(self._wish(node, own))
+
+    def _wish(self, node: Node, own: Quantization) -> Quantization | None:
+        """How a node wants its input; None: in 16 bits."""
+        if node.op == "conv":
+            given = self.folded.layers[node.layer].input
+            assert given is not None
+            return fixed_point.unsigned(given.scale, given.zero_point, given.bits)
+        commutes = node.op in ("max_pool", "concat", "reshape", "output", "clamp")
+        return own if commutes else None
+
+    def _emit(self, node: Node) -> None:
+        if node.op == "input" or node.name in self.fused.values():
+            return
+        name, tensor = node.name, self.stored[node.name]
+        bounds = tensor.quantization.clamped(*node.bounds)
+        if node.name in self.fused:
+            node = replace(self.nodes[self.fused[name]], name=name)
+        if node.op == "conv":
+            (source,) = node.inputs
+            own = self._wish(node, tensor.quantization)
+            assert own is not None
+            self.steps.append(self._convolution(node, self._as(source, own), tensor, bounds))
+        elif node.op == "add":
+            operands = tuple(self.stored[s] for s in node.inputs)
+            self.steps.append(_sum(name, operands, tensor, bounds))
+        elif node.op == "avg_pool":
+            source_tensor = self.stored[node.inputs[0]]
+            n = node.window.kernel[0] * node.window.kernel[1]
+            factor = source_tensor.quantization.scale / tensor.quantization.scale / n
+            (multiplier,), shift = fixed_point.scaling([factor], 2**16 * n)
+            self.steps.append(
+                AveragePool(name, (source_tensor,), tensor, bounds, node.window, multiplier, shift)
+            )
+        else:
+            self._emit_alike(node, tensor, bounds)
+
+    def _emit_alike(self, node: Node, tensor: Tensor, bounds: tuple[int, int]) -> None:
+        """Operators whose inputs and output are stored alike."""
+        inputs = tuple(self._as(s, tensor.quantization) for s in node.inputs)
+        if node.op == "max_pool":
+            self.steps.append(MaxPool(node.name, inputs, tensor, bounds, node.window))
+        elif node.op == "concat":
+            self.steps.append(Concatenation(node.name, inputs, tensor, bounds))
+        elif node.op == "clamp":
+            self.steps.append(_sum(node.name, inputs, tensor, bounds))
+        else:
+            # A view: the same bytes under another shape.
+            self.stored[node.name] = replace(inputs[0], shape=node.shape)
+
+    def _as(self, source: str, quantization: Quantization) -> Tensor:
+        """The tensor in this quantization, rounded again if it is stored in another."""
+        tensor = self.stored[source]
+        if tensor.quantization == quantization:
+            return tensor
+        key = (tensor.name, quantization)
+        if key not in self.copies:
+            copy = Tensor(f"{tensor.name}.{len(self.copies)}", tensor.shape, quantization)
+            bounds = (quantization.low, quantization.high)
+            self.steps.append(_sum(copy.name, (tensor,), copy, bounds))
+            self.copies[key] = copy
+        return replace(self.copies[key], shape=tensor.shape)
+
+    def _convolution(
+        self, node: Node, source: Tensor, tensor: Tensor, bounds: tuple[int, int]
+    ) -> Convolution:
+        layer = self.folded.layers[node.layer]
+        weight = _kernel_order(layer, node)
+        bias = layer.bias if layer.bias is not None else np.zeros(layer.channels)
+        given = source.quantization
+        reach = max(given.high - given.zero_point, given.zero_point - given.low)
+        largest = np.abs(weight.astype(np.int64)).reshape(len(weight), -1).sum(axis=1) * reach
+        out_scale = tensor.quantization.scale
+        requantization = fixed_point.requantization(
+            given.scale * layer.scale.astype(np.float64) / out_scale,
+            bias.astype(np.float64) / out_scale,
+            largest,
+        )
+        return Convolution(
+            node.name, (source,), tensor, bounds, layer.name, weight, storage_bits(layer.bits),
+            layer.bias is not None, requantization, node.window, node.groups,
+        )  # fmt: skip
+
+
+def storage_bits(bits: int) -> int:
+    """Width that weights of `bits` are stored with: the next of 2, 4, 8, 16."""
+    return next(b for b in (2, 4, 8, 16) if b >= bits)
+
+
+def _sum(name: str, operands: tuple[Tensor, ...], tensor: Tensor, bounds: tuple[int, int]) -> Sum:
+    factors = [t.quantization.scale / tensor.quantization.scale for t in operands]
+    multipliers, shift = fixed_point.scaling(
+        factors, 2 ** (8 * operands[0].quantization.item_bytes)
+    )
+    return Sum(name, operands, tensor, bounds, tuple(multipliers), shift)
+
+
+def _kernel_order(layer: QuantizedLayer, node: Node) -> npt.NDArray[np.int8]:
+    """Weights as (out, kh, kw, in), a linear layer's columns in the order of the stored image."""
+    weight = layer.weight.astype(np.int8)
+    if weight.ndim == 2:
+        columns = weight if node.order is None else weight[:, node.order]
+        return np.ascontiguousarray(columns[:, None, None, :])
+    if weight.ndim == 3:
+        weight = weight[:, :, None, :]
+    return np.ascontiguousarray(weight.transpose(0, 2, 3, 1))

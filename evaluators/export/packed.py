@@ -1,0 +1,184 @@
+"""`weights.bin` and `weights.h`: everything a microcontroller stores of a network, to the byte.
+
+Layout, little-endian. First one record per module, in the order of execution:
+
+    int32  input zero point
+    int32  output zero point
+    int32  bias[C]          left out if the module has none
+    int32  multiplier[C]
+    int32  shift[C]         byte 0: right shift; byte 1: left shift of the bias
+
+then the weights of all modules: those stored with 2 or 4 bits first, 8 and 16 bits behind them,
+so that every packed word is aligned. A row is one output channel, in the order (kh, kw, c_in);
+of a depthwise convolution, one tap over all channels. 8-bit rows are plain int8. Narrower rows
+start on a 32-bit word; weight `i` of a row is stored as `w + 2**(bits - 1)`, lowest bits first: at
+bit `i * bits` of the row.
+
+An accumulator `acc`, the sum of `w * (x - input zero point)`, becomes the output integer
+`((acc * multiplier + (bias << left) + (1 << (right - 1))) >> right) + output zero point`, in
+64 bits. This is the flash that `hardware.flash` counts, byte for byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from hardware import Layer
+from hardware.packing import pack_rows
+
+from . import fixed_point
+from .fixed_point import Requantization
+from .folding import FoldedModel, QuantizedLayer
+from .integer import IntegerNetwork, storage_bits
+from .steps import Convolution
+
+
+@dataclass(frozen=True, eq=False)
+class PackedLayer:
+    """One module as stored.
+
+    Attributes:
+        name: qualified name of the module.
+        rows: integer weights `(rows, n)` in the order of storage.
+        bits: width they are stored with: 2, 4, 8 or 16.
+        trained_bits: width they were trained with.
+        has_bias: whether a bias is stored.
+        requantization: from accumulators to the output's integers.
+        input_zero_point: of the input.
+        output_zero_point: of the output.
+        input_scale: real value of a step of the input.
+        output_scale: likewise of the output; 1 where no integer network exists.
+    """
+
+    name: str
+    rows: npt.NDArray[np.int64]
+    bits: int
+    trained_bits: int
+    has_bias: bool
+    requantization: Requantization
+    input_zero_point: int
+    output_zero_point: int
+    input_scale: float
+    output_scale: float
+
+    @property
+    def weights(self) -> bytes:
+        """Packed weights."""
+        if self.bits == 16:
+            return self.rows.astype("<i2").tobytes()
+        return pack_rows(self.rows, self.bits)
+
+    @property
+    def record(self) -> bytes:
+        """Zero points, bias, multipliers and shifts."""
+        r = self.requantization
+        arrays = [np.array([self.input_zero_point, self.output_zero_point])]
+        arrays += [r.bias] if self.has_bias else []
+        arrays += [r.multiplier, r.words()]
+        return np.concatenate(arrays).astype("<i4").tobytes()
+
+
+def pack(
+    folded: FoldedModel, layers: Sequence[Layer], network: IntegerNetwork | None
+) -> list[PackedLayer]:
+    """Return the modules in the order of execution.
+
+    Args:
+        folded: the network; every weighted module quantized.
+        layers: `Result.layers`.
+        network: gives the output quantization of each layer, if the kernels know the network.
+
+    Raises:
+        ValueError: a module keeps float weights: it has no packed form.
+    """
+    steps = {s.module: s for s in network.steps if isinstance(s, Convolution)} if network else {}
+    packed: dict[str, PackedLayer] = {}
+    for layer in layers:
+        if not layer.is_weighted or layer.module in packed:
+            continue
+        if layer.module not in folded.layers:
+            raise ValueError(f"module {layer.module!r} keeps float weights: nothing to pack")
+        quantized = folded.layers[layer.module]
+        step = steps.get(layer.module)
+        packed[layer.module] = _from_step(quantized, step) if step else _alone(quantized, layer)
+    return list(packed.values())
+
+
+def _from_step(layer: QuantizedLayer, step: Convolution) -> PackedLayer:
+    weight = step.weight.astype(np.int64)
+    channels = len(weight)
+    rows = weight[..., 0].transpose(1, 2, 0) if step.is_depthwise else weight
+    given, output = step.inputs[0].quantization, step.output.quantization
+    return PackedLayer(
+        layer.name, rows.reshape(-1, channels) if step.is_depthwise else rows.reshape(channels, -1),
+        step.bits, layer.bits, step.has_bias, step.requantization,
+        given.zero_point, output.zero_point, given.scale, output.scale,
+    )  # fmt: skip
+
+
+def _alone(layer: QuantizedLayer, described: Layer) -> PackedLayer:
+    """Without an integer network: requantization to real values (output scale 1)."""
+    weight = np.moveaxis(layer.weight.astype(np.int64), layer.channel_dim, 0)
+    rows = np.moveaxis(weight, 1, -1).reshape(len(weight), -1)
+    if described.op == "depthwise":
+        rows = np.ascontiguousarray(rows.T)
+    scale, zero_point, high = 1.0, 0, 1
+    if layer.input is not None:
+        scale, zero_point, high = layer.input.scale, layer.input.zero_point, layer.input.high
+    bias = layer.bias if layer.bias is not None else np.zeros(layer.channels)
+    largest = np.abs(weight).reshape(len(weight), -1).sum(axis=1) * high
+    requantization = fixed_point.requantization(
+        scale * layer.scale.astype(np.float64), bias.astype(np.float64), largest
+    )
+    return PackedLayer(
+        layer.name, rows, storage_bits(layer.bits), layer.bits, layer.bias is not None,
+        requantization, zero_point, 0, scale, 1.0,
+    )  # fmt: skip
+
+
+def weights_file(packed: Sequence[PackedLayer]) -> tuple[bytes, dict[str, tuple[int, int]]]:
+    """Return the file, and per module the offsets of its record and of its weights."""
+    content = b""
+    records: dict[str, int] = {}
+    offsets: dict[str, tuple[int, int]] = {}
+    for layer in packed:
+        records[layer.name] = len(content)
+        content += layer.record
+    for layer in sorted(packed, key=lambda p: p.bits >= 8):
+        offsets[layer.name] = (records[layer.name], len(content))
+        content += layer.weights
+    return content, offsets
+
+
+def header(packed: Sequence[PackedLayer], title: str) -> str:
+    """Return `weights.h`: a table of where everything lies in `weights.bin`."""
+    content, offsets = weights_file(packed)
+    layout = "\n".join(f" * {line}".rstrip() for line in (__doc__ or "").splitlines())
+    rows = [
+        f'    {{"{p.name}", {offsets[p.name][0]}, {offsets[p.name][1]}, {len(p.rows)}, '
+        f"{p.rows.shape[1]}, {len(p.requantization.shift)}, {p.bits}, {int(p.has_bias)}, "
+        f"{np.float32(p.input_scale)!s}f, {np.float32(p.output_scale)!s}f}},"
+        for p in packed
+    ]
+    return "\n".join(
+        [
+            f"/* {title}", " *", layout, " */",
+            "#ifndef JOINT_GA_WEIGHTS_H", "#define JOINT_GA_WEIGHTS_H",
+            "#include <stdint.h>", "",
+            f"#define JOINT_GA_WEIGHTS_BYTES {len(content)}",
+            f"#define JOINT_GA_MODULES {len(packed)}", "",
+            "typedef struct {",
+            "    const char *name;",
+            "    uint32_t record, weights; /* offsets in weights.bin */",
+            "    uint32_t rows, row_weights, channels;",
+            "    uint8_t weight_bits, has_bias;",
+            "    float input_scale, output_scale;",
+            "} joint_ga_module;", "",
+            "static const joint_ga_module joint_ga_modules[JOINT_GA_MODULES] = {",
+            *rows, "};", "", "#endif", "",
+        ]
+    )  # fmt: skip

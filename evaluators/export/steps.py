@@ -1,0 +1,164 @@
+"""The integer network: tensors, operators, and their reference in numpy.
+
+Activations are stored (height, width, channels). The C kernels in `kernels.h` compute the same
+integers.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn import functional
+
+from .fixed_point import Integers, Quantization, Requantization
+from .graph import Shape, Window
+
+_FLOAT32_EXACT = 2**24
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An activation in memory."""
+
+    name: str
+    shape: Shape
+    quantization: Quantization
+
+    @property
+    def bytes(self) -> int:
+        """Bytes it takes."""
+        h, w, c = self.shape
+        return h * w * c * self.quantization.item_bytes
+
+
+@dataclass(frozen=True, eq=False)
+class Step(ABC):
+    """One operator: reads `inputs`, writes `output`, clamps to `bounds`."""
+
+    name: str
+    inputs: tuple[Tensor, ...]
+    output: Tensor
+    bounds: tuple[int, int]
+
+    def run(self, inputs: list[Integers]) -> Integers:
+        """Compute the output `[N, H, W, C]` from the inputs."""
+        result = self._run(inputs) + self.output.quantization.zero_point
+        return np.clip(result, *self.bounds)
+
+    @abstractmethod
+    def _run(self, inputs: list[Integers]) -> Integers: ...
+
+    def _centred(self, inputs: list[Integers]) -> list[Integers]:
+        return [x - t.quantization.zero_point for x, t in zip(inputs, self.inputs, strict=True)]
+
+
+@dataclass(frozen=True, eq=False)
+class Convolution(Step):
+    """Convolution or linear layer with int8 weights `[C, kh, kw, c_in / groups]`.
+
+    `bits` is the width that the weights are stored with: 2, 4 or 8.
+    """
+
+    module: str
+    weight: npt.NDArray[np.int8]
+    bits: int
+    has_bias: bool
+    requantization: Requantization
+    window: Window
+    groups: int
+
+    @property
+    def is_depthwise(self) -> bool:
+        """One filter per input channel."""
+        return self.groups > 1 and self.groups == self.inputs[0].shape[2] == len(self.weight)
+
+    def _run(self, inputs: list[Integers]) -> Integers:
+        (x,) = self._centred(inputs)
+        largest = int(
+            np.abs(self.weight.astype(np.int64)).reshape(len(self.weight), -1).sum(1).max()
+        )
+        span = self.inputs[0].quantization
+        largest *= max(span.high - span.zero_point, span.zero_point - span.low)
+        # Sums of integers below the mantissa's range are exact in floating point.
+        exact = torch.float32 if largest < _FLOAT32_EXACT else torch.float64
+        image = torch.from_numpy(x).to(exact).permute(0, 3, 1, 2)
+        image = functional.pad(
+            image, _margins(self.window, self.inputs[0].shape, self.output.shape)
+        )
+        weight = torch.from_numpy(self.weight).to(exact).permute(0, 3, 1, 2)
+        sums = functional.conv2d(
+            image, weight, None, self.window.stride, 0, self.window.dilation, self.groups
+        )
+        return self.requantization(sums.permute(0, 2, 3, 1).numpy().astype(np.int64))
+
+
+@dataclass(frozen=True, eq=False)
+class Sum(Step):
+    """Sum of the inputs, each with its own multiplier; one input: a change of scale."""
+
+    multipliers: tuple[int, ...]
+    shift: int
+
+    def _run(self, inputs: list[Integers]) -> Integers:
+        terms = zip(self._centred(inputs), self.multipliers, strict=True)
+        total = sum((x * m for x, m in terms), np.int64(1) << np.int64(self.shift - 1))
+        return np.asarray(total, np.int64) >> self.shift
+
+
+@dataclass(frozen=True, eq=False)
+class Concatenation(Step):
+    """Inputs side by side along the channels; all stored alike."""
+
+    def _run(self, inputs: list[Integers]) -> Integers:
+        return np.concatenate(self._centred(inputs), axis=3)
+
+
+@dataclass(frozen=True, eq=False)
+class MaxPool(Step):
+    """Maximum over a window; input and output are stored alike."""
+
+    window: Window
+
+    def _run(self, inputs: list[Integers]) -> Integers:
+        (x,) = self._centred(inputs)
+        left, right, top, bottom = _margins(self.window, self.inputs[0].shape, self.output.shape)
+        lowest = self.inputs[0].quantization.low - self.inputs[0].quantization.zero_point
+        image = torch.from_numpy(x).double().permute(0, 3, 1, 2)
+        image = functional.pad(image, (left, right, top, bottom), value=float(lowest))
+        most = functional.max_pool2d(
+            image, self.window.kernel, self.window.stride, 0, self.window.dilation
+        )
+        return np.asarray(most.permute(0, 2, 3, 1).numpy()).astype(np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class AveragePool(Step):
+    """Mean over a window without padding."""
+
+    window: Window
+    multiplier: int
+    shift: int
+
+    def _run(self, inputs: list[Integers]) -> Integers:
+        (x,) = self._centred(inputs)
+        (kh, kw), (sh, sw) = self.window.kernel, self.window.stride
+        h, w, _ = self.output.shape
+        total = np.zeros((len(x), *self.output.shape), np.int64)
+        for dy in range(kh):
+            for dx in range(kw):
+                total += x[:, dy : dy + (h - 1) * sh + 1 : sh, dx : dx + (w - 1) * sw + 1 : sw]
+        return (total * self.multiplier + (np.int64(1) << (self.shift - 1))) >> self.shift
+
+
+def _margins(window: Window, before: Shape, after: Shape) -> tuple[int, int, int, int]:
+    """Padding (left, right, top, bottom); negative where rows or columns stay unread."""
+    ends = []
+    for axis in (1, 0):
+        span = window.dilation[axis] * (window.kernel[axis] - 1) + 1
+        used = (after[axis] - 1) * window.stride[axis] + span
+        ends += [window.padding[axis], used - before[axis] - window.padding[axis]]
+    return ends[0], ends[1], ends[2], ends[3]

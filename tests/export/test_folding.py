@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from evaluators.export.folding import (
+    InputQuantization,
+    RoundedInput,
+    fold,
+    strip_quantizers,
+)
+
+KINDS = ["Residual", "Depthwise", "Branches", "Sequence", "Dense"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_folding_changes_nothing_but_float_rounding(network, kind):
+    net = network(kind, lambda i: ((8, 4, 2, 3)[i % 4], 8))
+    stripped, _ = strip_quantizers(net.model, net.calibration)
+    folded = fold(net.model, net.calibration)
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in folded.plain.modules())
+    with torch.no_grad():
+        before, after = stripped(net.x), folded.plain(net.x)
+    assert (before - after).abs().max() < 2e-5 * before.abs().max()
+
+
+def test_integers_and_scales_reproduce_the_folded_weights(network):
+    net = network("Residual", lambda i: (4, 8))
+    folded = fold(net.model, net.calibration)
+    for name, layer in folded.layers.items():
+        assert abs(layer.weight).max() <= 7
+        assert (layer.scale > 0).all()
+        shape = [-1] + [1] * (layer.weight.ndim - 1)
+        weight = torch.from_numpy(layer.weight).float() * torch.from_numpy(layer.scale).view(shape)
+        assert torch.equal(weight, folded.plain.get_submodule(name).weight)
+
+
+@pytest.mark.parametrize("bits", [2, 4, 5, 8])
+def test_rounded_input_is_torchs_fake_quantization(bits):
+    torch.manual_seed(bits)
+    x = torch.randn(10_000) * 3
+    x = torch.cat([x, torch.arange(-300, 300) * 0.5 * 0.037])  # ties
+    q = InputQuantization(0.037, 2**bits // 3, bits)
+    want = torch.fake_quantize_per_tensor_affine(x, q.scale, q.zero_point, 0, q.high)
+    assert torch.equal(RoundedInput(nn.Identity(), q)(x), want)
+
+
+def test_float_weights_are_refused_by_name(network):
+    net = network("Dense")
+    with pytest.raises(ValueError, match=r"'a'.*not on their 8-bit grid"):
+        fold(net.float_model, net.calibration)
+
+
+def test_calibration_of_another_network_is_refused(network):
+    net = network("Dense")
+    with pytest.raises(ValueError, match=r"'stem\.0'"):
+        fold(net.model, network("Residual").calibration)
+    pruned = {**net.calibration, "b": network("Dense").calibration["a"]}
+    with pytest.raises(ValueError, match=r"16 output channels but 8 weight scales"):
+        fold(net.model, pruned)
+
+
+def test_the_given_model_is_left_alone(network):
+    net = network("Residual")
+    before = {k: v.clone() for k, v in net.model.state_dict().items()}
+    fold(net.model, net.calibration)
+    after = net.model.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(v, after[k]) for k, v in before.items())
+
+
+def test_a_norm_behind_a_shared_layer_stays(network):
+    class Shared(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.c, self.n = nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4)
+
+        def forward(self, x):
+            return self.n(self.c(self.c(x)))
+
+    model = Shared().eval()
+    folded = fold(model, {})
+    x = torch.randn(2, 4, 3, 3)
+    assert isinstance(folded.plain.n, nn.BatchNorm2d)
+    assert torch.allclose(folded.plain(x), model(x))
