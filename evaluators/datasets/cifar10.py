@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from evaluators.cache import cache_dir
 from evaluators.datasets.download import fetch
 from evaluators.datasets.images import Images, Labels, decode
-from evaluators.datasets.reading import DataError, existing, read_npz
+from evaluators.datasets.reading import DataError, default_folder, existing, read_npz
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
 ARCHIVE = "cifar-10-python.tar.gz"
@@ -53,39 +53,48 @@ class Cifar10(NamedTuple):
     test_labels: Labels
 
 
+def find_cifar10(data: str | Path | None = None) -> Path:
+    """Returns the archive, the folder of batch files or the pack.
+
+    Args:
+        data: One of them, or a folder that holds one. None: ``$JOINT_GA_DATA`` if it holds one,
+            else the official archive is fetched to the cache.
+
+    Raises:
+        DataError: Nothing is there, or the archive can't be fetched.
+    """
+    if data is None:
+        data = default_folder(FOLDER, ARCHIVE, PACK)
+    if data is None:
+        return fetch(URL, cache_dir() / ARCHIVE, ARCHIVE_SHA256)
+    path = existing(data, WHAT, ADVICE)
+    for name in (FOLDER, ARCHIVE, PACK):
+        if (path / name).exists():
+            return path / name
+    if path.is_dir() and not any((path / name).is_file() for name in BATCH_MD5):
+        raise DataError(f"{WHAT}: {path} holds none of {FOLDER}/, {ARCHIVE}, {PACK}. {ADVICE}")
+    return path
+
+
 def load_cifar10(
     data: str | Path | None = None, *, checksums: Mapping[str, str] = BATCH_MD5
 ) -> Cifar10:
     """Reads both splits.
 
     Args:
-        data: The official archive, the folder extracted from it, ``cifar10_webp.npz``, or a
-            folder that holds one of these. None: the archive is fetched to the cache.
+        data: See :func:`find_cifar10`.
         checksums: md5 of each batch file of the official archive.
 
     Raises:
         DataError: Nothing is there, a checksum is wrong, or the format is another one.
     """
-    if data is None:
-        path = fetch(URL, cache_dir() / ARCHIVE, ARCHIVE_SHA256)
-    else:
-        path = existing(data, WHAT, ADVICE)
+    path = find_cifar10(data)
     if path.is_dir():
-        for name in (FOLDER, ARCHIVE, PACK):
-            if (path / name).exists():
-                path = path / name
-                break
-    if path.is_dir():
-        return _from_batches(_folder_files(path), str(path), checksums)
+        files = {n: (path / n).read_bytes() for n in BATCH_MD5 if (path / n).is_file()}
+        return _from_batches(files, str(path), checksums)
     if path.suffix == ".npz":
         return _from_pack(path)
     return _from_batches(_archive_files(path), str(path), checksums)
-
-
-def _folder_files(folder: Path) -> dict[str, bytes]:
-    if not any((folder / name).is_file() for name in BATCH_MD5):
-        raise DataError(f"{WHAT}: {folder} holds none of {FOLDER}/, {ARCHIVE}, {PACK}. {ADVICE}")
-    return {n: (folder / n).read_bytes() for n in BATCH_MD5 if (folder / n).is_file()}
 
 
 def _archive_files(path: Path) -> dict[str, bytes]:

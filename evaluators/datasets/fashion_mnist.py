@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluators.datasets.images import Images, Labels
-from evaluators.datasets.reading import DataError, existing
+from evaluators.datasets.reading import DataError, default_folder, existing
 
 SYSTEM_FOLDER = "/usr/share/datasets/fashion-mnist"
 """Where Debian's package ``dataset-fashion-mnist`` puts the files."""
@@ -35,12 +35,15 @@ def load_fashion_mnist(data: str | Path | None = None) -> FashionMnist:
     """Reads 60,000 training and 10,000 test images.
 
     Args:
-        data: Folder of the idx files, compressed or not. None: Debian's package.
+        data: Folder of the idx files, compressed or not. None: ``$JOINT_GA_DATA`` if it holds
+            them, else Debian's package.
 
     Raises:
         DataError: A file is missing, truncated or no idx file.
     """
-    folder = existing(data if data is not None else SYSTEM_FOLDER, WHAT, ADVICE)
+    if data is None:
+        data = default_folder(*(f"train-images-idx3-ubyte{end}" for end in (".gz", "")))
+    folder = existing(SYSTEM_FOLDER if data is None else data, WHAT, ADVICE)
     return FashionMnist(*_split(folder, "train"), *_split(folder, "t10k"))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,7 +12,16 @@ from numpy.typing import NDArray
 
 from evaluators.training import DataError
 
-__all__ = ["DataError", "existing", "read_npz"]
+__all__ = ["DataError", "default_folder", "existing", "read_npz"]
+
+
+def default_folder(*names: str) -> Path | None:
+    """``$JOINT_GA_DATA`` if it is set and holds one of the named files or folders."""
+    value = os.environ.get("JOINT_GA_DATA")
+    if not value:
+        return None
+    folder = Path(value).expanduser()
+    return folder if any((folder / name).exists() for name in names) else None
 
 
 def existing(path: str | Path, what: str, advice: str) -> Path:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluators.datasets.reading import DataError, existing, read_npz
+from evaluators.datasets.reading import DataError, default_folder, existing, read_npz
 
 PACK = "skab.npz"
 SENSORS = (
@@ -39,12 +39,14 @@ def load_skab(data: str | Path | None) -> list[Recording]:
 
     Args:
         data: ``skab.npz``, a checkout of the SKAB repository, or a folder that holds one of them.
+            None: ``$JOINT_GA_DATA``.
 
     Raises:
         DataError: Nothing is there, or a file is damaged or of another format.
     """
+    data = data if data is not None else default_folder(PACK, "data/valve1", "SKAB")
     if data is None:
-        raise DataError(f"{WHAT}: this task needs --data. {ADVICE}")
+        raise DataError(f"{WHAT}: this task needs --data or $JOINT_GA_DATA. {ADVICE}")
     path = existing(data, WHAT, ADVICE)
     if path.is_file():
         return _from_pack(path)
@@ -78,12 +80,14 @@ def _from_csv(folder: Path) -> list[Recording]:
             try:
                 table = pd.read_csv(file, sep=";")
                 values = table[list(SENSORS)].to_numpy(np.float32)
-                anomaly = table["anomaly"].to_numpy(np.float32).astype(np.uint8)
+                labels = table["anomaly"].to_numpy(np.float32)
+                if not np.isfinite(labels).all():
+                    raise ValueError("empty cells in column 'anomaly': a truncated file?")
             except (KeyError, ValueError, OSError) as error:
                 raise DataError(
                     f"{WHAT}: {file} is no SKAB recording ({error}). {ADVICE}"
                 ) from error
-            out.append(Recording(f"{part}/{file.stem}", values, anomaly))
+            out.append(Recording(f"{part}/{file.stem}", values, labels.astype(np.uint8)))
     return _checked(out, folder)
 
 

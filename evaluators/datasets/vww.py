@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from evaluators.datasets.images import Images, Labels, decode
-from evaluators.datasets.reading import DataError, existing, read_npz
+from evaluators.datasets.reading import DataError, default_folder, existing, read_npz
 
 FOLDER = "vw_coco2014_96"
 PACK = "vww01_eval.npz"
@@ -27,11 +27,15 @@ ADVICE = (
 def find_vww(data: str | Path | None) -> Path:
     """Returns the folder with ``person/``, or the ``.npz`` pack.
 
+    Args:
+        data: One of them, or a folder that holds one. None: ``$JOINT_GA_DATA``.
+
     Raises:
         DataError: There is neither.
     """
+    data = data if data is not None else default_folder(FOLDER, PACK, f"mlperf_ref/{PACK}")
     if data is None:
-        raise DataError(f"{WHAT}: this task needs --data. {ADVICE}")
+        raise DataError(f"{WHAT}: this task needs --data or $JOINT_GA_DATA. {ADVICE}")
     path = existing(data, WHAT, ADVICE)
     if path.is_file():
         return path

@@ -19,20 +19,19 @@ V1_BLOCKS = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2)) + ((512,
 )  # fmt: skip
 """Channels at width 1 and stride of each separable block (Howard et al., 2017)."""
 
-V2_STAGES = ((1, 16, 1, 1), (6, 24, 2, 1), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1),
+V2_STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1),
              (6, 160, 3, 2), (6, 320, 1, 1))  # fmt: skip
-"""Expansion, channels, repeats, stride (Sandler et al., 2018); the stride of stage 2 is 1 instead
-of 2, as images here are small."""
+"""Expansion, channels at width 1, repeats, stride (Sandler et al., 2018, table 2)."""
 
 V3_BLOCKS = (
-    (3, 16, 16, True, nn.ReLU, 1), (3, 72, 24, False, nn.ReLU, 2), (3, 88, 24, False, nn.ReLU, 1),
+    (3, 16, 16, True, nn.ReLU, 2), (3, 72, 24, False, nn.ReLU, 2), (3, 88, 24, False, nn.ReLU, 1),
     (5, 96, 40, True, nn.Hardswish, 2), (5, 240, 40, True, nn.Hardswish, 1),
     (5, 240, 40, True, nn.Hardswish, 1), (5, 120, 48, True, nn.Hardswish, 1),
     (5, 144, 48, True, nn.Hardswish, 1), (5, 288, 96, True, nn.Hardswish, 2),
     (5, 576, 96, True, nn.Hardswish, 1), (5, 576, 96, True, nn.Hardswish, 1),
 )  # fmt: skip
-"""Kernel, hidden and output channels, squeeze-excite, activation, stride (Howard et al., 2019,
-table 2); the first stride is 1 instead of 2, as images here are small."""
+"""Kernel, hidden and output channels at width 1, squeeze-excite, activation, stride (Howard et al.,
+2019, table 2)."""
 
 
 class Separable(nn.Module):

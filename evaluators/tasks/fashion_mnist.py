@@ -38,7 +38,7 @@ def build(data: str | None = None, *, train_samples: int | None = None) -> Task:
             Split(arrays.train_images[val], arrays.train_labels[val]),
             Split(arrays.test_images, arrays.test_labels),
         ),
-        recipe=Recipe(epochs=5),
+        recipe=Recipe(epochs=3),
         crop=2,
         train_samples=train_samples,
     )

@@ -37,8 +37,9 @@ class Split(NamedTuple):
         return Split(self.images[:count], self.labels[:count])
 
     def tensors(self) -> tuple[Tensor, Tensor]:
-        """Both as tensors, sharing memory."""
-        return torch.from_numpy(self.images), torch.from_numpy(self.labels)
+        """Both as tensors, sharing memory where torch allows it."""
+        images = self.images if self.images.flags.writeable else self.images.copy()
+        return torch.from_numpy(images), torch.from_numpy(self.labels)
 
 
 class Splits(NamedTuple):
