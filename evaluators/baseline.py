@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from evaluators.cache import cached, fingerprint
+from evaluators.cache import cache_dir, cached, fingerprint
 
 LOG = logging.getLogger(__name__)
 
@@ -42,13 +42,21 @@ def trained(
     def make() -> dict[str, Any]:
         nonlocal spent
         start = time.perf_counter()
-        LOG.info("training the float baseline %r (once; it is cached)", name)
-        fit(model)
+        # A warning, so that whoever waits sees it on stderr without setting up logging.
+        LOG.warning("training the float baseline %r once (kept in %s)", name, cache_dir())
+        threads = torch.get_num_threads()
+        # Small batches only lose by a second thread, and trials run side by side.
+        torch.set_num_threads(1)
+        try:
+            fit(model)
+        finally:
+            torch.set_num_threads(threads)
         model.eval()
         state = model.state_dict()
         if not all(bool(torch.isfinite(v).all()) for v in state.values()):
             raise ValueError(f"baseline {name!r}: training diverged (a weight is not finite)")
         spent = time.perf_counter() - start
+        LOG.warning("the float baseline %r took %.0f s to train", name, spent)
         return state
 
     def load(path: Path) -> dict[str, Any]:

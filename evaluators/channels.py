@@ -169,6 +169,13 @@ def operation(node: fx.Node) -> str:
     return str(name).strip("_")
 
 
+def only_adds_axes(node: fx.Node) -> bool:
+    """Whether an indexing keeps every element, as ``x[:, :, None, None]`` does."""
+    index = node.args[1]
+    parts = index if isinstance(index, tuple) else (index,)
+    return all(part is None or part == slice(None, None, None) for part in parts)
+
+
 class ChannelFlow:
     """Walks a traced graph once and fills :attr:`ties`.
 
@@ -273,8 +280,6 @@ class ChannelFlow:
             self._reduce(node, shape)
         elif name in ("flatten", "view", "reshape", "squeeze", "unsqueeze", "getitem"):
             self._reshape(node, shape)
-        elif name in ("permute", "transpose"):
-            self._permute(node, name, shape)
         else:
             self._opaque(node, shape, f"it feeds '{node.name}' ({name})")
 
@@ -365,21 +370,6 @@ class ChannelFlow:
         shift = 0 if len(shape) == len(before) else sum(d < source.axis for d in cut)
         self.flow[node] = Channels(source.axis - shift, source.segments)
 
-    def _permute(self, node: fx.Node, name: str, shape: tuple[int, ...]) -> None:
-        source = self._first(node)
-        dims: list[Any] = list(node.args[1:])
-        if len(dims) == 1 and isinstance(dims[0], (tuple, list)):
-            dims = list(dims[0])
-        if source is None or not all(isinstance(d, int) for d in dims):
-            self._opaque(node, shape, f"it feeds '{node.name}' ({name})")
-            return
-        order = [d % len(shape) for d in dims]
-        if name == "transpose":
-            swap = order
-            order = list(range(len(shape)))
-            order[swap[0]], order[swap[1]] = order[swap[1]], order[swap[0]]
-        self.flow[node] = Channels(order.index(source.axis), source.segments)
-
     def _reshape(self, node: fx.Node, shape: tuple[int, ...] | None) -> None:
         """Reshapes that keep channels together: flatten, ``[:, :, None, None]``, squeeze."""
         source = self._first(node)
@@ -392,7 +382,7 @@ class ChannelFlow:
         size, rest = before[axis], math.prod(before[axis + 1 :])
         if operation(node) in ("view", "reshape") and self._literal_at(node, axis):
             self._opaque(node, shape, f"'{node.name}' has its channel count written as a number")
-        elif operation(node) == "getitem" and not self._whole_axis(node, axis):
+        elif operation(node) == "getitem" and not only_adds_axes(node):
             self._opaque(node, shape, f"'{node.name}' picks some of its channels")
         elif lead_kept and shape[axis] == size and math.prod(shape[axis + 1 :]) == rest:
             self.flow[node] = source
@@ -408,15 +398,6 @@ class ChannelFlow:
         if len(dims) == 1 and isinstance(dims[0], (tuple, list)):
             dims = dims[0]
         return len(dims) > axis and isinstance(dims[axis], int) and dims[axis] != -1
-
-    @staticmethod
-    def _whole_axis(node: fx.Node, axis: int) -> bool:
-        index = node.args[1]
-        index = index if isinstance(index, tuple) else (index,)
-        if Ellipsis in index:
-            return False
-        kept = [i for i in index if i is not None]
-        return len(kept) <= axis or kept[axis] == slice(None, None, None)
 
     # -- ends -------------------------------------------------------------------------------
 

@@ -219,6 +219,7 @@ class _FineTuning:
                     schedule=schedule,
                     teacher=teacher,
                     distillation=self.task.distillation,
+                    distillation_loss=self.task.distillation_loss,
                 )
             if epoch + 1 < self.epochs:
                 self._evaluate(model)

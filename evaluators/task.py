@@ -33,7 +33,9 @@ class Task:
         name: For cache files and messages; set by :func:`load_task` if empty.
         learning_rate: Of Adam in a trial's fine-tuning.
         epochs: Fine-tuning epochs of a trial that isn't told a number.
-        distillation: Weight in [0, 1] of the soft labels of the float model (0: none).
+        distillation: Weight in [0, 1] of following the float model in fine-tuning (0: none).
+        distillation_loss: ``loss(outputs, float model's outputs) -> scalar tensor``; by default
+            soft labels, for classifiers with outputs (N, classes).
         baseline_metric: The float model's metric on ``val``, if known.
         training_seconds: What training the baseline took just now (0 if it was cached).
 
@@ -54,6 +56,7 @@ class Task:
     learning_rate: float = 1e-3
     epochs: int = 1
     distillation: float = 0.0
+    distillation_loss: Callable[[Any, Any], Tensor] | None = None
     baseline_metric: float | None = None
     training_seconds: float = 0.0
 
@@ -82,23 +85,31 @@ def load_task(path: str, data: str | None = None) -> Task:
     The current folder is searched first, so a task may live beside the config that names it.
 
     Args:
-        path: For example ``evaluators.tasks.digits:build``.
+        path: For example ``evaluators.tasks.digits:build``. Options follow a question mark, as
+            in ``evaluators.tasks.cifar10:resnet8?train_samples=5000&weights=train``; they are
+            passed as keyword arguments, whole numbers as ``int``.
         data: Passed as ``data=`` if the function takes it.
 
     Raises:
         ValueError: The path has another form, the module or the function can't be found, the
-            module or the function fails, ``data`` is given to a function that takes none, or
-            what comes back is no :class:`Task` or holds no prunable model.
+            module fails, the function doesn't take ``data`` or an option, or what comes back is
+            no :class:`Task`.
     """
-    module_name, colon, function_name = path.partition(":")
+    address, _, query = path.partition("?")
+    module_name, colon, function_name = address.partition(":")
     if not (module_name and colon and function_name):
         raise ValueError(f"task {path!r} must be 'module:function', as 'my_task:build'")
     build = _find(path, module_name, function_name)
-    arguments: dict[str, str] = {}
+    arguments = _options(path, query)
     if data is not None:
-        if not _takes_data(build):
-            raise ValueError(f"task {path!r}: {function_name}() takes no data= (given: {data!r})")
         arguments["data"] = data
+    accepted, anything = _accepted(build)
+    for name, value in arguments.items():
+        if not anything and name not in accepted:
+            raise ValueError(
+                f"task {path!r}: {function_name}() takes no {name}= (given: {value!r}; it takes: "
+                f"{', '.join(sorted(accepted)) or 'nothing'})"
+            )
     task = build(**arguments)
     if not isinstance(task, Task):
         raise ValueError(
@@ -135,6 +146,17 @@ def _find(path: str, module_name: str, function_name: str) -> Callable[..., Any]
     return build  # type: ignore[no-any-return]
 
 
-def _takes_data(build: Callable[..., Any]) -> bool:
+def _options(path: str, query: str) -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    for part in filter(None, query.split("&")):
+        name, equals, value = part.partition("=")
+        if not (name.isidentifier() and equals):
+            raise ValueError(f"task {path!r}: option {part!r} must be name=value")
+        options[name] = int(value) if value.lstrip("-").isdecimal() else value
+    return options
+
+
+def _accepted(build: Callable[..., Any]) -> tuple[set[str], bool]:
+    """Names of the function's parameters, and whether it takes any name at all."""
     parameters = inspect.signature(build).parameters.values()
-    return any(p.name == "data" or p.kind is p.VAR_KEYWORD for p in parameters)
+    return {p.name for p in parameters}, any(p.kind is p.VAR_KEYWORD for p in parameters)

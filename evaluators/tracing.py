@@ -21,6 +21,7 @@ from evaluators.channels import (
     ChannelFlow,
     Ties,
     merge_nni_groups,
+    only_adds_axes,
     operation,
     shape_of,
 )
@@ -50,17 +51,17 @@ _ACTIVATION_NAMES = frozenset({
     "leaky_relu", "elu", "clamp", "neg", "abs", "softplus", "exp",
 })  # fmt: skip
 _OPS = {
-    "add": "add", "iadd": "add", "sub": "add", "isub": "add",
-    "mul": "mul", "imul": "mul", "div": "mul", "truediv": "mul", "multiply": "mul",
-    "cat": "concat", "concat": "concat",
+    "add": "add", "iadd": "add", "sub": "sub", "isub": "sub",
+    "mul": "mul", "imul": "mul", "div": "div", "truediv": "div", "multiply": "mul",
+    "maximum": "maximum", "minimum": "minimum", "cat": "concat", "concat": "concat",
     "flatten": "reshape", "view": "reshape", "reshape": "reshape", "squeeze": "reshape",
-    "unsqueeze": "reshape", "getitem": "reshape", "permute": "reshape", "transpose": "reshape",
-    "chunk": "reshape", "split": "reshape", "expand": "reshape",
+    "unsqueeze": "reshape", "getitem": "slice", "permute": "transpose", "transpose": "transpose",
+    "chunk": "slice", "split": "slice", "expand": "reshape",
     "mean": "global_pool", "sum": "global_pool", "amax": "global_pool",
     "max_pool1d": "pool", "max_pool2d": "pool", "avg_pool1d": "pool", "avg_pool2d": "pool",
     "adaptive_avg_pool1d": "global_pool", "adaptive_avg_pool2d": "global_pool",
     "interpolate": "resize", "softmax": "softmax", "matmul": "matmul", "bmm": "matmul",
-    "layer_norm": "layernorm", "scaled_dot_product_attention": "attention", "pad": "pad",
+    "layer_norm": "layernorm", "scaled_dot_product_attention": "matmul", "pad": "pad",
 }  # fmt: skip
 
 
@@ -271,7 +272,7 @@ class _Layers:
         if op == "pad" and self._fold_pad(node, module, before or shape):
             self.alias[node] = self.alias[sources[0]]
             return None
-        if op in ("add", "mul") and len(sources) == 1:
+        if op in ("add", "sub", "mul", "div", "maximum", "minimum") and len(sources) == 1:
             op = "activation"
         if op == "global_pool" and before is not None and math.prod(shape[2:]) > 1:
             op = "pool"
@@ -294,6 +295,8 @@ class _Layers:
             name = operation(node)
             if name in _FOLDED_NAMES:
                 return None
+            if name == "getitem" and only_adds_axes(node):
+                return "reshape"
             return "activation" if name in _ACTIVATION_NAMES else _OPS.get(name, name)
         kinds: tuple[tuple[Any, str | None], ...] = (
             (_FOLDED, None),

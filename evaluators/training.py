@@ -76,6 +76,7 @@ def train_epoch(
     schedule: Callable[[], None] | None = None,
     teacher: nn.Module | None = None,
     distillation: float = 0.0,
+    distillation_loss: Callable[[Any, Any], Tensor] | None = None,
 ) -> float:
     """One pass over the training data; returns the mean loss of its batches.
 
@@ -85,13 +86,15 @@ def train_epoch(
         loss: The task's.
         optimizer: Over the model's parameters.
         schedule: Called after each step.
-        teacher: Float model whose soft labels are mixed in, for classifiers (N, classes).
-        distillation: Their weight; the task's own loss has the rest.
+        teacher: Float model to follow as well.
+        distillation: Weight of following it; the task's own loss has the rest.
+        distillation_loss: How far the outputs are from it; soft labels by default.
 
     Raises:
         DataError: There is no batch, or the loss is not finite.
     """
     model.train()
+    follow = distillation_loss or soft_label_loss
     total, count = 0.0, 0
     for inputs, target in batches:
         outputs = call(model, inputs)
@@ -99,7 +102,7 @@ def train_epoch(
         if teacher is not None and distillation > 0.0:
             with torch.no_grad():
                 soft = call(teacher, inputs)
-            value = (1.0 - distillation) * value + distillation * soft_label_loss(outputs, soft)
+            value = (1.0 - distillation) * value + distillation * follow(outputs, soft)
         number = float(value.detach())
         if not math.isfinite(number):
             raise DataError(f"the training loss became {number}: lower the task's learning_rate")

@@ -7,7 +7,6 @@ task) and ``split`` (0 train, 1 val, 2 test; speakers don't cross splits). Its p
 
 from __future__ import annotations
 
-import logging
 import os
 import zipfile
 from pathlib import Path
@@ -22,8 +21,6 @@ from evaluators.batches import ArrayBatches
 from evaluators.models.ds_cnn import DSCNN
 from evaluators.task import Task
 from evaluators.training import accuracy, fit
-
-LOG = logging.getLogger(__name__)
 
 FILE = "kws_arabic.npz"
 CLASSES = 12
@@ -59,8 +56,6 @@ def build(data: str | None = None) -> Task:
     torch.manual_seed(0)
     model = DSCNN(CLASSES)
     seconds = trained(model, "kws", train_baseline, version=1)
-    if seconds:
-        LOG.info("kws: the float baseline took %.0f s to train", seconds)
     return Task(
         name="kws",
         model=model,

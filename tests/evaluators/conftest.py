@@ -2,12 +2,16 @@ from __future__ import annotations
 
 import os
 import random
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
+
+sys.path.insert(0, str(Path(__file__).parent))
+from nets import TWO_INPUTS
 
 from evaluators import Task
 from evaluators.batches import ArrayBatches
@@ -36,15 +40,19 @@ def make_task() -> Any:
 def build_task(model: nn.Module, shape: tuple[int, ...], *, classes: int = 5, **more: Any) -> Task:
     """A task of random data that a model of any shape can be trained on for a step or two."""
     generator = torch.Generator().manual_seed(0)
-    x = torch.randn(24, *shape, generator=generator)
+    x: Any = torch.randn(24, *shape, generator=generator)
+    two = isinstance(model, TWO_INPUTS)
+    example: Any = (x[:2], x[2:4]) if two else x[:2]
     with torch.no_grad():
-        out = model.eval()(x[:2])
+        out = model.eval()(*example) if two else model.eval()(example)
     target = torch.randint(0, classes, (24,), generator=generator)
-    regress = out.shape[1:] == x.shape[1:] or out.dim() > 2
+    regress = out.dim() > 2 or out.shape[1:] == x.shape[1:]
     loss = nn.functional.mse_loss if regress else nn.functional.cross_entropy
     if regress:
         target = torch.randn(24, *out.shape[1:], generator=generator)
-    batches = ArrayBatches(x, target, batch_size=8, shuffle=True)
+    batches: Any = ArrayBatches(x, target, batch_size=8, shuffle=True)
+    if two:
+        batches = [((a, a.flip(0)), b) for a, b in batches]
     rest = {
         "metric": (lambda o, t: float(loss(o, t))) if regress else accuracy,
         "metric_name": "mse" if regress else "accuracy",
@@ -53,8 +61,8 @@ def build_task(model: nn.Module, shape: tuple[int, ...], *, classes: int = 5, **
         **more,
     }
     return Task(
-        model=model, train=batches, val=ArrayBatches(x, target, batch_size=8),
-        test=ArrayBatches(x, target, batch_size=8), example_input=x[:2], loss=loss, **rest,
+        model=model, train=batches, val=batches if two else ArrayBatches(x, target, batch_size=8),
+        test=batches, example_input=example, loss=loss, **rest,
     )  # fmt: skip
 
 

@@ -2,40 +2,50 @@
 
 from __future__ import annotations
 
-import copy
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+WEIGHTED = (nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 
 
-def zeroed(model: nn.Module, removed: dict[str, Tensor]) -> nn.Module:
-    """A copy whose removed channels are exactly zero after their layer and its batch norm.
+class Masked(fx.Interpreter):
+    """Runs the whole network and zeroes removed channels after each layer and batch norm.
 
-    What follows in the networks here maps 0 to 0 or multiplies it with a gate, so a removed
-    channel adds nothing anywhere.
+    What lies between maps 0 to 0 or multiplies it with a gate in the networks here, so a
+    removed channel adds nothing anywhere.
 
     Args:
         model: In eval mode.
         removed: Per layer, a bool tensor (channels,).
     """
-    model = copy.deepcopy(model)
-    for node in fx.symbolic_trace(model).graph.nodes:
-        if node.op != "call_module":
-            continue
-        module = model.get_submodule(node.target)
-        if node.target in removed:
-            dead = removed[node.target]
-            axis = 1 if isinstance(module, (nn.ConvTranspose1d, nn.ConvTranspose2d)) else 0
-            with torch.no_grad():
-                module.weight.transpose(0, axis)[dead] = 0.0
-                if module.bias is not None:
-                    module.bias[dead] = 0.0
-        source = node.all_input_nodes[0] if node.all_input_nodes else None
-        if isinstance(module, NORMS) and source is not None and source.target in removed:
-            dead = removed[source.target]
-            with torch.no_grad():
-                module.weight[dead] = 0.0
-                module.bias[dead] = 0.0
-    return model
+
+    def __init__(self, model: nn.Module, removed: dict[str, Tensor]) -> None:
+        super().__init__(fx.symbolic_trace(model))
+        self.removed = removed
+        self.dead: dict[fx.Node, Tensor] = {}
+
+    def run_node(self, n: fx.Node) -> Any:
+        value = super().run_node(n)
+        module = self.submodules.get(str(n.target)) if n.op == "call_module" else None
+        sources = n.all_input_nodes
+        if isinstance(module, WEIGHTED):
+            dead = self.removed.get(str(n.target))
+        elif n.target is torch.cat:
+            parts = [
+                self.dead.get(p, torch.zeros(self.env[p].shape[1], dtype=torch.bool))
+                for p in n.args[0]
+            ]
+            dead = torch.cat(parts)
+        else:
+            dead = next((self.dead[p] for p in sources if p in self.dead), None)
+        if dead is None or not isinstance(value, Tensor):
+            return value
+        self.dead[n] = dead
+        if isinstance(module, nn.Linear):
+            return value.masked_fill(dead, 0.0)
+        if isinstance(module, (*WEIGHTED, *NORMS)):
+            return value.masked_fill(dead.reshape(1, -1, *[1] * (value.dim() - 2)), 0.0)
+        return value

@@ -109,6 +109,131 @@ class Autoencoder(nn.Module):
         return self.out(self.body(x))
 
 
+class Conv1d(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.norm_a = nn.Conv1d(3, 12, 5, 2, 2, bias=False), nn.BatchNorm1d(12)
+        self.dw, self.norm_b = nn.Conv1d(12, 12, 3, 1, 1, groups=12), nn.BatchNorm1d(12)
+        self.b, self.c = nn.Conv1d(12, 16, 1), nn.Conv1d(16, 16, 3, 1, 1)
+        self.pool, self.fc = nn.AdaptiveAvgPool1d(1), nn.Linear(16, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = functional.relu(self.norm_b(self.dw(functional.relu(self.norm_a(self.a(x))))))
+        x = self.b(x)
+        x = x + functional.gelu(self.c(x))
+        return self.fc(self.pool(x).flatten(1))
+
+
+class UNet(nn.Module):
+    """Encoder, decoder with a transposed convolution, one skip connection."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.down1, self.down2 = conv_bn(3, 8), conv_bn(8, 16, 3, 2)
+        self.up = nn.ConvTranspose2d(16, 10, 2, 2)
+        self.mix, self.out = conv_bn(18, 8), nn.Conv2d(8, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        a = self.down1(x)
+        return self.out(self.mix(torch.cat([a, self.up(self.down2(a))], 1)))
+
+
+class TwoInputs(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.left, self.right = conv_bn(3, 12), conv_bn(3, 12)
+        self.head, self.fc = conv_bn(12, 8), nn.Linear(8, 5)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return self.fc(self.head(self.left(x) + self.right(y)).mean((2, 3)))
+
+
+class Shared(nn.Module):
+    """One convolution used twice: it and what feeds it stay whole, the rest goes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.twice = conv_bn(3, 8), nn.Conv2d(8, 8, 3, padding=1)
+        self.head, self.fc = conv_bn(8, 16), nn.Linear(16, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        x = functional.relu(self.twice(functional.relu(self.twice(x))))
+        return self.fc(self.head(x).mean((2, 3)))
+
+
+class Transformer(nn.Module):
+    """Patches, one block of attention and feed-forward, mean over tokens."""
+
+    def __init__(self, width: int = 16, heads: int = 2) -> None:
+        super().__init__()
+        self.heads = heads
+        self.patch = nn.Conv2d(3, width, 2, 2)
+        self.place = nn.Parameter(torch.randn(1, 16, width) * 0.1)
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.q, self.k, self.v = (nn.Linear(width, width) for _ in range(3))
+        self.proj = nn.Linear(width, width)
+        self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+        self.fc = nn.Linear(width, 5)
+
+    def split(self, x: Tensor) -> Tensor:
+        return x.reshape(x.shape[0], 16, self.heads, -1).transpose(1, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.patch(x).flatten(2).transpose(1, 2) + self.place
+        y = self.norm1(x)
+        y = functional.scaled_dot_product_attention(
+            self.split(self.q(y)), self.split(self.k(y)), self.split(self.v(y))
+        )
+        x = x + self.proj(y.transpose(1, 2).reshape(x.shape[0], 16, -1))
+        x = x + self.down(functional.gelu(self.up(self.norm2(x))))
+        return self.fc(x.mean(1))
+
+
+class Dense(nn.Module):
+    """Concatenations that grow, batch norm before convolution, as in DenseNet."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, padding=1)
+        self.norm1, self.conv1 = nn.BatchNorm2d(8), nn.Conv2d(8, 6, 3, padding=1)
+        self.norm2, self.conv2 = nn.BatchNorm2d(14), nn.Conv2d(14, 6, 3, padding=1)
+        self.norm3, self.fc = nn.BatchNorm2d(20), nn.Linear(20 * 16, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        x = torch.cat([x, self.conv1(functional.relu(self.norm1(x)))], 1)
+        x = torch.cat([x, self.conv2(functional.relu(self.norm2(x)))], 1)
+        x = functional.max_pool2d(functional.relu(self.norm3(x)), 2)
+        return self.fc(x.view(x.size(0), -1))
+
+
+class HardCoded(nn.Module):
+    """A view with the channel count written as a number: what feeds it stays whole."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = conv_bn(3, 8), conv_bn(8, 4)
+        self.fc = nn.Linear(256, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(self.b(self.a(x)).view(-1, 256))
+
+
+class Normed(nn.Module):
+    """Group norm mixes channels; a sigmoid doesn't map 0 to 0."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.norm = nn.Conv2d(3, 8, 3, padding=1), nn.GroupNorm(2, 8)
+        self.b, self.c = nn.Conv2d(8, 12, 3, padding=1), nn.Conv2d(12, 8, 1)
+        self.act, self.fc = nn.PReLU(), nn.Linear(8, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.act(self.b(functional.relu(self.norm(self.a(x)))))
+        return self.fc(functional.silu(self.c(x)).mean((2, 3)))
+
+
 IMAGE = (3, 8, 8)
 ZOO: dict[str, tuple[type[nn.Module], tuple[int, ...]]] = {
     "residual": (Residual, IMAGE),
@@ -118,7 +243,16 @@ ZOO: dict[str, tuple[type[nn.Module], tuple[int, ...]]] = {
     "squeeze_linear": (SqueezeLinear, IMAGE),
     "grouped": (Grouped, IMAGE),
     "autoencoder": (Autoencoder, (12,)),
+    "conv1d": (Conv1d, (3, 32)),
+    "unet": (UNet, IMAGE),
+    "two_inputs": (TwoInputs, IMAGE),
+    "shared": (Shared, IMAGE),
+    "transformer": (Transformer, IMAGE),
+    "dense": (Dense, IMAGE),
+    "hard_coded": (HardCoded, IMAGE),
+    "normed": (Normed, IMAGE),
 }
+TWO_INPUTS = (TwoInputs,)
 
 
 def randomize(model: nn.Module, seed: int = 0) -> nn.Module:

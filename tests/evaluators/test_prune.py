@@ -13,7 +13,7 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).parent))
 from conftest import build_task, random_params
-from masked import zeroed
+from masked import Masked
 from nets import ZOO, randomize
 
 from evaluators import trace
@@ -42,10 +42,10 @@ def test_pruned_equals_masked(name: str, seed: int) -> None:
     rng = random.Random(seed)
     candidate = read_candidate(network, random_params(network, rng))
     pruned = prune(model, task.inputs, network, candidate.kept, candidate.layers)
-    x = torch.randn(4, *shape)
+    x = tuple(torch.randn(4, *shape) for _ in task.inputs)
     with torch.no_grad():
-        want = zeroed(model, removed_channels(model, network, candidate.kept))(x)
-        got = pruned(x)
+        want = Masked(model, removed_channels(model, network, candidate.kept)).run(*x)
+        got = pruned(*x)
     assert not pruned.training
     assert (want - got).abs().max() < 1e-5
     for layer in candidate.layers:

@@ -45,6 +45,10 @@ def test_module_in_the_current_folder(tmp_path: Path, monkeypatch: pytest.Monkey
         load_task("returns_a_list:build")
     with pytest.raises(ValueError, match=r"takes no data="):
         load_task("returns_a_list:build", data="x.npz")
+    with pytest.raises(ValueError, match=r"takes no size= \(given: 3; it takes: nothing\)"):
+        load_task("returns_a_list:build?size=3")
+    with pytest.raises(ValueError, match=r"option 'size' must be name=value"):
+        load_task("returns_a_list:build?size")
 
 
 def test_module_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,114 @@
+"""Random networks, random chromosomes: pruned equals masked, channels asked equal channels got."""
+
+from __future__ import annotations
+
+import random
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+sys.path.insert(0, str(Path(__file__).parent))
+from conftest import build_task, random_params
+from masked import Masked
+from nets import conv_bn, randomize
+from test_prune import removed_channels
+
+from evaluators import trace
+from evaluators.candidate import read_candidate
+from evaluators.prune import prune
+
+
+class Residual(nn.Module):
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.relu(x + self.inner(x))
+
+
+class Branches(nn.Module):
+    def __init__(self, *branches: nn.Module) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(branches)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([branch(x) for branch in self.branches], 1)
+
+
+class Squeeze(nn.Module):
+    def __init__(self, width: int, hidden: int, linear: bool) -> None:
+        super().__init__()
+        self.linear = linear
+        make = nn.Linear if linear else (lambda i, o: nn.Conv2d(i, o, 1))
+        self.reduce, self.gate = make(width, hidden), make(hidden, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        pooled = x.mean((2, 3)) if self.linear else functional.adaptive_avg_pool2d(x, 1)
+        gate = torch.sigmoid(self.gate(functional.relu(self.reduce(pooled))))
+        return x * (gate[:, :, None, None] if self.linear else gate)
+
+
+def random_net(rng: random.Random) -> nn.Module:
+    """Three to six blocks of random kinds and widths, then a classifier."""
+    width = rng.choice((4, 8, 12))
+    parts: list[nn.Module] = [conv_bn(3, width)]
+    for _ in range(rng.randint(3, 6)):
+        kind = rng.choice(
+            ("conv", "separable", "residual", "branches", "squeeze", "grouped", "pool")
+        )
+        new = rng.choice((4, 8, 12, 16))
+        if kind == "conv":
+            parts.append(conv_bn(width, new, rng.choice((1, 3)), rng.choice((1, 1, 2))))
+        elif kind == "separable":
+            parts.append(nn.Sequential(conv_bn(width, width, 3, 1, width), conv_bn(width, new, 1)))
+        elif kind == "residual":
+            inner = [conv_bn(width, new), nn.Conv2d(new, width, 3, 1, 1), nn.BatchNorm2d(width)]
+            parts.append(Residual(nn.Sequential(*inner)))
+            new = width
+        elif kind == "branches":
+            other = rng.choice((4, 8))
+            parts.append(Branches(conv_bn(width, new, 1), conv_bn(width, other), nn.Identity()))
+            new = new + other + width
+        elif kind == "squeeze":
+            parts.append(Squeeze(width, 4, rng.random() < 0.5))
+            new = width
+        elif kind == "grouped":
+            parts.append(
+                conv_bn(width, new, 3, 1, rng.choice([g for g in (2, 4) if width % g == 0]))
+            )
+        else:
+            parts.append(nn.AvgPool2d(3, 1, 1))
+            new = width
+        width = new
+    if rng.random() < 0.5:
+        return nn.Sequential(*parts, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, 5))
+    return nn.Sequential(
+        *parts, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(4 * width, 12), nn.ReLU(),
+        nn.Linear(12, 5),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_random_networks(seed: int) -> None:
+    rng = random.Random(seed)
+    model = randomize(random_net(rng), seed)
+    task = build_task(model, (3, 8, 8))
+    network = trace(task, channel_multiple=rng.choice((1, 1, 4)))
+    x = torch.randn(3, 3, 8, 8)
+    for _ in range(2):
+        candidate = read_candidate(network, random_params(network, rng))
+        pruned = prune(model, task.inputs, network, candidate.kept, candidate.layers)
+        with torch.no_grad():
+            want = Masked(model, removed_channels(model, network, candidate.kept)).run(x)
+            got = pruned(x)
+        assert (want - got).abs().max() < 1e-5 * max(1.0, float(want.abs().max()))
+        for name, kept in candidate.kept.items():
+            for layer in network.group(name).layers:
+                module = pruned.get_submodule(layer)
+                width = getattr(module, "out_channels", None) or module.out_features
+                assert width == kept
