@@ -42,8 +42,8 @@ def write_journal(path: Path, trials: int, layers: int, seed: int = 0) -> None:
 
         uid = first
         if not first:
-            write(event="start", version=1, objectives=objectives, space=space,
-                  constraints={"ram_kb": "<= 200"}, seed=seed, costs=None, class_args={})  # fmt: skip
+            limits = {"ram_kb": "<= 200"}
+            write(event="start", version=1, objectives=objectives, constraints=limits, space=space)
         for uid in range(first + 1, first + trials + 1):
             harder = rng.random() * min(1.0, 0.3 + uid / 2000)
             params = {

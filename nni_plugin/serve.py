@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import functools
 import http.server
-import os
 import re
 from pathlib import Path
 from typing import BinaryIO
@@ -71,7 +70,7 @@ def serve_folder(folder: Path, port: int = 0) -> http.server.ThreadingHTTPServer
     Raises:
         OSError: the port is in use; the message says how to choose another.
     """
-    os.stat(folder)
+    folder.stat()
     handler = functools.partial(LogHandler, directory=str(folder))
     try:
         return http.server.ThreadingHTTPServer(("127.0.0.1", port), handler)

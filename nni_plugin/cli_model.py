@@ -1,0 +1,178 @@
+"""``joint-ga space``, ``profile`` and ``sensitivity``: a model before the search."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from evaluators import Task
+    from hardware import Device, Network
+
+__all__ = ["add_commands", "write_space"]
+
+TaskName = Annotated[
+    str, typer.Option("--task", help="MODULE:FUNCTION that returns an evaluators.Task.")
+]
+DeviceName = Annotated[str, typer.Option("--device", help="A shipped device or a YAML file.")]
+Data = Annotated[str | None, typer.Option(help="Handed to the task's function.")]
+
+
+def space(
+    task: TaskName,
+    device: DeviceName,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The search space's file.")] = Path(
+        "space.json"
+    ),
+    data: Data = None,
+    max_prune: Annotated[float, typer.Option(help="Largest prune ratio on offer.")] = 0.875,
+    weight_bits: Annotated[
+        str | None, typer.Option(help="Offer these only, e.g. 2,4,8 (default: the device's).")
+    ] = None,
+    activation_bits: Annotated[str | None, typer.Option(help="Likewise.")] = None,
+) -> None:
+    """Write the NNI search space of a model, and its description (.network.json) beside it."""
+    import hardware
+    from evaluators import load_task
+
+    board = hardware.load_device(device)
+    built = load_task(task, data)
+    options = {
+        "max_prune": max_prune,
+        "weight_bits": _bits(weight_bits, "--weight-bits"),
+        "activation_bits": _bits(activation_bits, "--activation-bits"),
+    }
+    network, genes = write_space(built, task, board, output, options)
+    prunable = sum(group.prunable for group in network.groups)
+    print(
+        f"{output}: {genes} genes ({len(network.layers)} layers, {prunable} prunable channel "
+        f"groups); {network_file(output)} describes the network"
+    )
+
+
+def network_file(output: Path) -> Path:
+    """Where the description of a search space's network lies: beside it."""
+    return output.with_suffix(".network.json")
+
+
+def write_space(
+    task: Task, name: str, device: Device, output: Path, options: dict[str, Any]
+) -> tuple[Network, int]:
+    """Traces the task's model and writes both files; returns the network and the gene count."""
+    from evaluators import trace
+    from nni_plugin.search_space import for_network
+
+    network = trace(task)
+    network.metadata.update(
+        task=name, metric_name=task.metric_name, metric_mode=task.metric_mode, device=device.id
+    )
+    genes = for_network(network, device, **options)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(json.dumps(genes, indent=1) + "\n", encoding="utf-8")
+    network.save(network_file(output))
+    return network, len(genes)
+
+
+def _bits(text: str | None, option: str) -> list[int] | None:
+    if text is None:
+        return None
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise ValueError(f"{option} {text!r}: write whole numbers like 2,4,8") from error
+
+
+def profile(
+    device: DeviceName,
+    task: Annotated[str | None, typer.Option(help="MODULE:FUNCTION; or give --network.")] = None,
+    network: Annotated[Path | None, typer.Option(help="A .network.json file: no torch.")] = None,
+    params: Annotated[Path | None, typer.Option(help="A chromosome (JSON) to apply.")] = None,
+    data: Data = None,
+) -> None:
+    """Show what each layer costs on a device: MACs, bytes, RAM, ms, mJ, and the channel groups."""
+    from rich.console import Console
+
+    import hardware
+
+    from .tables import dict_table, number
+
+    if (task is None) == (network is None):
+        raise typer.BadParameter("give one of --task and --network")
+    board = hardware.load_device(device)
+    if network is not None:
+        described = hardware.Network.load(network)
+    else:
+        from evaluators import load_task, trace
+
+        assert task is not None
+        described = trace(load_task(task, data))
+    chromosome = json.loads(params.read_text(encoding="utf-8")) if params else {}
+    chromosome.pop("uid", None)
+    layers = described.apply(chromosome)
+    group_of = {name: group for group in described.groups for name in group.layers}
+    rows = []
+    for layer, costs in zip(layers, hardware.layer_costs(layers, board), strict=True):
+        group = group_of.get(layer.name)
+        rows.append(
+            {
+                **costs,
+                "out": "x".join(map(str, layer.out_shape)),
+                "bits w/a": f"{layer.w_bits}/{layer.a_bits}" if layer.module else "",
+                "group": (group.name if group.prunable else f"fixed: {group.reason}")
+                if group
+                else "",
+            }
+        )
+    console = Console()
+    console.print(dict_table(rows, f"{described.name or task} on {board.name}"))
+    total = hardware.estimate(layers, board).as_dict()
+    console.print("total: " + ", ".join(f"{k} {number(v)}" for k, v in total.items()))
+    for metric, limit in (("size_kb", board.flash_kb), ("ram_kb", board.ram_kb)):
+        if total[metric] > limit:
+            console.print(f"[yellow]{metric} is above the board's {number(limit)}[/]")
+
+
+def sensitivity(
+    task: TaskName,
+    device: DeviceName,
+    data: Data = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Also write the rows as CSV.")
+    ] = None,
+) -> None:
+    """Compress one layer at a time, without fine-tuning, and show what the metric loses."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    import evaluators
+    import hardware
+
+    from .tables import dict_table
+
+    built = evaluators.load_task(task, data)
+    board = hardware.load_device(device)
+    network = evaluators.trace(built)
+    console = Console()
+    with Progress(console=console, transient=True) as progress:
+        bar = progress.add_task("measuring", total=None)
+        rows = evaluators.sensitivity(
+            built, network=network, device=board, report=lambda *_: progress.advance(bar)
+        )
+    table = [dict(row) for row in rows]
+    console.print(dict_table(table, f"sensitivity of {built.name}"))
+    if output is not None:
+        import pandas as pd
+
+        pd.DataFrame(table).to_csv(output, index=False)
+        print(f"written: {output}")
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Adds this module's commands."""
+    task = "--task evaluators.tasks.digits:build --device stm32f746"
+    app.command(epilog=f"Example:  joint-ga space {task} -o digits.space.json")(space)
+    app.command(epilog=f"Example:  joint-ga profile {task}")(profile)
+    app.command(epilog=f"Example:  joint-ga sensitivity {task}")(sensitivity)

@@ -1,0 +1,104 @@
+"""``joint-ga init``, ``register``, ``unregister`` and ``doctor``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["add_commands"]
+
+
+def register() -> None:
+    """Make 'tuner: {name: JointGA}' known to NNI in this Python environment."""
+    from .registration import register as make_known
+
+    print(f"registered: {', '.join(make_known())}")
+
+
+def unregister() -> None:
+    """Take the names out of NNI's list of algorithms again."""
+    from .registration import unregister as forget
+
+    gone = forget()
+    print(f"unregistered: {', '.join(gone)}" if gone else "nothing was registered")
+
+
+def doctor(
+    port: Annotated[int, typer.Option(help="Port that the web UI is to have.")] = 8080,
+) -> None:
+    """Check Python, NNI, PyTorch, PATH, ports and optional tools, and say what to do."""
+    from rich.console import Console
+
+    from .doctor import examine
+
+    console = Console()
+    marks = {"ok": "[green]ok  [/]", "note": "[yellow]note[/]", "bad": "[red]BAD [/]"}
+    findings = examine(port)
+    for finding in findings:
+        console.print(f"{marks[finding.level]} {finding.what}", highlight=False, soft_wrap=True)
+        if finding.advice:
+            console.print(f"       {finding.advice}", highlight=False, soft_wrap=True)
+    if any(finding.level == "bad" for finding in findings):
+        raise typer.Exit(4)
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(help="Where to write.")] = Path(),
+    task: Annotated[
+        str | None, typer.Option(help="MODULE:FUNCTION of your task; without it a template.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="A shipped device or a YAML file.")] = None,
+    trials: Annotated[int, typer.Option(help="Budget.")] = 48,
+    concurrency: Annotated[int, typer.Option(help="Trials side by side.")] = 2,
+    limit: Annotated[
+        list[str] | None, typer.Option(help="Constraint, e.g. 'ram_kb <= 64'; repeatable.")
+    ] = None,
+    objective: Annotated[
+        list[str] | None,
+        typer.Option(help="Cost to minimize beside the task's metric; repeatable."),
+    ] = None,
+    data: Annotated[str | None, typer.Option(help="Handed to the task's function.")] = None,
+) -> None:
+    """Write the config, the search space and, if you have none yet, a task to start from.
+
+    Without --task, my_task.py is written: a task in 15 lines to put your own model into. What is
+    not given is asked for on a terminal.
+    """
+    from .init_experiment import Plan, write_plan
+
+    plan = Plan.make(
+        folder=folder,
+        task=task,
+        device=device or _ask_device(),
+        trials=trials,
+        concurrency=concurrency,
+        limits=tuple(limit or ()),
+        costs=tuple(objective or ("size_kb", "latency_ms")),
+        data=data,
+    )
+    for path in write_plan(plan):
+        print(f"written: {path}")
+    print(f"Start it with: joint-ga run {folder / 'ga_joint.yml'}")
+
+
+def _ask_device() -> str:
+    """The device, from the terminal; the first shipped one where nobody can be asked."""
+    import sys
+
+    import hardware
+
+    shipped = hardware.list_devices()
+    default = "stm32f746" if "stm32f746" in shipped else shipped[0]
+    if not sys.stdin.isatty():
+        return default
+    return str(typer.prompt(f"Device ({', '.join(shipped)}, or a YAML file)", default=default))
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Adds this module's commands."""
+    app.command(epilog="Example:  joint-ga init --task my_task:build --device stm32f746")(init)
+    app.command(epilog="Example:  joint-ga register")(register)
+    app.command(epilog="Example:  joint-ga unregister")(unregister)
+    app.command(epilog="Example:  joint-ga doctor")(doctor)
