@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from ga.archive import Archive
+from ga.assisted import Assistant
 from ga.costs import CostFunction, KnownCosts, broken_limits
 from ga.evaluation import (
     CENSORED,
@@ -18,25 +20,26 @@ from ga.evaluation import (
     Evaluation,
     SpaceExhausted,
 )
+from ga.explain import importances
 from ga.feasibility import Feasibility
 from ga.notes import Notes
 from ga.objectives import Objectives, parse_constraints
-from ga.operators import crossover, mutate
 from ga.pareto import hypervolume
 from ga.population import Population
+from ga.proposals import Proposal, Proposals
 from ga.seeding import corners, first_candidates
 from ga.space import Genome, SearchSpace
-from ga.survival import Individual, nsga2
+from ga.stopping import hypervolume_history, stagnates
+from ga.surrogate import Surrogate
+from ga.survival import SURVIVALS, Individual
 
 Phenotype = Callable[[dict[str, Any]], Hashable]
 
-# How hard one `ask` looks for a candidate that is new: offspring, then random ones, then a walk
-# through a finite space. The walk goes on in the next request where it stopped.
-_OFFSPRING = 40
-_RANDOM = 100
-_WALK = 5000
-# Share of newcomers among the GA's candidates: they keep a small population from closing in.
-_IMMIGRANTS = 0.1
+# Share of requests that the plain GA answers although the surrogate could: what the predictor is
+# wrong about is found there.
+_PLAIN_SHARE = 0.1
+# The design before the first fit: more would delay the surrogate, which beats it from here on.
+_DESIGN = 12
 
 
 class Optimizer:
@@ -61,7 +64,12 @@ class Optimizer:
         phenotype: params -> hashable; equal means the same network, which is asked once only.
         initial: params to begin with.
         sensitivities: layer -> loss of quality when it alone is compressed, for seeding.
-        budget: number of trials that are planned, as far as known.
+        budget: number of trials that are planned; `should_stop` says when they are done.
+        survival: `nsga2`, `nsga3` or `hypervolume` (SMS-EMOA).
+        surrogate: predictor of the expensive metrics: `auto` (whichever ranks better), `trees`,
+            `gp` or `none`.
+        stagnation: let `should_stop` end the search when the hypervolume has not grown over this
+            many results.
 
     Raises:
         ValueError: an argument that makes no sense, with the offending value.
@@ -80,6 +88,9 @@ class Optimizer:
         initial: Sequence[Mapping[str, Any]] = (),
         sensitivities: Mapping[str, float] | None = None,
         budget: int | None = None,
+        survival: str = "nsga2",
+        surrogate: str = "auto",
+        stagnation: int | None = None,
     ) -> None:
         if not isinstance(space, SearchSpace):
             raise ValueError(f"space={space!r} should be a ga.SearchSpace")
@@ -92,16 +103,24 @@ class Optimizer:
         self._costs = KnownCosts(costs, self.notes)
         self._phenotype = phenotype
         self._archive = Archive(self.objectives, self.constraints)
-        self._population = Population(self.population_size, nsga2)
+        if survival not in SURVIVALS:
+            raise ValueError(f"survival={survival!r} (allowed: {', '.join(SURVIVALS)})")
+        _check_count("stagnation", stagnation)
+        self._budget, self._stagnation = budget, stagnation
+        self._population = Population(self.population_size, SURVIVALS[survival])
         self._pending: dict[int, Candidate] = {}
         self._genomes: dict[int, Genome] = {}
         self._seen: set[Hashable] = set()
         self._next_id = 1
-        self._design = first_candidates(
-            space, self.population_size, initial, sensitivities or {}, seed
+        self._exhausted = False
+        levels = sensitivities or {}
+        self._surrogate = Surrogate(
+            space, self.objectives, self.constraints, surrogate, levels, seed, self.notes
         )
-        self._design_at = 0
-        self._walk_at = 0
+        self._assistant = Assistant(space, self._surrogate, self._costs)
+        size = self.population_size if surrogate == "none" else min(self.population_size, _DESIGN)
+        design = first_candidates(space, size, initial, levels, seed)
+        self._proposals = Proposals(space, design, self._population, seed)
         self._feasibility = Feasibility(space, self.constraints, self._costs, corners(space), seed)
 
     # ---- ask
@@ -114,58 +133,46 @@ class Optimizer:
             UnsatisfiableConstraint: no candidate keeps the limits on known costs.
         """
         rng = random.Random(f"{self.seed}:{self._next_id}")
-        for proposals in (self._designed(), self._bred(rng), self._sampled(rng), self._walk()):
-            for genome, origin, mender in proposals:
-                candidate = self._admit(genome, origin, mender)
-                if candidate is not None:
-                    return candidate
+        for genome, origin, mender in self._streams(rng):
+            candidate = self._admit(genome, origin, mender)
+            if candidate is not None:
+                return candidate
         # Either the limits leave nothing (said by name), or everything was asked before.
         if self._costs and not self._seen:
             self._feasibility.anchors()
+        self._exhausted = True
         raise SpaceExhausted(
             f"no new candidate is left after {len(self._seen)} distinct ones in a space of "
             f"{self.space.size_text()}"
         )
 
-    def _designed(self) -> Iterator[tuple[Genome, str, random.Random | None]]:
-        while self._design_at < len(self._design):
-            genome, origin = self._design[self._design_at]
-            # Mended with a generator of its own, so that a replay mends it into the same one.
-            own = random.Random(f"design {self.seed} {self._design_at}")
-            self._design_at += 1
-            yield genome, origin, own if origin == "lhs" else None
+    def _streams(self, rng: random.Random) -> Iterator[Proposal]:
+        yield from self._proposals.designed()
+        if rng.random() >= _PLAIN_SHARE:
+            yield from self._modelled(rng)
+        yield from self._proposals.bred(rng)
+        yield from self._proposals.sampled(rng)
+        yield from self._proposals.walked()
 
-    def _bred(self, rng: random.Random) -> Iterator[tuple[Genome, str, random.Random | None]]:
-        if len(self._population.members) < 2:
+    def _modelled(self, rng: random.Random) -> Iterator[Proposal]:
+        if not self._surrogate.prepare(self._costs.metrics):
             return
-        if rng.random() < _IMMIGRANTS:
-            yield self.space.sample(rng), "random", rng
-        for attempt in range(_OFFSPRING):
-            yield self._child(rng, 1.0 + attempt / 4), "ga", rng
+        front = [(self._genomes.get(s.evaluation.id), s.losses) for s in self._archive.front()]
+        pending = [
+            (self._genomes[number], candidate.costs or {})
+            for number, candidate in self._pending.items()
+            if number in self._genomes
+        ]
+        observed = np.array([scored.losses for scored in self._archive.scored.values()])
+        parents = [member.genome for member in self._population.members]
+        proposed = self._assistant.propose(rng, parents, front, observed, pending, self._is_new)
+        for genome in proposed:
+            yield genome, "surrogate", None
 
-    def _child(self, rng: random.Random, strength: float) -> Genome:
-        a, b = self._population.parent(rng), self._population.parent(rng)
-        child = crossover(self.space, a.genome, b.genome, rng)
-        return mutate(self.space, child, rng, strength=strength)
-
-    def _sampled(self, rng: random.Random) -> Iterator[tuple[Genome, str, random.Random | None]]:
-        for _ in range(_RANDOM):
-            yield self.space.sample(rng), "random", rng
-
-    def _walk(self) -> Iterator[tuple[Genome, str, random.Random | None]]:
-        total = self.space.cardinality
-        if total is None:
-            return
-        order = random.Random(f"walk {self.seed}")
-        start, stride = order.randrange(total), order.randrange(1, total + 1)
-        while math.gcd(stride, total) != 1:
-            stride += 1
-        for _ in range(_WALK):
-            if self._walk_at >= total:
-                return
-            genome = self.space.nth((start + self._walk_at * stride) % total)
-            self._walk_at += 1
-            yield genome, "random", None
+    def _is_new(self, genome: Genome) -> bool:
+        if self._phenotype is None:
+            return self.space.key(genome) not in self._seen
+        return self._key(genome, self.space.decode(genome)) not in self._seen
 
     def _admit(self, genome: Genome, origin: str, mender: random.Random | None) -> Candidate | None:
         """Register a genome as asked, if it is new and within the limits (maybe mended)."""
@@ -293,8 +300,18 @@ class Optimizer:
         )
         self._pending.pop(number, None)
         genome = self._genomes.get(number)
-        if scored is not None and genome is not None:
+        if scored is not None and genome is not None and metrics is not None:
             self._population.add(Individual(number, genome, scored.losses, scored.violation))
+            self._surrogate.add(genome, self._costs_of(candidate, metrics), metrics)
+
+    def _costs_of(self, candidate: Candidate, metrics: Mapping[str, Any]) -> Mapping[str, float]:
+        """Known costs of a finished candidate; from its result if it was not asked for here."""
+        if candidate.costs is not None or not self._costs:
+            return candidate.costs or {}
+        names = self._costs.metrics
+        if names and all(isinstance(metrics.get(name), (int, float)) for name in names):
+            return {name: float(metrics[name]) for name in names}
+        return self._costs.of(candidate.params) or {}
 
     # ---- results
 
@@ -323,6 +340,47 @@ class Optimizer:
         """
         point = self.objectives.reference(reference)
         return hypervolume([scored.losses for scored in self._archive.front()], point)
+
+    def hypervolume_history(self, reference: Mapping[str, float] | None = None) -> list[float]:
+        """The hypervolume after each complete result, in order of completion.
+
+        Args:
+            reference: as for `hypervolume`; None scales every objective to what was observed, the
+                reference point just beyond the worst feasible result.
+        """
+        point = None if reference is None else self.objectives.reference(reference)
+        return hypervolume_history(list(self._archive.scored.values()), point)
+
+    def importances(self) -> dict[str, dict[str, float]]:
+        """For each objective, the share of its variation that each gene accounts for."""
+        scored = [s for n, s in self._archive.scored.items() if n in self._genomes]
+        genomes = [self._genomes[s.evaluation.id] for s in scored]
+        return {
+            name: importances(self.space, genomes, [s.losses[i] for s in scored], self.seed)
+            for i, name in enumerate(self.objectives.names)
+        }
+
+    @property
+    def rank_correlation(self) -> dict[str, float]:
+        """Kendall's tau of the surrogate on held-back results, per expensive metric."""
+        return dict(self._surrogate.tau)
+
+    def should_stop(self) -> str | None:
+        """Why the search is over (`budget`, `stagnation`, `exhausted`), or None."""
+        reason = None
+        if self._exhausted and not self._pending:
+            reason = "exhausted"
+        elif self._budget is not None and len(self._archive) >= self._budget:
+            reason = "budget"
+        elif self._stagnation is not None and stagnates(
+            list(self._archive.scored.values()), self._stagnation
+        ):
+            reason = "stagnation"
+        if reason:
+            self.notes.once(
+                f"end {reason}", f"the search ends after {len(self._archive)} results: {reason}"
+            )
+        return reason
 
     # ---- replay
 
@@ -378,11 +436,15 @@ class Optimizer:
 
 
 def _population_size(size: int | None, budget: int | None) -> int:
-    if budget is not None and (not isinstance(budget, int) or budget < 1):
-        raise ValueError(f"budget={budget!r} should be a number of trials, from 1 on")
+    _check_count("budget", budget)
     if size is None:
         # About 5% of the trials did best on the NAS-Bench-201 table; see docs/search.md.
         return 20 if budget is None else min(100, max(8, round(0.05 * budget)))
     if not isinstance(size, int) or isinstance(size, bool) or size < 2:
         raise ValueError(f"population_size={size!r} should be a whole number from 2 on, or None")
     return size
+
+
+def _check_count(name: str, value: int | None) -> None:
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+        raise ValueError(f"{name}={value!r} should be a number of trials, from 1 on")

@@ -9,9 +9,11 @@ here; the outcome is the same, because no infeasible one can be ranked before a 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 from deap import base, tools
 
 from ga.space import Genome
@@ -102,3 +104,64 @@ def nsga2(individuals: Sequence[Individual], count: int) -> list[Individual]:
         return rate(individuals)[:count]
     nd = "log" if len(feasible) > 100 and len(feasible[0].losses) > 1 else "standard"
     return list(tools.selNSGA2(feasible, count, nd=nd))
+
+
+def nsga3(individuals: Sequence[Individual], count: int) -> list[Individual]:
+    """NSGA-III (Deb & Jain 2014) through DEAP, for three objectives and more.
+
+    DEAP shuffles with numpy's global generator and may return one individual twice: the generator
+    is seeded for the call and put back, and missing places are filled by NSGA-II's order.
+    """
+    feasible = [i for i in individuals if not i.violation]
+    if len(feasible) <= count:
+        return rate(individuals)[:count]
+    m = len(feasible[0].losses)
+    divisions = 1
+    while m > 1 and math.comb(divisions + m, m - 1) <= count:
+        divisions += 1
+    points = tools.uniform_reference_points(m, divisions)
+    state = np.random.get_state()
+    np.random.seed(len(feasible) + feasible[-1].id)
+    try:
+        chosen = tools.selNSGA3(feasible, count, points, nd="log" if m > 1 else "standard")
+    except (np.linalg.LinAlgError, IndexError, ValueError):
+        # Degenerate fronts (an objective that is constant) leave DEAP without a hyperplane.
+        chosen = []
+    finally:
+        np.random.set_state(state)
+    kept = {id(i): i for i in chosen}
+    for individual in rate(feasible):
+        if len(kept) >= count:
+            break
+        kept.setdefault(id(individual), individual)
+    return list(kept.values())[:count]
+
+
+def hypervolume_selection(individuals: Sequence[Individual], count: int) -> list[Individual]:
+    """SMS-EMOA (Beume et al. 2007): out of the last front goes who adds the least volume."""
+    ranked = [list(f) for f in fronts([i for i in individuals if not i.violation])]
+    infeasible = sorted((i for i in individuals if i.violation), key=lambda i: i.violation)
+    chosen: list[Individual] = []
+    for front in ranked:
+        while len(chosen) + len(front) > count and front:
+            front.pop(_least(front))
+        chosen += front
+    return (chosen + infeasible)[:count]
+
+
+def _least(front: Sequence[Individual]) -> int:
+    """Place of the individual with the smallest own share of the hypervolume."""
+    import moocore  # late: only this survival needs it
+
+    losses = np.array([i.losses for i in front], dtype=float)
+    ideal, worst = losses.min(axis=0), losses.max(axis=0)
+    scaled = (losses - ideal) / np.where(worst > ideal, worst - ideal, 1.0)
+    shares = moocore.hv_contributions(scaled, ref=np.full(losses.shape[1], 1.1))
+    return int(np.argmin(shares))
+
+
+SURVIVALS: dict[str, Survival] = {
+    "nsga2": nsga2,
+    "nsga3": nsga3,
+    "hypervolume": hypervolume_selection,
+}

@@ -4,6 +4,7 @@ import math
 import random
 import time
 from statistics import median
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -24,6 +25,11 @@ from ga import (
 from ga.survival import dominates
 
 
+def plain(*args: Any, **options: Any) -> Optimizer:
+    """The genetic algorithm alone: quick, for what does not concern the surrogate."""
+    return Optimizer(*args, surrogate="none", **options)
+
+
 def run(optimizer: Optimizer, trials: int) -> None:
     for _ in range(trials):
         candidate = optimizer.ask()
@@ -35,11 +41,11 @@ def test_it_beats_random_search() -> None:
     ours: list[float] = []
     theirs: list[float] = []
     for seed in range(5):
-        optimizer = Optimizer(bits_space(), GOALS, seed=seed)
+        optimizer = plain(bits_space(), GOALS, seed=seed)
         run(optimizer, 200)
         ours.append(optimizer.hypervolume(reference))
         space, rng = bits_space(), random.Random(seed)
-        other = Optimizer(space, GOALS)
+        other = plain(space, GOALS)
         for _ in range(200):
             params = space.decode([locus.gene.sample(rng) for locus in space.loci])
             other.inject(params, truth(params))
@@ -48,7 +54,7 @@ def test_it_beats_random_search() -> None:
 
 
 def test_the_first_candidates_are_corners_then_a_hypercube() -> None:
-    optimizer = Optimizer(bits_space(), GOALS, population_size=20)
+    optimizer = plain(bits_space(), GOALS, population_size=20)
     asked = [optimizer.ask() for _ in range(20)]
     assert asked[0].origin == "corner"
     assert set(asked[0].params.values()) == {0.0, 8}
@@ -58,7 +64,7 @@ def test_the_first_candidates_are_corners_then_a_hypercube() -> None:
 
 def test_users_points_come_first() -> None:
     point = bits_space(1).decode((3, 0, 1))
-    optimizer = Optimizer(bits_space(1), GOALS, initial=[point])
+    optimizer = plain(bits_space(1), GOALS, initial=[point])
     first = optimizer.ask()
     assert (first.params, first.origin) == (point, "initial")
     with pytest.raises(ValueError, match=r"initial\[1\] is not in the search space"):
@@ -91,7 +97,7 @@ def test_nothing_is_asked_twice_whatever_the_order_of_results(seed: int, slots: 
 
 def test_a_finite_space_is_exhausted_exactly() -> None:
     space = SearchSpace([Ordered("a", (1, 2, 3)), Integer("b", 0, 20)])
-    optimizer = Optimizer(space, {"m": "minimize"}, population_size=4)
+    optimizer = plain(space, {"m": "minimize"}, population_size=4)
     for _ in range(63):
         candidate = optimizer.ask()
         optimizer.tell(candidate.id, {"m": candidate.params["b"]})
@@ -101,7 +107,7 @@ def test_a_finite_space_is_exhausted_exactly() -> None:
 
 def test_equal_phenotypes_are_one_candidate() -> None:
     space = SearchSpace([Ordered("a", tuple(range(10))), Ordered("b", tuple(range(10)))])
-    optimizer = Optimizer(space, {"m": "minimize"}, phenotype=lambda p: p["a"] // 2)
+    optimizer = plain(space, {"m": "minimize"}, phenotype=lambda p: p["a"] // 2)
     for _ in range(5):
         optimizer.fail(optimizer.ask().id)
     with pytest.raises(SpaceExhausted):
@@ -112,7 +118,7 @@ def test_a_phenotype_function_that_raises_is_done_without() -> None:
     def broken(params: dict[str, object]) -> str:
         raise KeyError("layer")
 
-    optimizer = Optimizer(bits_space(1), GOALS, phenotype=broken)
+    optimizer = plain(bits_space(1), GOALS, phenotype=broken)
     assert optimizer.ask().params != optimizer.ask().params
     assert any("phenotype" in note for note in optimizer.notes.messages)
 
@@ -120,11 +126,11 @@ def test_a_phenotype_function_that_raises_is_done_without() -> None:
 def test_the_same_seed_gives_the_same_sequence() -> None:
     asked = []
     for _ in range(2):
-        optimizer = Optimizer(bits_space(), GOALS, costs=size_only, seed=7)
+        optimizer = plain(bits_space(), GOALS, costs=size_only, seed=7)
         run(optimizer, 60)
         asked.append([e.params for e in optimizer.evaluations])
     assert asked[0] == asked[1]
-    other = Optimizer(bits_space(), GOALS, costs=size_only, seed=8)
+    other = plain(bits_space(), GOALS, costs=size_only, seed=8)
     run(other, 60)
     assert [e.params for e in other.evaluations] != asked[0]
 
@@ -134,7 +140,7 @@ def test_the_same_seed_gives_the_same_sequence() -> None:
 def test_a_replayed_search_goes_on_like_the_first(seed: int, cut: int) -> None:
     rng = random.Random(seed)
     options = {"constraints": {"size_kb": "<= 40"}, "costs": size_only, "seed": seed}
-    first = Optimizer(bits_space(), GOALS, **options)
+    first = plain(bits_space(), GOALS, **options)
     running: list[Candidate] = []
     for _ in range(cut):
         running.append(first.ask())
@@ -145,7 +151,7 @@ def test_a_replayed_search_goes_on_like_the_first(seed: int, cut: int) -> None:
             else:
                 first.tell(done.id, truth(done.params))
     log = first.evaluations + [Evaluation(c.id, c.params, None, "running") for c in first.pending]
-    second = Optimizer.replay(bits_space(), GOALS, log, **options)
+    second = Optimizer.replay(bits_space(), GOALS, log, surrogate="none", **options)
     assert [c.id for c in second.pending] == [c.id for c in first.pending]
     for _ in range(15):
         a, b = first.ask(), second.ask()
@@ -178,7 +184,7 @@ def test_replay_keeps_what_no_longer_fits_the_space() -> None:
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5), st.integers(0, 9)), max_size=40))
 def test_the_front_is_what_nothing_dominates(points: list[tuple[int, int, int]]) -> None:
     space = SearchSpace([Integer("i", 0, 50)])
-    optimizer = Optimizer(space, {"a": "minimize", "b": "maximize"}, {"c": "<= 5"})
+    optimizer = plain(space, {"a": "minimize", "b": "maximize"}, {"c": "<= 5"})
     for i, (a, b, c) in enumerate(points):
         optimizer.inject({"i": i}, {"a": a, "b": b, "c": c})
     good = {i: (a, -b) for i, (a, b, c) in enumerate(points) if c <= 5}
@@ -187,7 +193,7 @@ def test_the_front_is_what_nothing_dominates(points: list[tuple[int, int, int]])
 
 
 def test_hypervolume_of_known_points() -> None:
-    optimizer = Optimizer(SearchSpace([Integer("i", 0, 9)]), {"a": "maximize", "b": "minimize"})
+    optimizer = plain(SearchSpace([Integer("i", 0, 9)]), {"a": "maximize", "b": "minimize"})
     assert optimizer.hypervolume({"a": 0, "b": 4}) == 0
     optimizer.inject({"i": 0}, {"a": 1, "b": 1})
     optimizer.inject({"i": 1}, {"a": 2, "b": 2})
@@ -201,7 +207,7 @@ def test_hypervolume_of_known_points() -> None:
 
 
 def test_no_candidate_breaks_a_limit_on_known_costs() -> None:
-    optimizer = Optimizer(bits_space(6), GOALS, {"size_kb": "<= 20"}, size_only, seed=3)
+    optimizer = plain(bits_space(6), GOALS, {"size_kb": "<= 20"}, size_only, seed=3)
     for _ in range(100):
         candidate = optimizer.ask()
         assert candidate.costs == size_only(candidate.params)
@@ -211,7 +217,7 @@ def test_no_candidate_breaks_a_limit_on_known_costs() -> None:
 
 def test_a_limit_that_one_in_a_million_keeps_is_kept() -> None:
     space = bits_space(12)  # smallest possible: 78 * 0.25 * 2 = 39
-    optimizer = Optimizer(space, GOALS, {"size_kb": "<= 50"}, size_only)
+    optimizer = plain(space, GOALS, {"size_kb": "<= 50"}, size_only)
     asked = {repr(optimizer.ask().params) for _ in range(30)}
     assert len(asked) == 30
 
@@ -219,7 +225,7 @@ def test_a_limit_that_one_in_a_million_keeps_is_kept() -> None:
 @pytest.mark.parametrize("layers", [2, 12])
 def test_a_limit_that_nothing_can_keep_is_said_with_the_closest_value(layers: int) -> None:
     least = sum(range(1, layers + 1)) * 0.25 * 2
-    optimizer = Optimizer(bits_space(layers), GOALS, {"size_kb": "<= 1"}, size_only)
+    optimizer = plain(bits_space(layers), GOALS, {"size_kb": "<= 1"}, size_only)
     with pytest.raises(
         UnsatisfiableConstraint, match=rf"'size_kb <= 1' \(closest: size_kb={least:g}\)"
     ):
@@ -227,7 +233,7 @@ def test_a_limit_that_nothing_can_keep_is_said_with_the_closest_value(layers: in
 
 
 def test_expensive_constraints_rank_infeasible_results_last() -> None:
-    optimizer = Optimizer(bits_space(), GOALS, {"accuracy": ">= 0.75"}, seed=1)
+    optimizer = plain(bits_space(), GOALS, {"accuracy": ">= 0.75"}, seed=1)
     run(optimizer, 120)
     assert optimizer.front()
     assert all(e.metrics is not None and e.metrics["accuracy"] >= 0.75 for e in optimizer.front())
@@ -237,7 +243,7 @@ def test_expensive_constraints_rank_infeasible_results_last() -> None:
 
 
 def test_all_infeasible_goes_on() -> None:
-    optimizer = Optimizer(bits_space(), GOALS, {"accuracy": ">= 2"}, seed=1)
+    optimizer = plain(bits_space(), GOALS, {"accuracy": ">= 2"}, seed=1)
     run(optimizer, 60)
     assert optimizer.front() == []
     assert optimizer.hypervolume({"accuracy": 0, "size_kb": 100}) == 0
@@ -253,20 +259,20 @@ def test_all_infeasible_goes_on() -> None:
     ],
 )
 def test_a_cost_function_that_misbehaves_is_said_and_lived_with(costs: object) -> None:
-    optimizer = Optimizer(bits_space(), GOALS, {"size_kb": "<= 60"}, costs)  # type: ignore[arg-type]
+    optimizer = plain(bits_space(), GOALS, {"size_kb": "<= 60"}, costs)  # type: ignore[arg-type]
     run(optimizer, 30)
     assert len(optimizer.evaluations) == 30
     assert any("cost function" in note for note in optimizer.notes.messages)
 
 
 def test_a_cost_that_differs_from_the_trial_is_said() -> None:
-    optimizer = Optimizer(bits_space(), GOALS, costs=lambda p: {"size_kb": 1.0})
+    optimizer = plain(bits_space(), GOALS, costs=lambda p: {"size_kb": 1.0})
     run(optimizer, 3)
     assert sum("should be equal" in note for note in optimizer.notes.messages) == 1
 
 
 def test_known_costs_fill_in_what_a_trial_leaves_out() -> None:
-    optimizer = Optimizer(bits_space(), GOALS, costs=size_only)
+    optimizer = plain(bits_space(), GOALS, costs=size_only)
     candidate = optimizer.ask()
     optimizer.tell(candidate.id, {"accuracy": 0.5})
     assert optimizer.evaluations[0].metrics == {"accuracy": 0.5, **size_only(candidate.params)}
@@ -277,7 +283,7 @@ def test_known_costs_fill_in_what_a_trial_leaves_out() -> None:
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, "0.9", None])
 def test_a_bad_metric_is_refused_and_the_candidate_stays_out(value: object) -> None:
-    optimizer = Optimizer(bits_space(), GOALS)
+    optimizer = plain(bits_space(), GOALS)
     candidate = optimizer.ask()
     with pytest.raises(ValueError, match="accuracy"):
         optimizer.tell(candidate.id, {"accuracy": value, "size_kb": 1})
@@ -287,7 +293,7 @@ def test_a_bad_metric_is_refused_and_the_candidate_stays_out(value: object) -> N
 
 
 def test_unknown_and_repeated_ids_are_refused() -> None:
-    optimizer = Optimizer(bits_space(), GOALS)
+    optimizer = plain(bits_space(), GOALS)
     with pytest.raises(KeyError, match="candidate 99 was never asked for"):
         optimizer.tell(99, {"accuracy": 1, "size_kb": 1})
     candidate = optimizer.ask()
@@ -299,7 +305,7 @@ def test_unknown_and_repeated_ids_are_refused() -> None:
 
 
 def test_a_result_that_comes_after_the_failure_counts() -> None:
-    optimizer = Optimizer(bits_space(), GOALS)
+    optimizer = plain(bits_space(), GOALS)
     candidate = optimizer.ask()
     optimizer.fail(candidate.id, "ended without a result")
     optimizer.tell(candidate.id, truth(candidate.params))
@@ -307,7 +313,7 @@ def test_a_result_that_comes_after_the_failure_counts() -> None:
 
 
 def test_a_censored_result_is_never_on_the_front() -> None:
-    optimizer = Optimizer(bits_space(), GOALS)
+    optimizer = plain(bits_space(), GOALS)
     candidate = optimizer.ask()
     optimizer.censor(candidate.id, {"accuracy": 1.0, "size_kb": 0.0})
     assert optimizer.front() == []
@@ -316,7 +322,7 @@ def test_a_censored_result_is_never_on_the_front() -> None:
 
 def test_injected_results_breed_and_are_not_asked_again() -> None:
     space = SearchSpace([Integer("i", 0, 9)])
-    optimizer = Optimizer(space, {"m": "minimize"})
+    optimizer = plain(space, {"m": "minimize"})
     for i in range(8):
         optimizer.inject({"i": i}, {"m": i})
     assert {optimizer.ask().params["i"] for _ in range(2)} == {8, 9}
@@ -329,7 +335,7 @@ def test_injected_results_breed_and_are_not_asked_again() -> None:
 
 
 def test_duplicates_with_different_results_are_both_kept() -> None:
-    optimizer = Optimizer(SearchSpace([Integer("i", 0, 99)]), {"m": "minimize"})
+    optimizer = plain(SearchSpace([Integer("i", 0, 99)]), {"m": "minimize"})
     for m in (3.0, 1.0, 2.0):
         optimizer.inject({"i": 5}, {"m": m})
     optimizer.inject({"i": 7}, {"m": 9.0})
@@ -338,7 +344,7 @@ def test_duplicates_with_different_results_are_both_kept() -> None:
 
 
 def test_constant_objectives_and_wild_scales_go_on() -> None:
-    optimizer = Optimizer(bits_space(), {"a": "minimize", "b": "maximize", "c": "minimize"})
+    optimizer = plain(bits_space(), {"a": "minimize", "b": "maximize", "c": "minimize"})
     rng = random.Random(0)
     for _ in range(60):
         metrics = {"a": 1e-12 * rng.random(), "b": 1e15 * rng.random(), "c": 3.0}
@@ -372,7 +378,7 @@ def test_population_follows_the_budget() -> None:
 
 def test_ask_and_tell_are_quick() -> None:
     space = SearchSpace([Real(f"g{i}", 0, 1) for i in range(200)])
-    optimizer, rng = Optimizer(space, {"a": "minimize", "b": "minimize"}), random.Random(0)
+    optimizer, rng = plain(space, {"a": "minimize", "b": "minimize"}), random.Random(0)
     times = []
     for _ in range(300):
         begin = time.process_time()

@@ -1,0 +1,192 @@
+"""Surrogate-assisted variation: which of many children is worth a trial."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ga.boxes import Boxes
+from ga.costs import KnownCosts
+from ga.operators import crossover, mutate
+from ga.space import Genome, SearchSpace
+from ga.surrogate import Forecast, Surrogate
+from ga.survival import Individual, nsga2
+
+Array = NDArray[np.float64]
+
+_OFFSPRING = 48
+_STRANGERS = 24
+_INNER_SIZE = 24
+_INNER_GENERATIONS = 6
+_CLIMBS = 3
+_CLIMBERS = 8
+_CLIMB_CHILDREN = 32
+
+
+class Assistant:
+    """Proposes the candidates with the largest expected gain of hypervolume.
+
+    The pool is made of children of the population and of the whole front, of strangers, and of
+    the last generation of an inner genetic algorithm that runs on the forecasts; the best of the
+    pool then climb for a few rounds. Candidates in flight count as if they had been told what is
+    forecast for them, so that slots do not all go after the same gain.
+
+    Args:
+        space: the search space.
+        surrogate: forecasts losses and feasibility.
+        costs: known costs, of a whole pool at a time.
+    """
+
+    def __init__(self, space: SearchSpace, surrogate: Surrogate, costs: KnownCosts) -> None:
+        self._space = space
+        self._surrogate = surrogate
+        self._costs = costs
+
+    def propose(
+        self,
+        rng: random.Random,
+        parents: Sequence[Genome],
+        front: Sequence[tuple[Genome | None, tuple[float, ...]]],
+        observed: Array,
+        pending: Sequence[tuple[Genome, Mapping[str, float]]],
+        is_new: Callable[[Genome], bool],
+    ) -> Iterator[Genome]:
+        """New feasible genomes, the most promising first.
+
+        Args:
+            rng: source of randomness.
+            parents: the population.
+            front: genomes (None if outside the space) and losses of the feasible front.
+            observed: n x m losses of all complete results; they span the reference point.
+            pending: genomes in flight with their known costs.
+            is_new: whether a genome was not asked before.
+        """
+        ideal, worst = observed.min(axis=0), observed.max(axis=0)
+        span = np.where(worst > ideal, worst - ideal, 1.0)
+        ahead = [np.array([losses for _, losses in front]).reshape(-1, len(span))]
+        if pending:
+            expected = self._surrogate.forecast(*map(list, zip(*pending, strict=True)))
+            ahead.append(expected.mean[(expected.violation == 0) & expected.known])
+        boxes = Boxes((np.vstack(ahead) - ideal) / span, np.full(len(span), _REFERENCE))
+        score = _Score(self._space, self._surrogate, self._costs, boxes, ideal, span)
+        elders = [genome for genome, _ in front if genome is not None] or list(parents)
+        pool = dict.fromkeys(self._pool(rng, parents, elders, score))
+        best = score.of([genome for genome in pool if is_new(genome)])
+        for _ in range(_CLIMBS):
+            top = [genome for _, genome in best[:_CLIMBERS]]
+            if not top:
+                return
+            children = dict.fromkeys(
+                self._child(rng, rng.choice(top), rng.choice(top + elders))
+                for _ in range(_CLIMB_CHILDREN)
+            )
+            tried = {genome for _, genome in best}
+            best = sorted(
+                best + score.of([g for g in children if g not in tried and is_new(g)]),
+                key=lambda pair: -pair[0],
+            )
+        for gain, genome in best:
+            if gain > 0:
+                yield genome
+
+    def _child(self, rng: random.Random, a: Genome, b: Genome) -> Genome:
+        return mutate(self._space, crossover(self._space, a, b, rng), rng)
+
+    def _pool(
+        self,
+        rng: random.Random,
+        parents: Sequence[Genome],
+        elders: Sequence[Genome],
+        score: _Score,
+    ) -> Iterator[Genome]:
+        for family in (parents, elders):
+            for _ in range(_OFFSPRING // 2):
+                yield self._child(rng, rng.choice(family), rng.choice(family))
+        strangers = [self._space.sample(rng) for _ in range(_STRANGERS)]
+        yield from strangers
+        yield from self._inner_search(rng, [*parents, *elders], strangers, score)
+
+    def _inner_search(
+        self,
+        rng: random.Random,
+        known: Sequence[Genome],
+        strangers: Sequence[Genome],
+        score: _Score,
+    ) -> list[Genome]:
+        """A small NSGA-II on the forecasts, from good candidates and strangers."""
+        start = list(dict.fromkeys(known))
+        start = rng.sample(start, min(len(start), _INNER_SIZE)) + list(strangers)
+        members = nsga2(score.individuals(start), _INNER_SIZE)
+        for _ in range(_INNER_GENERATIONS):
+            genomes = [m.genome for m in members]
+            present = set(genomes)
+            children = dict.fromkeys(
+                self._child(rng, rng.choice(genomes), rng.choice(genomes))
+                for _ in range(_INNER_SIZE)
+            )
+            fresh = [child for child in children if child not in present]
+            members = nsga2([*members, *score.individuals(fresh)], _INNER_SIZE)
+        return [m.genome for m in members]
+
+
+# Losses are scaled so that everything observed lies in [0, 1]; the reference point a little
+# beyond gives the extremes of the front a gain too.
+_REFERENCE = 1.1
+
+
+class _Score:
+    """Expected gains and forecast individuals of genomes, on normalized losses."""
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        surrogate: Surrogate,
+        costs: KnownCosts,
+        boxes: Boxes,
+        ideal: Array,
+        span: Array,
+    ) -> None:
+        self._space, self._surrogate, self._costs = space, surrogate, costs
+        self._boxes, self._ideal, self._span = boxes, ideal, span
+        self._forecasts: dict[Genome, tuple[Array, Array, float, float]] = {}
+
+    def _look_up(self, genomes: Sequence[Genome]) -> None:
+        fresh = [genome for genome in genomes if genome not in self._forecasts]
+        if not fresh:
+            return
+        costs = self._costs.of_many([self._space.decode(genome) for genome in fresh])
+        forecast: Forecast = self._surrogate.forecast(fresh, costs)
+        feasible = np.where(forecast.known, forecast.feasible, 0.0)
+        violation = np.where(forecast.known, forecast.violation, np.inf)
+        mean, deviation = (
+            (forecast.mean - self._ideal) / self._span,
+            forecast.deviation / self._span,
+        )
+        for i, genome in enumerate(fresh):
+            self._forecasts[genome] = (
+                mean[i], deviation[i], float(violation[i]), float(feasible[i])
+            )  # fmt: skip
+
+    def of(self, genomes: Sequence[Genome]) -> list[tuple[float, Genome]]:
+        """`(gain, genome)`, the largest expected gain first."""
+        if not genomes:
+            return []
+        self._look_up(genomes)
+        found = [self._forecasts[genome] for genome in genomes]
+        gains = self._boxes.expected_gain(
+            np.array([f[0] for f in found]), np.array([f[1] for f in found])
+        )
+        gains = gains * np.array([f[3] for f in found])
+        return sorted(zip(gains.tolist(), genomes, strict=True), key=lambda pair: -pair[0])
+
+    def individuals(self, genomes: Sequence[Genome]) -> list[Individual]:
+        """Members of the inner search."""
+        self._look_up(genomes)
+        return [
+            Individual(0, genome, tuple(mean.tolist()), violation)
+            for genome in genomes
+            for mean, _, violation, _ in [self._forecasts[genome]]
+        ]

@@ -1,0 +1,110 @@
+"""Genomes as rows of numbers for a predictor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ga.genes import Categorical, Integer, Ordered
+from ga.space import Genome, SearchSpace
+
+Array = NDArray[np.float64]
+
+# Genes of one family (same kind, or same list of values) get summary columns from this many on.
+_FAMILY = 3
+
+
+class Features:
+    """Unit coordinates, one-hot categories, summaries over layers, sensitivities and costs.
+
+    The summaries (mean of a kind over all layers, how often a category occurs) say in one column
+    what a tree would need many splits for. With sensitivities, the sum of how far each kind is
+    turned down, weighted by the layer's sensitivity, is a first guess at the loss of quality.
+
+    Args:
+        space: the search space.
+        sensitivities: layer -> loss of quality when it alone is compressed.
+    """
+
+    def __init__(self, space: SearchSpace, sensitivities: Mapping[str, float]) -> None:
+        self._space = space
+        self._indexed = {
+            i: locus.gene.size or 1
+            for i, locus in enumerate(space.loci)
+            if isinstance(locus.gene, (Ordered, Categorical, Integer))
+        }
+        families: dict[object, list[int]] = {}
+        for i, locus in enumerate(space.loci):
+            gene = locus.gene
+            label = (
+                (locus.kind,) if gene.numeric else (type(gene), repr(getattr(gene, "values", 0)))
+            )
+            families.setdefault(label, []).append(i)
+        self._families = [loci for loci in families.values() if len(loci) >= _FAMILY]
+        self._weights = {
+            i: sensitivities[locus.group]
+            for i, locus in enumerate(space.loci)
+            if locus.gene.numeric and locus.group in sensitivities
+        }
+
+    def rows(self, genomes: Sequence[Genome], costs: Sequence[Mapping[str, float]]) -> Array:
+        """A matrix with one row per genome.
+
+        Args:
+            genomes: n genomes.
+            costs: their known costs; a missing one becomes the mean of the others.
+        """
+        alleles = np.array(genomes, dtype=float).reshape(len(genomes), len(self._space))
+        active = self._active(alleles)
+        units = np.empty_like(alleles)
+        for i, locus in enumerate(self._space.loci):
+            if i in self._indexed:
+                units[:, i] = (alleles[:, i] + 0.5) / self._indexed[i]
+            else:
+                units[:, i] = [locus.gene.to_unit(a) for a in alleles[:, i]]
+        units = np.where(active, units, -1.0)
+        numeric = [i for i, locus in enumerate(self._space.loci) if locus.gene.numeric]
+        columns = [units[:, numeric]]
+        hot: dict[int, Array] = {}
+        for i, locus in enumerate(self._space.loci):
+            if not locus.gene.numeric:
+                hot[i] = (alleles[:, i, None] == np.arange(self._indexed[i])) * active[:, i, None]
+                columns.append(hot[i])
+        for family in self._families:
+            if family[0] in hot:
+                columns.append(np.mean([hot[i] for i in family], axis=0))
+            else:
+                columns.append(units[:, family].mean(axis=1, keepdims=True))
+        columns += self._weighted(units)
+        columns.append(_cost_columns(costs))
+        return np.asarray(np.hstack(columns))
+
+    def _active(self, alleles: Array) -> NDArray[np.bool_]:
+        active = np.ones(alleles.shape, dtype=bool)
+        for i, locus in enumerate(self._space.loci):
+            if locus.parent >= 0:
+                active[:, i] = active[:, locus.parent] & (alleles[:, locus.parent] == locus.option)
+        return active
+
+    def _weighted(self, units: Array) -> list[Array]:
+        by_kind: dict[str, list[int]] = {}
+        for i in self._weights:
+            by_kind.setdefault(self._space.loci[i].kind, []).append(i)
+        return [
+            units[:, loci] @ np.array([[self._weights[i]] for i in loci])
+            for loci in by_kind.values()
+        ]
+
+
+def _cost_columns(costs: Sequence[Mapping[str, float]]) -> Array:
+    names = sorted({name for row in costs for name in row})
+    table = np.array([[row.get(name, np.nan) for name in names] for row in costs], dtype=float)
+    table = table.reshape(len(costs), len(names))
+    # Costs span orders of magnitude; a Gaussian process sees them better on a logarithm.
+    table = np.sign(table) * np.log1p(np.abs(table))
+    missing = np.isnan(table)
+    if missing.any():
+        table = np.where(missing, np.nanmean(table, axis=0), table)
+    return np.asarray(table)

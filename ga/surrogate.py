@@ -1,0 +1,272 @@
+"""Forecast of a candidate: exact where costs say it, predicted where only a trial would."""
+
+from __future__ import annotations
+
+import logging
+import random
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ga.features import Features
+from ga.notes import Notes
+from ga.objectives import Constraint, Objectives
+from ga.predictors import Predictor, make
+from ga.space import Genome, SearchSpace
+
+Array = NDArray[np.float64]
+
+_log = logging.getLogger("ga")
+
+KINDS = ("auto", "trees", "gp", "none")
+
+# Fewer results than this teach a predictor nothing; from the second number on its rank
+# correlation says enough to act on (below, five or six held-back results would decide).
+_MINIMUM = 10
+_CHECKED = 24
+_CHECK_STEPS = 8
+_THRESHOLD = 0.3
+# Up to this many results every one leads to a new fit; each doubling then doubles the interval.
+_EVERY_FIT = 64
+_MOST_ROWS = 1500
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What is expected of n candidates with m objectives.
+
+    Attributes:
+        mean: n x m losses.
+        deviation: n x m; 0 where a loss is known exactly.
+        violation: n, of all constraints by expected values.
+        feasible: n, the probability that the constraints on predicted metrics hold, 0 if a
+            known cost breaks its limit.
+        known: n, whether every cost that should be known is.
+    """
+
+    mean: Array
+    deviation: Array
+    violation: Array
+    feasible: Array
+    known: NDArray[np.bool_]
+
+
+class Surrogate:
+    """Learns the expensive metrics from results, and checks how well it ranks.
+
+    A metric is cheap if the cost function returns it and expensive otherwise. The predictor of an
+    expensive metric is refitted as results come in, at numbers of results that depend on nothing
+    else. Kendall's tau on held-back results is checked after 10, 12, 14, 16, 20, 24,
+    28, 32, 40, ... results and logged; below 0.3 for any objective `prepare` says no until it
+    recovers.
+
+    Args:
+        space: the search space.
+        objectives: what is optimized.
+        constraints: their metrics are predicted too.
+        kind: `trees`, `gp`, or `auto`: whichever ranked held-back results better.
+        sensitivities: layer -> loss of quality, used as features.
+        seed: of the predictors.
+        notes: where a fallback is said.
+
+    Attributes:
+        tau: rank correlation of each expensive metric at the last check.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        objectives: Objectives,
+        constraints: Sequence[Constraint],
+        kind: str,
+        sensitivities: Mapping[str, float],
+        seed: int,
+        notes: Notes,
+    ) -> None:
+        if kind not in KINDS:
+            raise ValueError(f"surrogate={kind!r} (allowed: {', '.join(KINDS)})")
+        self._features = Features(space, sensitivities)
+        self._objectives = objectives
+        self._constraints = tuple(constraints)
+        self._kinds = {"auto": ("trees", "gp"), "none": ()}.get(kind, (kind,))
+        self._seed = seed
+        self._notes = notes
+        self._genomes: list[Genome] = []
+        self._costs: list[Mapping[str, float]] = []
+        self._metrics: list[Mapping[str, float]] = []
+        self._fitted: tuple[int, tuple[str, ...]] | None = None
+        self._models: dict[str, list[Predictor]] = {}
+        self._best: dict[str, tuple[str, ...]] = {}
+        self._checked_at = 0
+        self.tau: dict[str, float] = {}
+        needed = [*objectives.names, *(c.metric for c in constraints)]
+        self._needed = tuple(dict.fromkeys(needed))
+
+    def add(self, genome: Genome, costs: Mapping[str, float], metrics: Mapping[str, float]) -> None:
+        """A complete result with its known costs."""
+        self._genomes.append(genome)
+        self._costs.append(costs)
+        self._metrics.append({name: float(metrics[name]) for name in self._needed})
+
+    def prepare(self, cheap: set[str]) -> bool:
+        """Refit if it is time; whether the forecasts can be relied on.
+
+        Args:
+            cheap: the metrics that the cost function knows.
+        """
+        count = len(self._genomes)
+        if count < _MINIMUM or not self._kinds:
+            return False
+        expensive = tuple(name for name in self._needed if name not in cheap)
+        due = (_boundary(count, _EVERY_FIT), expensive)
+        if due != self._fitted:
+            self._check(_boundary(count, _CHECK_STEPS), expensive)
+            self._fit(*due)
+            self._fitted = due
+        weak = {n: t for n, t in self.tau.items() if n in self._objectives.names and t < _THRESHOLD}
+        if weak and count >= _CHECKED:
+            self._notes.once(
+                "surrogate fallback",
+                f"after {count} results the surrogate ranks "
+                f"{', '.join(f'{n} with tau={t:.2f}' for n, t in weak.items())} "
+                f"(below {_THRESHOLD}): the plain genetic algorithm goes on until that improves",
+            )
+            return False
+        return True
+
+    def forecast(self, genomes: Sequence[Genome], costs: Sequence[Mapping[str, float]]) -> Forecast:
+        """Expected losses and feasibility of candidates, after `prepare`.
+
+        Args:
+            genomes: n genomes.
+            costs: their known costs.
+        """
+        rows = self._features.rows(genomes, costs)
+        known = np.ones(len(genomes), dtype=bool)
+        values: dict[str, tuple[Array, Array]] = {}
+        for name in self._needed:
+            if name in self._models:
+                values[name] = _blend([m.predict(rows) for m in self._models[name]])
+                continue
+            exact = np.array([c.get(name, np.nan) for c in costs], dtype=float)
+            known &= np.isfinite(exact)
+            values[name] = (np.nan_to_num(exact), np.zeros(len(genomes)))
+        signs = np.array(self._objectives.signs)
+        mean = np.column_stack([values[n][0] for n in self._objectives.names]) * signs
+        deviation = np.column_stack([values[n][1] for n in self._objectives.names])
+        violation, feasible = np.zeros(len(genomes)), np.ones(len(genomes))
+        for constraint in self._constraints:
+            center, spread = values[constraint.metric]
+            violation += [constraint.excess(float(v)) for v in center]
+            feasible *= _probability(constraint, center, spread)
+        return Forecast(mean, deviation, violation, feasible, known)
+
+    # ---- learning
+
+    def _data(self, count: int, name: str) -> tuple[list[int], Array]:
+        """Row numbers and values of a metric; repeated genomes count once, with their mean."""
+        groups: dict[Genome, list[int]] = {}
+        for i in range(count):
+            groups.setdefault(self._genomes[i], []).append(i)
+        last = [places[-1] for places in groups.values()]
+        means = [
+            float(np.mean([self._metrics[i][name] for i in places])) for places in groups.values()
+        ]
+        return last, np.array(means)
+
+    def _rows(self, places: Sequence[int]) -> Array:
+        return self._features.rows(
+            [self._genomes[i] for i in places], [self._costs[i] for i in places]
+        )
+
+    def _fit(self, count: int, expensive: tuple[str, ...]) -> None:
+        self._models = {}
+        rng = random.Random(f"fit {self._seed} {count}")
+        for name in expensive:
+            places, values = self._data(count, name)
+            if len(places) > _MOST_ROWS:
+                # The recent half is where the search is; the rest stands for the whole space.
+                old = sorted(rng.sample(range(len(places) - _MOST_ROWS // 2), _MOST_ROWS // 2))
+                chosen = old + list(range(len(places) - _MOST_ROWS // 2, len(places)))
+                places, values = [places[i] for i in chosen], values[chosen]
+            rows = self._rows(places)
+            self._models[name] = []
+            for kind in self._best.get(name, self._kinds[:1]):
+                model = make(kind, self._seed + count)
+                model.fit(rows, values)
+                self._models[name].append(model)
+
+    def _check(self, count: int, expensive: tuple[str, ...]) -> None:
+        if count == self._checked_at or count < _MINIMUM:
+            return
+        self._checked_at = count
+        for name in expensive:
+            # The latest results suffice to judge, and keep the check as cheap as a fit.
+            places, values = self._data(count, name)
+            places, values = places[-_MOST_ROWS // 3 :], values[-_MOST_ROWS // 3 :]
+            rows = self._rows(places)
+            taus = {k: _held_back_tau(k, rows, values, self._seed + count) for k in self._kinds}
+            self._best[name] = (max(taus, key=lambda k: taus[k]),)
+            self.tau[name] = max(taus.values())
+        if expensive:
+            said = ", ".join(
+                f"{name} {self.tau[name]:.2f} ({'+'.join(self._best[name])})" for name in expensive
+            )
+            _log.info("surrogate: Kendall's tau on held-back results of %d: %s", count, said)
+
+
+def _boundary(count: int, steps: int) -> int:
+    """The number of results that a fit uses: every one of up to `steps`, then in growing steps.
+
+    It depends on the count alone, so that a replayed search fits the same models. From `steps` to
+    twice as many it goes up by 2, then by 4, and so on.
+    """
+    every = 1
+    while count // every >= steps:
+        every *= 2
+    return count - count % every
+
+
+def _held_back_tau(kind: str, rows: Array, values: Array, seed: int) -> float:
+    """Kendall's tau of predictions for results that the predictor has not seen.
+
+    All results are predicted in three folds while they are few; later a third of them once.
+    """
+    from scipy.stats import kendalltau
+
+    if np.ptp(values) == 0:
+        return 1.0  # a constant metric is predicted perfectly, and never matters
+    order = np.random.default_rng(seed).permutation(len(values))
+    folds = np.array_split(order, 3)
+    seen, predicted = [], []
+    for fold in folds if len(values) < 100 else folds[:1]:
+        rest = np.setdiff1d(order, fold)
+        model = make(kind, seed, quick=True)
+        model.fit(rows[rest], values[rest])
+        predicted.append(model.predict(rows[fold])[0])
+        seen.append(values[fold])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # constant predictions: tau is nan, which is 0 here
+        tau = kendalltau(np.concatenate(predicted), np.concatenate(seen)).statistic
+    return float(np.nan_to_num(tau))
+
+
+def _blend(forecasts: Sequence[tuple[Array, Array]]) -> tuple[Array, Array]:
+    """One normal distribution with the mean and the variance of an equal mixture."""
+    means = np.array([mean for mean, _ in forecasts])
+    variances = np.array([deviation**2 for _, deviation in forecasts])
+    return means.mean(axis=0), np.sqrt(variances.mean(axis=0) + means.var(axis=0))
+
+
+def _probability(constraint: Constraint, mean: Array, deviation: Array) -> Array:
+    from scipy.special import ndtr
+
+    sign = 1.0 if constraint.operator[0] == "<" else -1.0
+    room = sign * (constraint.bound - mean)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        chance = ndtr(room / deviation)
+    sure = np.array([constraint.excess(float(v)) == 0 for v in mean], dtype=float)
+    return np.asarray(np.where(deviation > 0, chance, sure))
