@@ -6,14 +6,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nni_plugin.assessor import ParetoAssessor
     from nni_plugin.pairing import trial_parameters
     from nni_plugin.tuner import JointGATuner
 
-__all__ = ["JointGATuner", "trial_parameters"]
+__all__ = ["JointGATuner", "ParetoAssessor", "trial_parameters"]
 
 # Imported when asked for: a trial needs no tuner, a tuner no command line, and neither has time.
 _HOME = {
     "JointGATuner": "nni_plugin.tuner",
+    "ParetoAssessor": "nni_plugin.assessor",
     "trial_parameters": "nni_plugin.pairing",
 }
 

@@ -22,7 +22,7 @@ logger = logging.getLogger("nni.joint_ga")
 class Guarded(Protocol):
     """What ``guarded`` needs of the object whose methods it guards."""
 
-    _lock: threading.RLock
+    lock: threading.RLock
     _dispatcher: Any
 
     def _failed(self, message: str) -> None: ...
@@ -36,7 +36,7 @@ def guarded(callback: F) -> F:
 
     @functools.wraps(callback)
     def wrapper(self: Guarded, *args: Any, **kwargs: Any) -> Any:
-        with self._lock:
+        with self.lock:
             if self._dispatcher is None:
                 self._dispatcher = _calling_dispatcher()
             try:

@@ -68,9 +68,10 @@ class TunerArgs:
             TypeError: an argument doesn't exist; the message lists those that do.
             ValueError: an argument's value can't be used.
         """
-        args = {name: value for name, value in class_args.items() if value is not None}
         defaults = search_options()
         own = {f.name for f in fields(cls)} - {"options", "folders"}
+        # `population_size:` with nothing behind it means something to the optimizer: derive it.
+        args = {n: x for n, x in class_args.items() if x is not None or n not in own}
         unknown = sorted(set(args) - own - set(defaults))
         if unknown:
             allowed = ", ".join(sorted(own | set(defaults)))
@@ -154,7 +155,14 @@ class TunerArgs:
             "costs": cost_model,
             "phenotype": getattr(cost_model, "phenotype", None),
             "initial": self.starting_points(),
+            **self._known_sensitivities(cost_model),
         }
+
+    def _known_sensitivities(self, cost_model: CostModel | None) -> dict[str, Any]:
+        """Those that were written into the network file, unless the config brings its own."""
+        network = getattr(cost_model, "network", None)
+        found = network.metadata.get("sensitivities") if network is not None else None
+        return {} if found is None or "sensitivities" in self.options else {"sensitivities": found}
 
     def _try_options(self) -> None:
         """Let the optimizer itself judge its options, on a space of two points."""

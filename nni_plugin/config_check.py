@@ -25,6 +25,7 @@ from nni_plugin.classargs import CostModel, TunerArgs
 from nni_plugin.registration import registered_class
 
 OWN_TUNER = ("nni_plugin.JointGATuner", "nni_plugin.tuner.JointGATuner")
+OWN_ASSESSOR = ("nni_plugin.ParetoAssessor", "nni_plugin.assessor.ParetoAssessor")
 _COSTS = ("size_kb", "ram_kb", "latency_ms", "energy_mj", "macs", "bops")
 
 
@@ -61,6 +62,7 @@ class _Check:
         space = self._space()
         trial = self._trial(import_task)
         args = self._tuner()
+        self._assessor()
         if args is None:
             return
         before = len(self.problems)
@@ -124,6 +126,19 @@ class _Check:
         with self._noting("tuner: classArgs: "):
             return TunerArgs.parse(tuner.get("classArgs") or {}, launch.folders(self._resolved()))
         return None
+
+    def _assessor(self) -> None:
+        assessor = self.config.get("assessor")
+        if not isinstance(assessor, dict):
+            return
+        class_name = assessor.get("className") or registered_class(str(assessor.get("name")))
+        if class_name is None:
+            self.problems.append(f"assessor: NNI knows no name '{assessor.get('name')}'")
+        elif class_name in OWN_ASSESSOR:
+            from nni_plugin.assessor import parse
+
+            with self._noting("assessor: classArgs: "):
+                parse(assessor.get("classArgs") or {})
 
     def _resolved(self) -> dict[str, Any]:
         """The paths that NNI would pass on, made absolute as it does."""

@@ -11,6 +11,7 @@ from typing import Any
 # name: (algorithm type, class, alias)
 _ALGORITHMS = {
     "JointGA": ("tuner", "nni_plugin.tuner.JointGATuner", "joint-ga"),
+    "ParetoAssessor": ("assessor", "nni_plugin.assessor.ParetoAssessor", "pareto"),
 }
 
 

@@ -99,6 +99,17 @@ class Study:
         self.optimizer = self._build()
         self.journal.append("space", space=space)
 
+    def is_over(self) -> str | None:
+        """Why nothing should be asked any more: ``budget`` or ``stagnation``; None to go on.
+
+        Chromosomes in flight count towards a budget: it is a number of trials.
+        """
+        budget = self.args.options.get("budget")
+        asked = sum(record.origin != "imported" for record in self.records.values())
+        if budget is not None and asked >= budget:
+            return "budget"
+        return self.optimizer.should_stop()
+
     def ask(self) -> Record:
         """A new chromosome.
 
@@ -156,6 +167,24 @@ class Study:
         self.journal.append("fail", uid=uid, reason=reason, trial=trial)
         self._settle(record, status="failed", reason=reason, trial=trial)
         self.optimizer.fail(uid, reason)
+
+    def censor(self, uid: int, metrics: Mapping[str, float], rung: int, reason: str) -> None:
+        """The trial was stopped on its way; nothing happens if it got to its end all the same.
+
+        Args:
+            uid: The chromosome's number.
+            metrics: The trial's last intermediate result.
+            rung: The number of its intermediate results.
+            reason: Why it was stopped.
+        """
+        record = self.records[uid]
+        if record.status != "running":
+            return
+        logger.info("uid %d stopped at rung %d: %s", uid, rung, reason)
+        metrics = dict(metrics)
+        self.journal.append("censor", uid=uid, metrics=metrics, rung=rung, reason=reason)
+        self._settle(record, status="censored", metrics=metrics, reason=reason)
+        self.optimizer.censor(uid, metrics, reason)
 
     def take_in(self, params: Mapping[str, Any], value: Any) -> int | None:
         """A result from elsewhere.

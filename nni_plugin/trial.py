@@ -10,6 +10,7 @@ import argparse
 import json
 import math
 import os
+import signal
 import sys
 import time
 import traceback
@@ -30,7 +31,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         _run(args)
     except KeyboardInterrupt:
         print("trial stopped", file=sys.stderr)
-        return 1
+        # Ended by the signal itself, so that NNI shows it as cancelled and not as failed.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.raise_signal(signal.SIGINT)
     except Exception as error:
         if not isinstance(error, (ValueError, OSError)):
             # Not the input's fault, so somebody will have to look for the place.

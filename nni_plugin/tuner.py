@@ -20,7 +20,7 @@ import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from nni.runtime.log import enable_global_logging
 from nni.tuner import Tuner
@@ -56,6 +56,9 @@ class JointGATuner(Tuner):  # type: ignore[misc]
     grace_succeeded = 20.0
     grace_failed = 2.0
 
+    current: ClassVar[JointGATuner | None] = None
+    """The tuner of this process, for the assessor, which NNI runs beside it."""
+
     def __init__(self, **class_args: Any) -> None:
         if os.environ.get("SDK_PROCESS") == "dispatcher":
             enable_global_logging()  # what the optimizer notes goes to dispatcher.log, too
@@ -67,7 +70,7 @@ class JointGATuner(Tuner):  # type: ignore[misc]
             logger.error("JointGA cannot start: %s", error)
             raise
         self._class_args = class_args
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
         self._dispatcher: Any = None
         self._send: Any = None
         self._study: Study | None = None
@@ -78,6 +81,8 @@ class JointGATuner(Tuner):  # type: ignore[misc]
         self._reruns: Reruns | None = None
         self._timers: set[threading.Timer] = set()
         self._end: ExperimentEnd | None = None
+        self._stopping: dict[int, tuple[dict[str, float], int, str]] = {}
+        JointGATuner.current = self
 
     @property
     def study(self) -> Study:
@@ -141,11 +146,14 @@ class JointGATuner(Tuner):  # type: ignore[misc]
     def _next(self, parameter_id: int) -> dict[str, Any] | None:
         record = self._asked_again()
         if record is None:
+            reason = self.study.is_over()
             try:
-                record = self.study.ask()
+                record = self.study.ask() if reason is None else None
             except ga.SpaceExhausted as error:
                 logger.info("%s", error)
-                self._finish("exhausted")
+                reason = "exhausted"
+            if record is None:
+                self._finish(reason or "exhausted")
                 return None
         self._uids[parameter_id] = record.uid
         self._show()
@@ -202,7 +210,9 @@ class JointGATuner(Tuner):  # type: ignore[misc]
         uid = None if parameter_id is None else self._uids.get(parameter_id)
         if uid is None or self.study.records[uid].status != "running":
             return
-        if success:
+        if uid in self._stopping:
+            self._give_up(uid, "")
+        elif success:
             self._give_up_in(self.grace_succeeded, uid, "the trial ended without a final result")
         else:
             reason = "the trial failed, was killed or ran out of time; see its stderr"
@@ -220,8 +230,24 @@ class JointGATuner(Tuner):  # type: ignore[misc]
 
     @guarded
     def _give_up(self, uid: int, reason: str) -> None:
-        self.study.fail(uid, reason)
+        if uid in self._stopping:
+            metrics, rung, why = self._stopping.pop(uid)
+            self.study.censor(uid, metrics, rung, why)
+        else:
+            self.study.fail(uid, reason)
         self._show()
+
+    def expect_stop(self, uid: int, metrics: Mapping[str, float], rung: int, reason: str) -> None:
+        """The assessor's word that it has a trial stopped: its end will be no failure.
+
+        Args:
+            uid: The trial's chromosome.
+            metrics: Its last intermediate result.
+            rung: The number of its reports.
+            reason: Why it is stopped.
+        """
+        with self.lock:
+            self._stopping[uid] = (dict(metrics), rung, reason)
 
     # ---- resume and imported data
 
@@ -282,7 +308,7 @@ class JointGATuner(Tuner):  # type: ignore[misc]
             self._show()
 
     def _on_exit(self) -> None:
-        with self._lock:
+        with self.lock:
             for timer in self._timers:
                 timer.cancel()
             if self._study is not None:

@@ -1,0 +1,178 @@
+"""The assessor beside the tuner, in one process as in NNI's dispatcher."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from nni.assessor import AssessResult
+
+from nni_plugin import JointGATuner, ParetoAssessor
+from nni_plugin.journal import read, results
+
+SPACE = {name: {"_type": "uniform", "_value": [0.0, 1.0]} for name in "ab"}
+
+
+class Process:
+    """Tuner and assessor with trials that report three times."""
+
+    def __init__(self, folder: Path, **class_args: Any) -> None:
+        self.folder = folder
+        self.tuner = JointGATuner(objectives={"gain": "maximize", "size": "minimize"})
+        self.tuner.grace_failed = self.tuner.grace_succeeded = 0.05
+        self.assessor = ParetoAssessor(**class_args)
+        self.tuner.update_search_space(SPACE)
+        self.next_id = 0
+        self.errors: list[str] = []
+
+    def start(self) -> tuple[int, int]:
+        parameter_id = self.next_id
+        self.next_id += 1
+        (params,) = self.tuner.generate_multiple_parameters([parameter_id])
+        return parameter_id, params["uid"]
+
+    def report(self, parameter_id: int, uid: int, *values: float, size: float = 1.0) -> bool:
+        history = [{"gain": v, "size": size, "uid": uid} for v in values]
+        return bool(self.assessor.assess_trial(f"t{parameter_id}", history) is AssessResult.Good)
+
+    def run_whole(self, final: float, size: float = 1.0) -> int:
+        parameter_id, uid = self.start()
+        for rung in range(3):
+            self.report(
+                parameter_id, uid, *[final - 0.1 * (2 - r) for r in range(rung + 1)], size=size
+            )
+        value = {"gain": final, "size": size, "uid": uid}
+        self.tuner.receive_trial_result(parameter_id, "", value)
+        self.end(parameter_id, True)
+        return uid
+
+    def end(self, parameter_id: int, success: bool) -> None:
+        self.assessor.trial_end(f"t{parameter_id}", success)
+        self.tuner.trial_end(parameter_id, success)
+
+    @property
+    def journal(self) -> list[dict[str, Any]]:
+        return read(self.folder / "journal.jsonl")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.setenv("NNI_CHECKPOINT_DIRECTORY", str(tmp_path))
+    monkeypatch.setenv("NNI_LOG_DIRECTORY", str(tmp_path))
+    monkeypatch.delenv("NNI_TUNER_COMMAND_CHANNEL", raising=False)
+    yield tmp_path
+    JointGATuner.current = None
+
+
+def test_a_stopped_trial_is_censored_and_not_failed(folder: Path) -> None:
+    process = Process(folder, risk=0.2, spared=0.0)
+    for trial in range(6):
+        process.run_whole(0.8 + trial / 100)
+    parameter_id, uid = process.start()
+    assert not process.report(parameter_id, uid, 0.1)
+    assert process.report(parameter_id, uid, 0.1, 0.2), "told once"
+    process.end(parameter_id, False)
+    (event,) = [e for e in process.journal if e["event"] == "censor"]
+    assert event["uid"] == uid
+    assert event["rung"] == 1
+    assert event["metrics"] == {"gain": 0.1, "size": 1.0}
+    assert "front" in event["reason"]
+    assert not [e for e in process.journal if e["event"] == "fail"]
+    (censored,) = [e for e in process.tuner.study.optimizer.evaluations if e.status == "censored"]
+    assert censored.id == uid
+    assert uid not in {e.id for e in process.tuner.study.optimizer.front()}
+    assert "stopped 1 of 7" in process.assessor.summary()
+
+
+def test_a_trial_that_ends_before_it_is_killed_keeps_its_result(folder: Path) -> None:
+    process = Process(folder, risk=0.2, spared=0.0)
+    for trial in range(6):
+        process.run_whole(0.8 + trial / 100)
+    parameter_id, uid = process.start()
+    assert not process.report(parameter_id, uid, 0.1)
+    process.tuner.receive_trial_result(parameter_id, "", {"gain": 2.0, "size": 1.0, "uid": uid})
+    process.end(parameter_id, True)
+    assert {r.uid: r.status for r in results(process.journal)}[uid] == "complete"
+    assert [e.id for e in process.tuner.study.optimizer.front()] == [uid]
+
+
+def test_a_failing_trial_that_was_not_stopped_is_a_failure(folder: Path) -> None:
+    process = Process(folder)
+    parameter_id, uid = process.start()
+    process.report(parameter_id, uid, 0.5)
+    process.end(parameter_id, False)
+    for timer in list(process.tuner._timers):
+        timer.join(5)
+    assert [e["uid"] for e in process.journal if e["event"] == "fail"] == [uid]
+
+
+def test_spared_trials_run_on_and_are_counted(folder: Path) -> None:
+    process = Process(folder, risk=0.2, spared=1.0)
+    for trial in range(6):
+        process.run_whole(0.8 + trial / 100)
+    assert process.run_whole(0.1, size=2.0)
+    assert "stopped 0 of 7" in process.assessor.summary()
+    assert "of 1 that were spared 0 are on the front" in process.assessor.summary()
+
+
+def test_halving_stops_by_rank(folder: Path) -> None:
+    process = Process(folder, policy="halving", eta=2, spared=0.0)
+    verdicts = []
+    for value in (0.9, 0.1, 0.95, 0.2):
+        parameter_id, uid = process.start()
+        verdicts.append(process.report(parameter_id, uid, value))
+    assert verdicts == [True, False, True, False]
+
+
+def test_reports_that_cannot_be_compared_never_stop_a_trial(folder: Path) -> None:
+    process = Process(folder, policy="halving", eta=2, spared=0.0)
+    for _ in range(3):
+        process.run_whole(0.9)
+    parameter_id, uid = process.start()
+    for history in ([0.1], [{"gain": 0.1, "size": 9}], [{"gain": 0.1, "uid": uid}]):
+        assert process.assessor.assess_trial(f"t{parameter_id}", history) is AssessResult.Good
+    mixed = [{"gain": 0.1, "size": 9, "uid": uid}, {"gain": 0.1, "size": 9, "uid": 1}]
+    assert process.assessor.assess_trial("other", mixed) is AssessResult.Good
+
+
+def test_what_was_seen_and_stopped_outlives_a_restart(folder: Path) -> None:
+    first = Process(folder, risk=0.2, spared=0.0)
+    for trial in range(6):
+        first.run_whole(0.8 + trial / 100)
+    parameter_id, uid = first.start()
+    assert not first.report(parameter_id, uid, 0.1)
+    first.end(parameter_id, False)
+
+    second = Process(folder, risk=0.2, spared=0.0)
+    second.next_id = 20
+    second.assessor.load_checkpoint()
+    assert "stopped 1 of 7" in second.assessor.summary()
+    parameter_id, uid = second.start()
+    assert not second.report(parameter_id, uid, 0.1), "the band is there from the start"
+
+
+def test_without_the_tuner_it_says_so(folder: Path) -> None:
+    assessor = ParetoAssessor()
+    with pytest.raises(RuntimeError, match="JointGATuner"):
+        assessor.assess_trial("t", [{"gain": 1}])
+
+
+@pytest.mark.parametrize(
+    ("class_args", "error", "words"),
+    [
+        ({"policy": "luck"}, ValueError, ["'luck'", "gain, halving"]),
+        ({"risk": 2}, ValueError, ["risk=2"]),
+        ({"spared": "few"}, ValueError, ["spared='few'"]),
+        ({"eta": 3}, TypeError, ["eta", "risk"]),
+        ({"policy": "halving", "eta": 1}, ValueError, ["eta=1"]),
+    ],
+)
+def test_wrong_arguments(
+    class_args: dict[str, Any], error: type[Exception], words: list[str]
+) -> None:
+    with pytest.raises(error) as raised:
+        ParetoAssessor(**class_args)
+    for word in words:
+        assert word in str(raised.value)

@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import ga
+from nni_plugin.stopping import Band, GainBound, Halving, Seen, ranked
+
+OBJECTIVES = ga.Objectives.parse({"accuracy": "maximize", "size": "minimize"})
+
+
+def path(final: float, size: float, gains: list[float]) -> list[dict[str, float]]:
+    """Reports of a trial that ends at ``final`` and still gains so much from each rung."""
+    return [{"accuracy": final - gain, "size": size} for gain in gains]
+
+
+def seen(paths: dict[int, list[dict[str, float]]], finals: set[int], **changes: object) -> Seen:
+    ends = {uid: paths[uid][-1] for uid in paths if uid in finals}
+    losses = np.array([OBJECTIVES.losses(m) for m in ends.values()])
+    mask = ga.nondominated(losses) if len(losses) else []
+    front = [m for m, good in zip(ends.values(), mask, strict=True) if good]
+    return Seen(OBJECTIVES, changes.get("constraints", ()), paths, ends, front)  # type: ignore[arg-type]
+
+
+def whole(count: int, seed: int = 0) -> dict[int, list[dict[str, float]]]:
+    rng = np.random.default_rng(seed)
+    paths = {}
+    for uid in range(count):
+        first, second = sorted(rng.uniform(0, 0.2, 2), reverse=True)
+        paths[uid] = path(float(rng.uniform(0.7, 0.9)), float(uid % 10), [first, second, 0.0])
+    return paths
+
+
+def test_a_hopeless_trial_is_stopped_and_a_hopeful_one_is_not() -> None:
+    paths = whole(30)
+    everything = set(paths)
+    paths[100] = [{"accuracy": 0.2, "size": 5.0}]
+    paths[101] = [{"accuracy": 0.75, "size": 0.0}]
+    paths[102] = [{"accuracy": 0.2, "size": -1.0}]
+    look = seen(paths, everything)
+    policy = GainBound(risk=0.1)
+    reason = policy.reason(100, look)
+    assert reason is not None
+    assert "accuracy" in reason
+    assert policy.reason(101, look) is None
+    assert policy.reason(102, look) is None, "smaller than all: on the front with any accuracy"
+
+
+def test_nothing_is_stopped_before_the_risk_can_be_bounded() -> None:
+    for count, decides in ((8, False), (9, True)):
+        paths = whole(count)
+        paths[100] = [{"accuracy": -50.0, "size": 50.0}]
+        look = seen(paths, set(range(count)))
+        assert (GainBound(risk=0.1).reason(100, look) is not None) is decides
+
+
+def test_nothing_is_stopped_without_a_front_or_at_the_last_rung() -> None:
+    paths = whole(20)
+    hopeless = {"accuracy": -50.0, "size": 50.0}
+    paths[100] = [hopeless] * 3
+    everything = set(range(20))
+    look = seen(paths, everything)
+    assert GainBound().reason(100, look) is None
+    paths[100] = [hopeless]
+    no_front = Seen(OBJECTIVES, (), paths, look.finals, ())
+    assert GainBound().reason(100, no_front) is None
+
+
+def test_a_limit_that_is_out_of_reach_stops_a_trial() -> None:
+    paths = whole(20)
+    everything = set(paths)
+    paths[100] = [{"accuracy": 0.2, "size": -5.0}]
+    limits = ga.parse_constraints({"accuracy": ">= 0.6"})
+    reason = GainBound().reason(100, seen(paths, everything, constraints=limits))
+    assert reason is not None
+    assert "accuracy >= 0.6" in reason
+
+
+def test_the_band_covers_new_trials_as_often_as_the_risk_says() -> None:
+    left = 0
+    runs = 400
+    for run in range(runs):
+        paths = whole(25, seed=run)
+        new = paths.pop(24)
+        band = Band.fit(seen(paths, set(paths)), risk=0.2)
+        assert band is not None
+        bests = [band.best(new[: rung + 1])["accuracy"] for rung in range(2)]
+        left += any(best < new[-1]["accuracy"] - 1e-12 for best in bests)
+    # Expected 0.2; the scale is estimated on the same trials, which costs a little.
+    assert left / runs <= 0.25
+
+
+def test_costs_have_no_room_to_improve() -> None:
+    paths = whole(20)
+    band = Band.fit(seen(paths, set(paths)), risk=0.1)
+    assert band is not None
+    assert band.names == ("accuracy",)
+    assert band.best(paths[0])["size"] == paths[0][0]["size"]
+
+
+def test_trials_of_another_length_and_failed_ones_are_left_out_of_the_band() -> None:
+    paths = whole(20)
+    paths[50] = path(0.9, 1.0, [5.0])
+    band = Band.fit(seen(paths, set(paths)), risk=0.1)
+    assert band is not None
+    assert band.rungs == 3
+    assert band.room.max() < 1.0
+
+
+def test_halving_lets_the_best_part_go_on() -> None:
+    policy = Halving(eta=3, first=1)
+    paths = {uid: [{"accuracy": uid / 10, "size": 1.0}] for uid in range(9)}
+    look = seen(paths, set())
+    assert [uid for uid in paths if policy.reason(uid, look) is None] == [6, 7, 8]
+    reason = policy.reason(0, look)
+    assert reason is not None
+    assert "9 of 9" in reason
+
+
+def test_halving_waits_for_eta_trials_and_decides_at_its_rungs_only() -> None:
+    policy = Halving(eta=2, first=1)
+    bad, good = {"accuracy": 0.1, "size": 2.0}, {"accuracy": 0.9, "size": 1.0}
+    assert policy.reason(0, seen({0: [bad]}, set())) is None
+    for rungs, decides in ((1, True), (2, True), (3, False), (4, True), (5, False), (8, True)):
+        look = seen({0: [bad] * rungs, 1: [good] * rungs, 2: [good] * 9}, set())
+        assert (policy.reason(0, look) is not None) is decides, rungs
+
+
+def test_halving_keeps_both_ends_of_a_front() -> None:
+    policy = Halving(eta=2)
+    paths = {uid: [{"accuracy": uid / 10, "size": float(uid)}] for uid in range(6)}
+    kept = [uid for uid in paths if policy.reason(uid, seen(paths, set())) is None]
+    assert {0, 5} <= set(kept)
+    assert len(kept) == 3
+
+
+def test_ranking_is_by_front_then_by_crowding() -> None:
+    losses = np.array([[0, 4], [1, 3], [1.1, 2.9], [4, 0], [3, 3], [5, 5]], dtype=float)
+    order = ranked(losses)
+    assert set(order[:4]) == {0, 1, 2, 3}
+    assert order[4:] == [4, 5]
+    assert set(order[:2]) == {0, 3}
+
+
+@pytest.mark.parametrize("wrong", [0.0, 1.0, -1.0])
+def test_a_risk_is_a_probability(wrong: float) -> None:
+    with pytest.raises(ValueError, match="risk"):
+        GainBound(risk=wrong)
+
+
+def test_halving_refuses_what_it_cannot_count() -> None:
+    with pytest.raises(ValueError, match="eta=1"):
+        Halving(eta=1)
+    with pytest.raises(ValueError, match="first=0"):
+        Halving(first=0)
