@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from evaluators.models.autoencoder import Autoencoder
+from evaluators.models.ds_cnn import DSCNN
+from evaluators.models.layers import KERAS_EPSILON
 from evaluators.models.mobilenet import MobileNetV1
 from evaluators.models.resnet import ResNet
 
@@ -35,27 +37,49 @@ def _autoencoder_name(module: str) -> str:
     return f"{('fc', 'bn')[index % 3]}{index // 3 + 1}"
 
 
+def _ds_cnn_name(module: str) -> str:
+    if module == "fc":
+        return "fc"
+    if module.startswith("stem."):
+        return {"1": "stem", "2": "norm"}[module[-1]]
+    block, half, kind = module.removeprefix("blocks.").split(".")
+    return f"blocks.{block}.{3 * int(half) + int(kind)}"
+
+
 def _new_name(model: nn.Module, module: str) -> str:
     if isinstance(model, ResNet):
         return _RESNET8[module]
     if isinstance(model, MobileNetV1):
         return _mobilenet_name(module)
+    if isinstance(model, DSCNN):
+        return _ds_cnn_name(module)
     return _autoencoder_name(module)
+
+
+def _absorb_bias(state: dict[str, Tensor], model: DSCNN) -> None:
+    """Moves each convolution's bias, and Keras' larger epsilon, into the batch norm behind it."""
+    pairs = [("stem", "norm")]
+    pairs += [(f"blocks.{i}.{k}", f"blocks.{i}.{k + 1}") for i in range(4) for k in (0, 3)]
+    for conv, norm in pairs:
+        state[f"{norm}.running_mean"] = state[f"{norm}.running_mean"] - state.pop(f"{conv}.bias")
+        state[f"{norm}.running_var"] = state[f"{norm}.running_var"] + (
+            KERAS_EPSILON - model.norm.eps
+        )
 
 
 def load_reference(model: nn.Module, path: str | Path) -> None:
     """Fills a network with converted Keras weights and leaves it in eval mode.
 
     Args:
-        model: A ResNet-8, a MobileNetV1 of width 0.25 or an autoencoder of 640 features.
-        path: ``resnet8_ic.pt``, ``mobilenetv1_vww.pt`` or ``fcae_ad.pt``.
+        model: A ResNet-8, a MobileNetV1 of width 0.25, a DS-CNN or an autoencoder of 640 features.
+        path: ``resnet8_ic.pt``, ``mobilenetv1_vww.pt``, ``dscnn_kws.pt`` or ``fcae_ad.pt``.
 
     Raises:
         FileNotFoundError: There is no such file.
         ValueError: The file is truncated, no state dict, or one of another network.
         TypeError: ``model`` has no reference weights.
     """
-    if not isinstance(model, ResNet | MobileNetV1 | Autoencoder):
+    if not isinstance(model, ResNet | MobileNetV1 | Autoencoder | DSCNN):
         raise TypeError(f"there are no reference weights for {type(model).__name__}")
     path = Path(path)
     if not path.is_file():
@@ -72,6 +96,10 @@ def load_reference(model: nn.Module, path: str | Path) -> None:
         for key, value in state.items():
             module, _, leaf = key.rpartition(".")
             renamed[f"{_new_name(model, module)}.{leaf}"] = value
+        if isinstance(model, DSCNN):
+            _absorb_bias(renamed, model)
+            # The reference averages 24 of the 25 rows.
+            model.pool = nn.AvgPool2d((24, 5))  # type: ignore[assignment]
         model.load_state_dict(renamed)
     except (AttributeError, KeyError, ValueError, IndexError, RuntimeError) as error:
         raise ValueError(
