@@ -18,7 +18,7 @@ from evaluators.task import Task
 from evaluators.tracing import trace
 from hardware import Device, Layer, Network, estimate, load_device
 
-from . import arena, card, checkpoint, packed, qdq, verify
+from . import arena, c_code, card, checkpoint, packed, qdq, verify
 from .folding import FoldedModel, fold
 from .graph import UnsupportedNetworkError
 from .integer import IntegerNetwork, lower
@@ -153,6 +153,8 @@ def export_model(
         content, _ = packed.weights_file(modules)
         (folder / "weights.bin").write_bytes(content)
         (folder / "weights.h").write_text(packed.header(modules, title), encoding="utf-8")
+        if integer is not None:
+            c_code.write_c(integer, modules, folder / "c", title)
 
     runners = {
         "network": verify.torch_runner(model.eval()),

@@ -43,7 +43,7 @@ class Residual(nn.Module):
 
 
 class Depthwise(nn.Module):
-    """Asymmetric padding, depthwise and pointwise layers, ReLU6, average pool, no biases at the end."""
+    """Asymmetric padding, depthwise and pointwise layers, ReLU6, average pool."""
 
     shape = (1, 11, 6)
 

@@ -1,0 +1,119 @@
+"""Runs exported C on an emulated Cortex-M, to compare it with the Python reference.
+
+Needs `arm-none-eabi-gcc` and `qemu-system-arm`
+(`apt-get install gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm`).
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hardware.measure.qemu import EMULATED, KERNELS
+
+from .c_code import SOURCES
+from .fixed_point import Integers
+from .integer import IntegerNetwork
+
+TOOLS = ("arm-none-eabi-gcc", "qemu-system-arm")
+TIMEOUT_S = 600
+_NUMPY = {"uint8_t": "u1", "int16_t": "<i2", "int32_t": "<i4"}
+WARNINGS = ("-Wall", "-Wextra", "-Werror", "-Wno-unused-function")
+
+
+class EmulationError(RuntimeError):
+    """A tool is missing or failed; the message says which."""
+
+
+def missing_tools() -> list[str]:
+    """Programs that are needed and not installed."""
+    return [tool for tool in TOOLS if shutil.which(tool) is None]
+
+
+def run(
+    c_folder: Path, network: IntegerNetwork, inputs: Integers, core: str = "cortex-m4"
+) -> Integers:
+    """Compile `model.c` for a core and run it on integer inputs.
+
+    Args:
+        c_folder: holds `model.c`, `model.h` and `kernels.h`.
+        network: the network they were written from; tells the shape of the output.
+        inputs: `[N, H, W, C]`, as `IntegerNetwork.quantize_input` gives them.
+        core: one of `hardware.measure.qemu.EMULATED`.
+
+    Returns:
+        Output integers `[N, H, W, C]`.
+
+    Raises:
+        EmulationError: a tool is missing, or compiling or running failed.
+    """
+    h, w, c = network.output.shape
+    typed = inputs.astype(_NUMPY[network.input.quantization.kind])
+    outputs = run_files(c_folder, typed, h * w * c, core)
+    return outputs.reshape(len(inputs), h, w, c)
+
+
+def run_files(
+    c_folder: Path, inputs: npt.NDArray[Any], output_size: int, core: str = "cortex-m4"
+) -> Integers:
+    """Run exported C without its Python reference.
+
+    Args:
+        c_folder: holds `model.c`, `model.h` and `kernels.h`.
+        inputs: `[N, ...]` in the type that `infer()` takes.
+        output_size: numbers that one inference gives.
+        core: one of `hardware.measure.qemu.EMULATED`.
+
+    Returns:
+        `[N, output_size]`.
+
+    Raises:
+        EmulationError: a tool is missing, or compiling or running failed.
+    """
+    if missing := missing_tools():
+        raise EmulationError(
+            f"{', '.join(missing)} not found: apt-get install gcc-arm-none-eabi "
+            "libnewlib-arm-none-eabi qemu-system-arm"
+        )
+    target = EMULATED[core]
+    with tempfile.TemporaryDirectory() as name:
+        work = Path(name)
+        symbols = {
+            "CODE_BASE": target.code, "RAM_BASE": target.ram, "RAM_SIZE": target.ram_size
+        }  # fmt: skip
+        _call(
+            ["arm-none-eabi-gcc", "-std=c11", "-O2", "-mthumb", *target.flags, *WARNINGS,
+             "-ffreestanding", "-nostartfiles", "-nostdlib", "-T", str(KERNELS / "link.ld"),
+             *(f"-Wl,--defsym={k}={v:#x}" for k, v in symbols.items()), f"-I{c_folder}",
+             str(KERNELS / "start.c"), str(SOURCES / "semihosting.c"), str(c_folder / "model.c"),
+             "-lgcc", "-o", "model.elf"],
+            work,
+        )  # fmt: skip
+        inputs.tofile(work / "input.bin")
+        _call(
+            ["qemu-system-arm", "-M", target.machine, "-nographic", "-semihosting-config",
+             "enable=on,target=native", "-kernel", "model.elf"],
+            work,
+        )  # fmt: skip
+        outputs = np.fromfile(work / "output.bin", _NUMPY["int32_t"])
+    if outputs.size != len(inputs) * output_size:
+        raise EmulationError(f"{core} wrote {outputs.size} numbers for {len(inputs)} inputs")
+    return outputs.reshape(len(inputs), output_size).astype(np.int64)
+
+
+def _call(command: list[str], folder: Path) -> None:
+    try:
+        done = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise EmulationError(f"{command[0]} took longer than {TIMEOUT_S} s") from error
+    if done.returncode != 0 or "FAULT" in done.stdout:
+        text = (done.stderr + done.stdout).strip()[-2000:]
+        raise EmulationError(f"{command[0]} failed ({done.returncode}): {text}")
