@@ -93,11 +93,9 @@ def profile(
     data: Data = None,
 ) -> None:
     """Show what each layer costs on a device: MACs, bytes, RAM, ms, mJ, and the channel groups."""
-    from rich.console import Console
-
     import hardware
 
-    from .tables import dict_table, number
+    from .tables import dict_table, make_console, number
 
     if (task is None) == (network is None):
         raise typer.BadParameter("give one of --task and --network")
@@ -126,7 +124,7 @@ def profile(
                 else "",
             }
         )
-    console = Console()
+    console = make_console()
     console.print(dict_table(rows, f"{described.name or task} on {board.name}"))
     total = hardware.estimate(layers, board).as_dict()
     console.print("total: " + ", ".join(f"{k} {number(v)}" for k, v in total.items()))
@@ -144,18 +142,17 @@ def sensitivity(
     ] = None,
 ) -> None:
     """Compress one layer at a time, without fine-tuning, and show what the metric loses."""
-    from rich.console import Console
     from rich.progress import Progress
 
     import evaluators
     import hardware
 
-    from .tables import dict_table
+    from .tables import dict_table, make_console
 
     built = evaluators.load_task(task, data)
     board = hardware.load_device(device)
     network = evaluators.trace(built)
-    console = Console()
+    console = make_console()
     with Progress(console=console, transient=True) as progress:
         bar = progress.add_task("measuring", total=None)
         rows = evaluators.sensitivity(

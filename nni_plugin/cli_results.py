@@ -30,13 +30,11 @@ def report(
     directory: Directory = None,
 ) -> None:
     """Write CSV, PNG and a self-contained HTML page of a running or stopped experiment."""
-    from rich.console import Console
-
     from .experiment import Experiment, NoFrontError
     from .report import write_report
-    from .tables import front_table
+    from .tables import front_table, make_console
 
-    console = Console()
+    console = make_console()
     opened = Experiment.open(experiment, directory)
     paths = write_report(opened, output or Path("runs") / opened.id)
     for name, path in paths.items():
@@ -92,15 +90,13 @@ def compare(
     directory: Directory = None,
 ) -> None:
     """Compare experiments by hypervolume in one common box, judged by the first one's goals."""
-    from rich.console import Console
-
     from .experiment import Experiment
     from .report import compare as measure
-    from .tables import dict_table
+    from .tables import dict_table, make_console
 
     comparison = measure([Experiment.open(name, directory) for name in experiments])
     rows = comparison.table.to_dict(orient="records")
-    Console().print(dict_table([{str(k): v for k, v in row.items()} for row in rows]))
+    make_console().print(dict_table([{str(k): v for k, v in row.items()} for row in rows]))
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
         comparison.table.to_csv(output / "compare.csv", index=False)

@@ -40,13 +40,12 @@ def run(
     this Python, and NNI's manager, which has no login, listens on 127.0.0.1 only. Ctrl-C stops
     the experiment in order; the front so far is still printed and reported.
     """
-    from rich.console import Console
-
     from .follow import Outcome, follow
     from .registration import register
     from .session import Session
+    from .tables import make_console
 
-    console = Console()
+    console = make_console()
     _check_or_exit(config)
     register()
     if host not in ("127.0.0.1", "localhost"):

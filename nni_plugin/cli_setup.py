@@ -29,11 +29,10 @@ def doctor(
     port: Annotated[int, typer.Option(help="Port that the web UI is to have.")] = 8080,
 ) -> None:
     """Check Python, NNI, PyTorch, PATH, ports and optional tools, and say what to do."""
-    from rich.console import Console
-
     from .doctor import examine
+    from .tables import make_console
 
-    console = Console()
+    console = make_console()
     marks = {"ok": "[green]ok  [/]", "note": "[yellow]note[/]", "bad": "[red]BAD [/]"}
     findings = examine(port)
     for finding in findings:

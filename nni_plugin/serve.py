@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import functools
 import http.server
+import io
 import re
 from pathlib import Path
 from typing import BinaryIO
@@ -17,13 +18,12 @@ _RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 class LogHandler(http.server.SimpleHTTPRequestHandler):
     """Serves files, byte ranges included: the page fetches only what its data files gained."""
 
-    def send_head(self) -> BinaryIO | None:  # type: ignore[override]
+    def send_head(self) -> BinaryIO | io.BytesIO | None:
         """Answers a Range request with 206 and that part; anything else as the base class does."""
         match = _RANGE.fullmatch(self.headers.get("Range", ""))
         path = Path(self.translate_path(self.path))
         if match is None or not path.is_file():
-            head = super().send_head()
-            return head  # type: ignore[return-value]
+            return super().send_head()
         size = path.stat().st_size
         start = int(match[1])
         stop = min(int(match[2]) + 1 if match[2] else size, size)
@@ -35,9 +35,9 @@ class LogHandler(http.server.SimpleHTTPRequestHandler):
         self.send_header("Content-Range", f"bytes {start}-{stop - 1}/{size}")
         self.send_header("Content-Length", str(stop - start))
         self.end_headers()
-        stream = path.open("rb")
-        stream.seek(start)
-        return _Part(stream, stop - start)  # type: ignore[return-value]
+        with path.open("rb") as stream:
+            stream.seek(start)
+            return io.BytesIO(stream.read(stop - start))
 
     def end_headers(self) -> None:
         """Data changes all the time: nothing may be cached."""
@@ -46,22 +46,6 @@ class LogHandler(http.server.SimpleHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:
         """Keeps the terminal free of one line per poll."""
-
-
-class _Part:
-    """The first ``left`` bytes of an open file, as a file."""
-
-    def __init__(self, stream: BinaryIO, left: int) -> None:
-        self._stream = stream
-        self._left = left
-
-    def read(self, size: int = -1) -> bytes:
-        data = self._stream.read(self._left if size < 0 else min(size, self._left))
-        self._left -= len(data)
-        return data
-
-    def close(self) -> None:
-        self._stream.close()
 
 
 def serve_folder(folder: Path, port: int = 0) -> http.server.ThreadingHTTPServer:

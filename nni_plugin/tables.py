@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -9,11 +10,20 @@ from .front import FrontHistory, knee
 from .trials import Trial, TrialLog
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
-__all__ = ["dict_table", "front_table", "number"]
+__all__ = ["dict_table", "front_table", "make_console", "number"]
 
 _INT8_SIZE = "of int8"
+_PIPE_WIDTH = 180
+
+
+def make_console() -> Console:
+    """A console for stdout; into a pipe or a file tables are written in full, not cut at 80."""
+    from rich.console import Console
+
+    return Console() if sys.stdout.isatty() else Console(width=_PIPE_WIDTH)
 
 
 def number(value: Any) -> str:
