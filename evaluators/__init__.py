@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from evaluators.layerwise import ladder, sensitivity
     from evaluators.pipeline import Result, evaluate
     from evaluators.task import Task, load_task
     from evaluators.tracing import trace
@@ -20,9 +21,11 @@ _HOMES = {
     "trace": "tracing",
     "evaluate": "pipeline",
     "Result": "pipeline",
+    "sensitivity": "layerwise",
+    "ladder": "layerwise",
 }
 
-__all__ = ["Result", "Task", "evaluate", "load_task", "trace"]
+__all__ = ["Result", "Task", "evaluate", "ladder", "load_task", "sensitivity", "trace"]
 
 
 def __getattr__(name: str) -> Any:

@@ -135,7 +135,7 @@ def evaluate(
     with watch("prune"):
         torch.manual_seed(seed)
         model = prune(task.model, task.inputs, network, candidate.kept, candidate.layers)
-        model = channels_last(model)
+        model = channels_last(model, task.inputs)
         if candidate.kept:
             reestimate_batch_norm(model, task.train)
     if report is not None:
@@ -205,6 +205,9 @@ class _FineTuning:
         if self.epochs == 0:
             return
         self._evaluate(model)
+        scales = quantizer.learned_scales()
+        if scales:
+            optimizer.add_param_group({"params": scales})
         schedule = cosine(optimizer, self.epochs * length(self.task.train))
         teacher = None
         if self.task.distillation:
@@ -249,12 +252,16 @@ def _check_baked(before: torch.Tensor, after: torch.Tensor) -> None:
         )
 
 
+def weights_of(model: nn.Module) -> list[bytes]:
+    """A model's weights as bytes, to name what was computed from them."""
+    return [v.detach().cpu().numpy().tobytes() for v in model.state_dict().values()]
+
+
 def baseline_metric(task: Task) -> float:
     """The float model's metric on ``val``: the task's own figure, or measured once and cached."""
     if task.baseline_metric is not None:
         return task.baseline_metric
-    weights = [v.detach().cpu().numpy().tobytes() for v in task.model.state_dict().values()]
-    name = f"{task.name}-val-{fingerprint(task.metric_name, *weights)}.json"
+    name = f"{task.name}-val-{fingerprint(task.metric_name, *weights_of(task.model))}.json"
 
     def load(path: Path) -> float:
         value = float(json.loads(path.read_text(encoding="utf-8"))["value"])

@@ -1,16 +1,19 @@
-"""Quantization-aware training through NNI's ``QATQuantizer``, with its arithmetic made lean.
+"""Quantization-aware training through NNI's quantizers, with their arithmetic made lean.
 
-Weights are symmetric per output channel, input activations affine per tensor (unsigned, so a
-signed input just gets a zero point in the middle). NNI wraps the layers, owns the float weights
-and drives the training; the wrapped forward itself is replaced by :class:`LeanForward`, because
-the stock one deep-copies its settings several times per call, empties the CUDA cache after every
-layer, and its straight-through gradient overwrites a tensor that may be shared.
+Weights are symmetric per output channel. Their scale follows the largest magnitude from 4 bits up
+(``QATQuantizer``) and is learned below (``LsqQuantizer``, from a repaired start). Input
+activations are affine per tensor: unsigned, so a signed input just gets a zero point in the middle.
+
+NNI wraps the layers, owns the float weights and drives the training; the wrapped forward itself is
+replaced by :class:`LeanForward`, because the stock one deep-copies its settings several times per
+call, empties the CUDA cache after every layer, and its straight-through gradient overwrites a
+tensor that may be shared.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -29,7 +32,85 @@ FLOAT_BITS = 32
 ACTIVATION_DECAY = 0.95
 """Share of the past in the running activation range, per training step."""
 
+LEARNED_BITS = 3
+"""Weights of up to so many bits have a learned scale: rounding the range costs them too much."""
+
 _EPSILON = float(torch.finfo(torch.float32).eps)
+
+
+def _channel_axis(module: nn.Module) -> int:
+    return 1 if isinstance(module, TRANSPOSED) else 0
+
+
+def weight_scale(weight: Tensor, bits: int, axis: int) -> Tensor:
+    """(C,): step of each output channel's weights.
+
+    The largest magnitude over the largest integer; for few bits the start value of LSQ (Esser et
+    al., arXiv:1902.08153), ``2 mean|w| / sqrt(largest integer)``, where NNI has a constant 0.01.
+    """
+    others = [d for d in range(weight.dim()) if d != axis]
+    limit = 2 ** (bits - 1) - 1
+    magnitude = weight.detach().abs()
+    scale: Tensor
+    if bits <= LEARNED_BITS:
+        scale = 2.0 * magnitude.mean(dim=others) / limit**0.5
+    else:
+        scale = magnitude.amax(dim=others) / limit
+    return scale.clamp_(min=_EPSILON)
+
+
+def affine_grid(low: float, high: float, bits: int) -> tuple[float, int]:
+    """Scale and zero point of unsigned integers that cover a range and hold 0.0 exactly."""
+    # Zero must be representable: it is what padding writes.
+    low, high = min(low, 0.0), max(high, 0.0)
+    levels = 2**bits - 1
+    scale = max((high - low) / levels, _EPSILON)
+    return scale, min(max(round(-low / scale), 0), levels)
+
+
+def round_weights(module: nn.Module, bits: int) -> Tensor:
+    """A layer's weights on the grid of symmetric ``bits``-wide integers, per output channel."""
+    axis, limit = _channel_axis(module), 2 ** (bits - 1) - 1
+    weight: Tensor = module.weight.detach()  # type: ignore[operator]
+    scale = weight_scale(weight, bits, axis)
+    zeros = torch.zeros(len(scale), dtype=torch.int32)
+    return torch.fake_quantize_per_channel_affine(weight, scale, zeros, axis, -limit, limit)
+
+
+def input_ranges(
+    model: nn.Module, layers: Iterable[str], batches: Batches, limit: int = 8
+) -> dict[str, tuple[float, float]]:
+    """Mean lowest and highest input of each layer over up to ``limit`` batches, in eval mode."""
+    seen: dict[str, list[tuple[float, float]]] = {name: [] for name in layers}
+    handles = []
+    for name, ranges in seen.items():
+
+        def note(_: nn.Module, inputs: Any, ranges: list[tuple[float, float]] = ranges) -> None:
+            low, high = inputs[0].aminmax()
+            ranges.append((float(low), float(high)))
+
+        handles.append(model.get_submodule(name).register_forward_pre_hook(note))
+    try:
+        with eval_mode(model), torch.no_grad():
+            for index, (inputs, _) in enumerate(batches):
+                if index >= limit:
+                    break
+                call(model, inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return {
+        name: (sum(r[0] for r in ranges) / len(ranges), sum(r[1] for r in ranges) / len(ranges))
+        for name, ranges in seen.items()
+    }
+
+
+def quantize_input(model: nn.Module, name: str, low: float, high: float, bits: int) -> None:
+    """Puts a layer into a :class:`QuantizedInput`, in place."""
+    parent, _, last = name.rpartition(".")
+    owner = model.get_submodule(parent)
+    scale, zero_point = affine_grid(low, high, bits)
+    owner._modules[last] = QuantizedInput(owner.get_submodule(last), scale, zero_point, bits)
 
 
 class QuantizedInput(nn.Module):
@@ -66,14 +147,21 @@ class LeanForward:
         self.wrapper, self.module = wrapper, wrapper.module
         self.forward: Callable[..., Any] = wrapper.module_forward
         self.bits = bits
-        self.axis = 1 if isinstance(self.module, TRANSPOSED) else 0
+        self.axis = _channel_axis(self.module)
         self.track_inputs = False
         self.observed = 0
         self.low = self.high = 0.0
         self.scale, self.zero_point = 1.0, 0
         weight = wrapper.weight
-        self.reduced = [d for d in range(weight.dim()) if d != self.axis]
-        self.zeros = torch.zeros(weight.shape[self.axis], dtype=torch.int32)
+        channels = weight.shape[self.axis]
+        self.zeros = torch.zeros(channels, dtype=torch.int32)
+        self.learned = bits.weights <= LEARNED_BITS
+        if self.learned:
+            start = weight_scale(weight, bits.weights, self.axis)
+            wrapper.weight_scale.data = start
+            self.float_zeros = torch.zeros(channels)
+            limit = 2 ** (bits.weights - 1) - 1
+            self.gradient_factor = (weight.numel() / channels * limit) ** -0.5
 
     def __call__(self, x: Tensor, *rest: Any) -> Any:
         """Runs the layer on a rounded input with rounded weights."""
@@ -89,15 +177,25 @@ class LeanForward:
         return self.forward(x, *rest)
 
     def weight_scale(self) -> Tensor:
-        """(C,): largest magnitude of each output channel over the largest integer."""
-        limit = 2 ** (self.bits.weights - 1) - 1
-        weight: Tensor = self.wrapper.weight.detach()
-        scale: Tensor = weight.abs().amax(dim=self.reduced) / limit
-        return scale.clamp_(min=_EPSILON)
+        """(C,): step of each output channel's weights."""
+        if self.learned:
+            scale: Tensor = self.wrapper.weight_scale.detach()
+            return scale.clamp(min=_EPSILON)
+        return weight_scale(self.wrapper.weight, self.bits.weights, self.axis)
 
     def rounded_weight(self) -> Tensor:
         """The weights on their grid, with a straight-through gradient."""
         limit = 2 ** (self.bits.weights - 1) - 1
+        if self.learned and torch.is_grad_enabled():
+            return torch._fake_quantize_learnable_per_channel_affine(
+                self.wrapper.weight,
+                self.wrapper.weight_scale.clamp(min=_EPSILON),
+                self.float_zeros,
+                self.axis,
+                -limit,
+                limit,
+                self.gradient_factor,
+            )
         return torch.fake_quantize_per_channel_affine(
             self.wrapper.weight, self.weight_scale(), self.zeros, self.axis, -limit, limit
         )
@@ -114,11 +212,7 @@ class LeanForward:
             self.low += (1 - ACTIVATION_DECAY) * (low - self.low)
             self.high += (1 - ACTIVATION_DECAY) * (high - self.high)
         self.observed += 1
-        # Zero must be representable: it is what padding writes.
-        low, high = min(self.low, 0.0), max(self.high, 0.0)
-        levels = 2**self.bits.inputs - 1
-        self.scale = max((high - low) / levels, _EPSILON)
-        self.zero_point = min(max(round(-low / self.scale), 0), levels)
+        self.scale, self.zero_point = affine_grid(self.low, self.high, self.bits.inputs)
 
 
 class FakeQuantizer:
@@ -135,9 +229,17 @@ class FakeQuantizer:
 
     def __init__(self, model: nn.Module, bits: Mapping[str, Bits], evaluator: Any) -> None:
         self.model, self.bits = model, dict(bits)
-        self.nni = lean.nni_quantization().QATQuantizer(
-            model, quantization_config(model, bits), evaluator
-        )
+        quantization = lean.nni_quantization()
+        learned = quantization_config(model, bits, learned=True)
+        plain = quantization_config(model, bits, learned=False)
+        if learned:
+            lsq = quantization.LsqQuantizer(model, learned, evaluator)
+            # NNI can't add the scales to an optimizer that holds a parameter of the model itself
+            # (IndexError on its undotted name); `learned_scales` are added by the caller.
+            lsq.patch_optimizer_param_group = dict
+            self.nni = quantization.QATQuantizer.from_compressor(lsq, plain)
+        else:
+            self.nni = quantization.QATQuantizer(model, plain, evaluator)
         self.layers = {
             name: LeanForward(wrapper, self.bits[name])
             for name, wrapper in self.nni._module_wrappers.items()
@@ -158,6 +260,10 @@ class FakeQuantizer:
         finally:
             for layer in self.layers.values():
                 layer.track_inputs = False
+
+    def learned_scales(self) -> list[nn.Parameter]:
+        """Scales to train beside the weights."""
+        return [layer.wrapper.weight_scale for layer in self.layers.values() if layer.learned]
 
     def compress(self, epochs: int) -> None:
         """Hands over to NNI, which calls the evaluator's training function."""
@@ -215,8 +321,10 @@ class FakeQuantizer:
         return self.model.eval(), calibration
 
 
-def quantization_config(model: nn.Module, bits: Mapping[str, Bits]) -> list[dict[str, Any]]:
-    """NNI's config list for these bits.
+def quantization_config(
+    model: nn.Module, bits: Mapping[str, Bits], *, learned: bool
+) -> list[dict[str, Any]]:
+    """NNI's config list: weights whose scale is learned, or everything else.
 
     Raises:
         ValueError: A width below 2: one bit leaves a symmetric integer no step.
@@ -226,24 +334,26 @@ def quantization_config(model: nn.Module, bits: Mapping[str, Bits]) -> list[dict
         if min(b.weights, b.inputs) < 2:
             raise ValueError(f"layer '{name}': {b} can't be trained (2 bits are the least)")
         transposed = isinstance(model.get_submodule(name), TRANSPOSED)
-        config.append(
-            {
-                "op_names": [name],
-                "target_names": ["weight"],
-                "quant_dtype": f"int{b.weights}",
-                "quant_scheme": "symmetric",
-                "granularity": "in_channel" if transposed else "out_channel",
-            }
-        )
-        config.append(
-            {
-                "op_names": [name],
-                "target_names": ["_input_"],
-                "quant_dtype": f"uint{b.inputs}",
-                "quant_scheme": "affine",
-                "granularity": "default",
-            }
-        )
+        if (b.weights <= LEARNED_BITS) == learned:
+            config.append(
+                {
+                    "op_names": [name],
+                    "target_names": ["weight"],
+                    "quant_dtype": f"int{b.weights}",
+                    "quant_scheme": "symmetric",
+                    "granularity": "in_channel" if transposed else "out_channel",
+                }
+            )
+        if not learned:
+            config.append(
+                {
+                    "op_names": [name],
+                    "target_names": ["_input_"],
+                    "quant_dtype": f"uint{b.inputs}",
+                    "quant_scheme": "affine",
+                    "granularity": "default",
+                }
+            )
     return config
 
 

@@ -307,7 +307,7 @@ class _Layers:
             (nn.Flatten, "reshape"),
             (nn.Upsample, "resize"),
             (nn.Softmax, "softmax"),
-            (nn.LayerNorm, "layernorm"),
+            ((nn.LayerNorm, nn.GroupNorm, nn.InstanceNorm1d, nn.InstanceNorm2d), "layernorm"),
         )
         for kind, op in kinds:
             if isinstance(module, kind):

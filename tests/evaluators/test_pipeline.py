@@ -52,7 +52,9 @@ def test_every_structure_through_the_whole_pipeline(name: str) -> None:
 
     plain = strip(result.model)
     for layer, entry in result.calibration.items():
-        weight = plain.get_submodule(layer).weight.detach()
+        module = plain.get_submodule(layer)
+        axis = 1 if isinstance(module, nn.ConvTranspose2d) else 0
+        weight = module.weight.detach().transpose(0, axis)
         bits, scale = entry["weight"]["bits"], entry["weight"]["scale"]
         assert bits == params[f"{layer}.w_bits"]
         assert entry["input"]["bits"] == params[f"{layer}.a_bits"]
