@@ -32,8 +32,10 @@ def trial_url() -> str | None:
     """
     channel = os.environ.get("NNI_TRIAL_COMMAND_CHANNEL", "")
     if os.environ.get("NNI_PLATFORM") == "remote":
-        keeper = Path(os.environ["NNI_OUTPUT_DIR"]).parents[1] / "trial_keeper"
-        config = json.loads((keeper / "launcher_config.json").read_text())
+        machine = Path(os.environ["NNI_OUTPUT_DIR"]).parents[1]
+        # Each resume adds a folder; the manager's address is in the latest.
+        launches = machine.glob("trial_keeper*/launcher_config.json")
+        config = json.loads(max(launches, key=lambda file: file.stat().st_mtime).read_text())
         channel = re.sub(r"^ws", "http", config["managerCommandChannel"])
         return re.sub(r"/(platform|env|remote)/.*$", "", channel)
     return re.sub(r"/env/[^/]+/[^/]+$", "", channel) or None

@@ -121,8 +121,8 @@ class NniExperiment:
                 os.kill(pid, signal.SIGKILL)
 
     def processes(self, word: str = "") -> list[int]:
-        """Processes of this experiment alone (they have its home), with ``word`` in the command."""
-        mine = f"HOME={self.environment['HOME']}\0".encode()
+        """Processes of this experiment (its folder is in their environment), by command."""
+        mine = f"={self.folder}".encode()
         found = []
         for process in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):

@@ -142,6 +142,11 @@ def test_where_the_manager_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     keeper.mkdir()
     channel = {"managerCommandChannel": "ws://10.0.0.5:8080/platform/remote0"}
     (keeper / "launcher_config.json").write_text(json.dumps(channel))
+    resumed = tmp_path / "trial_keeper_1"
+    resumed.mkdir()
+    channel = {"managerCommandChannel": "ws://10.0.0.5:9090/platform/remote0"}
+    (resumed / "launcher_config.json").write_text(json.dumps(channel))
+    os.utime(keeper / "launcher_config.json", (1, 1))
     monkeypatch.setenv("NNI_PLATFORM", "remote")
     monkeypatch.setenv("NNI_OUTPUT_DIR", str(tmp_path / "trials" / "t1"))
-    assert manager.trial_url() == "http://10.0.0.5:8080"
+    assert manager.trial_url() == "http://10.0.0.5:9090"
