@@ -10,9 +10,11 @@ from .costs import (
     layer_costs,
     layer_flash,
 )
-from .device import Device, Stack, list_devices, load_device
+from .device import Device, list_devices, load_device
+from .intervals import Interval, intervals
 from .layer import ChannelGroup, Layer
 from .network import Network
+from .stack import Stack
 
 __all__ = [
     "ChannelGroup",
@@ -20,12 +22,14 @@ __all__ = [
     "Costs",
     "Device",
     "Flash",
+    "Interval",
     "Layer",
     "Network",
     "Stack",
     "cost_function",
     "estimate",
     "flash",
+    "intervals",
     "layer_costs",
     "layer_flash",
     "list_devices",

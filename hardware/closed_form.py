@@ -23,12 +23,17 @@ KERNEL_SET: Mapping[str, str] = {
     "cortex-m7": "dsp",
     "cortex-m33": "dsp",
     "cortex-m55": "mve",
-    "cortex-m85": "mve",
 }
-"""Kernel set of each core."""
+"""Kernel set of each emulated core."""
 
-_COUNTED_AS = {"cortex-m85": "cortex-m55"}
-"""Cores that the emulator lacks, by the one whose counts stand for them."""
+COUNTED_AS: Mapping[str, str] = {
+    **{core: core for core in KERNEL_SET},
+    "cortex-m85": "cortex-m55",
+    "andes-d25f": "cortex-m4",
+    "andes-d45": "cortex-m4",
+    "rxv2": "cortex-m4",
+}
+"""Cores with a cost model, and the emulated one whose counts stand for each."""
 
 
 @lru_cache(maxsize=65536)
@@ -44,9 +49,9 @@ def instructions(job: Job, core: str) -> float:
     Raises:
         ValueError: No kernel for these bits on this core.
     """
-    table = _tables()[_COUNTED_AS.get(core, core)]
-    variant, features = describe(job, KERNEL_SET[core])
-    coefficients = table.get(variant)
+    emulated = COUNTED_AS[core]
+    variant, features = describe(job, KERNEL_SET[emulated])
+    coefficients = _tables()[emulated].get(variant)
     if coefficients is None:
         raise ValueError(
             f"no {job.kind} kernel for {job.w_bits}-bit weights and {job.a_bits}-bit activations "
@@ -124,23 +129,26 @@ def _dsp_depthwise(job: Job) -> tuple[str, tuple[float, ...]]:
 
 def _scalar_conv(job: Job) -> tuple[str, tuple[float, ...]]:
     pixels = job.oh * job.ow
-    rows, taps = _taps(job)
+    pairs, row_pairs = (pixels + 1) // 2, (job.oc + 1) // 2
+    taps = _taps(job)[1]
+    padded = pixels * job.kh * job.kw - taps
+    n = job.kh * job.kw * job.ic
+    per_byte = 8 // job.w_bits
     return "conv", (
-        1, pixels, pixels * job.oc, pixels * job.oc * job.kh, rows * job.ow * job.kw * job.oc,
-        taps * job.oc, taps * job.oc * job.ic,
+        1, pixels, pixels * job.kh, taps, taps * job.ic, padded, padded * job.ic, pairs, pairs * n,
+        pairs * row_pairs, pairs * row_pairs * -(-n // per_byte), pixels * (-n % per_byte),
     )  # fmt: skip
 
 
 def _scalar_linear(job: Job) -> tuple[str, tuple[float, ...]]:
-    return "linear", (1, job.oc, job.oc * job.ic)
+    pairs = (job.oc + 1) // 2
+    return "linear", (1, job.ic, pairs, pairs * -(-job.ic // (8 // job.w_bits)))
 
 
 def _scalar_depthwise(job: Job) -> tuple[str, tuple[float, ...]]:
     pixels = job.oh * job.ow
     rows, taps = _taps(job)
-    return ("depthwise" if job.oc == job.ic else "depthwise-multiplied"), (
-        1, pixels, pixels * job.oc, rows * job.ow, taps, taps * job.oc,
-    )  # fmt: skip
+    return "depthwise", (1, pixels, pixels * job.oc, rows * job.ow * job.oc, taps * job.oc)
 
 
 def _mve_conv(job: Job) -> tuple[str, tuple[float, ...]]:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from .device import Device
-from .latency import instructions
+from .latency import layer_cycles
 from .layer import Layer
-from .memory import Buffer, buffers, fused_activations, plan
+from .memory import Buffer, buffers, plan
 from .network import Network
 from .packing import weight_bytes
 
@@ -109,20 +109,6 @@ def ram_buffers(layers: Sequence[Layer], device: Device) -> list[Buffer]:
     return buffers(layers, [scratch_bytes(layer, device) for layer in layers])
 
 
-def layer_cycles(layers: Sequence[Layer], device: Device) -> list[float]:
-    """Return the clock cycles of each layer of one inference; 0 for a fused activation.
-
-    Raises:
-        ValueError: An operator has no cost model.
-    """
-    fused = fused_activations(layers)
-    kappa = device.runtime.kappa
-    return [
-        0.0 if layer.name in fused else instructions(layer, device.kernels) * kappa
-        for layer in layers
-    ]
-
-
 def estimate(layers: Sequence[Layer], device: Device) -> Costs:
     """Return what a network costs on a device.
 
@@ -139,7 +125,7 @@ def estimate(layers: Sequence[Layer], device: Device) -> Costs:
             device.check_bits(layer.w_bits, layer.a_bits)
         macs += layer.macs
         bops += layer.macs * layer.w_bits * layer.a_bits
-    latency_ms = sum(layer_cycles(layers, device)) / device.clock_mhz / 1000
+    latency_ms = sum(layer_cycles(layers, device.core, device.runtime)) / device.clock_mhz / 1000
     return Costs(
         size_kb=flash(layers, device).total / KB,
         ram_kb=plan(ram_buffers(layers, device)) / KB,
@@ -161,7 +147,7 @@ def layer_costs(layers: Sequence[Layer], device: Device) -> list[dict[str, Any]]
     """
     blocks = ram_buffers(layers, device)
     owners = {id(layer) for layer in _unique(layers)}
-    cycles = layer_cycles(layers, device)
+    cycles = layer_cycles(layers, device.core, device.runtime)
     rows = []
     for step, layer in enumerate(layers):
         latency_ms = cycles[step] / device.clock_mhz / 1000

@@ -1,8 +1,8 @@
-"""Device profiles: what a board and its software stack do with a network, each number sourced."""
+"""Device profiles: what a board and its software stacks do with a network, each number sourced."""
 
 from __future__ import annotations
 
-import math
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -11,39 +11,34 @@ from typing import Any
 
 import yaml
 
+from .closed_form import COUNTED_AS
 from .layer import BIT_WIDTHS
+from .stack import Stack, parse_stack, positive
 
 _FOLDER = Path(__file__).with_name("devices")
+_FITTED = Path(__file__).with_name("data") / "stacks.json"
 
-CORES: Mapping[str, str] = {
-    "cortex-m0plus": "scalar",
-    "cortex-m4": "dsp",
-    "cortex-m7": "dsp",
-    "cortex-m33": "dsp",
-    "cortex-m55": "mve",
-    "cortex-m85": "mve",
+TABLE_CORES = (
+    "cortex-a72", "esp32", "esp32s3", "esp32c3", "gap9", "mpic", "ne16", "ethos-u55", "ethos-u65",
+    "ethos-u85",
+)  # fmt: skip
+"""Cores that are not emulated: their stacks need the model `table` or `ne16`."""
+
+RUNTIMES: Mapping[str, Mapping[str, Any]] = {
+    "xcubeai": {"requant_bytes": 0},
+    "tflm": {"scratch": "none"},
 }
-"""Known cores and the kernel set each of them runs."""
+"""What stacks of a vendor have in common.
 
+The weight flash that ST publishes for X-CUBE-AI is int8 weights and 4 bytes per bias to the byte,
+so requantization data is not in it. The reference kernels of TensorFlow Lite Micro need no scratch.
+"""
 
-@dataclass(frozen=True)
-class Stack:
-    """One inference software on a device.
-
-    Attributes:
-        name: For example `tflm` or `xcubeai-9`.
-        kappa: Cycles per instruction that the reference kernels of `kernels/` need: what scales
-            a count of instructions to this stack on this core.
-        requant_bytes: Flash bytes of requantization data per output channel.
-        scratch: Kernel scratch in the arena: `none`, or `im2col16` as CMSIS-NN needs.
-        status: calibrated, borrowed or uncalibrated.
-    """
-
-    name: str
-    kappa: float
-    requant_bytes: int = 8
-    scratch: str = "im2col16"
-    status: str = "uncalibrated"
+_KNOWN = frozenset(
+    {"id", "name", "core", "clock_mhz", "flash_kb", "ram_kb", "power_mw", "sleep_mw",
+     "weight_bits", "activation_bits", "stacks", "stack", "sources"}
+)  # fmt: skip
+_REQUIRED = ("id", "core", "clock_mhz", "flash_kb", "ram_kb", "power_mw", "sources")
 
 
 @dataclass(frozen=True)
@@ -53,11 +48,13 @@ class Device:
     Attributes:
         id: Name of the profile.
         name: The board's own name.
-        core: One of `CORES`.
+        core: An emulated core or one that behaves like it (`closed_form.COUNTED_AS`), or one of
+            `TABLE_CORES`.
         clock_mhz: Clock of the core.
         flash_kb: Flash, in units of 1024 bytes.
         ram_kb: RAM, likewise.
-        power_mw: Power while an inference runs.
+        board_power_mw: Power while an inference runs, where a stack has no own measurement.
+        sleep_mw: Power between inferences, for a duty cycle; 0 if unknown.
         weight_bits: Weight bit-widths its kernels run.
         activation_bits: Activation bit-widths its kernels run.
         stacks: Software stacks by name.
@@ -71,7 +68,8 @@ class Device:
     clock_mhz: float
     flash_kb: float
     ram_kb: float
-    power_mw: float
+    board_power_mw: float
+    sleep_mw: float
     weight_bits: tuple[int, ...]
     activation_bits: tuple[int, ...]
     stacks: Mapping[str, Stack]
@@ -87,9 +85,15 @@ class Device:
         return self.stacks[self.stack]
 
     @property
-    def kernels(self) -> str:
-        """Kernel set of the core: dsp, mve or scalar."""
-        return CORES[self.core]
+    def power_mw(self) -> float:
+        """Power while an inference runs with the stack in use."""
+        own = self.runtime.power_mw
+        return self.board_power_mw if own is None else own
+
+    @property
+    def status(self) -> str:
+        """How far the latency can be trusted: calibrated, borrowed or uncalibrated."""
+        return self.runtime.status
 
     def with_stack(self, name: str) -> Device:
         """Return the device with another of its stacks in use.
@@ -99,7 +103,7 @@ class Device:
         """
         if name not in self.stacks:
             raise ValueError(
-                f"device {self.id!r} has no stack {name!r} (it has {sorted(self.stacks)})"
+                f"device {self.id!r} has no stack {name!r} (it has {', '.join(self.stacks)})"
             )
         return replace(self, stack=name)
 
@@ -134,7 +138,7 @@ def load_device(id_or_path: str | Path) -> Device:
         ValueError: No such profile, or one with a missing, wrong or unsourced number.
     """
     text = str(id_or_path)
-    ident, _, stack = text.partition(":") if not Path(text).exists() else (text, "", "")
+    ident, _, stack = (text, "", "") if Path(text).exists() else text.partition(":")
     path = Path(ident) if ident.endswith((".yml", ".yaml")) else _FOLDER / f"{ident}.yml"
     if not path.is_file():
         raise ValueError(
@@ -154,90 +158,103 @@ def _load(path: Path, _mtime: int) -> Device:
     if not isinstance(data, dict):
         raise ValueError(f"{path}: a device profile is a mapping, got {type(data).__name__}")
     try:
-        return parse_device(data)
+        return parse_device(data, fitted_stacks() if path.parent == _FOLDER else {})
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 
 
-def parse_device(data: Mapping[str, Any]) -> Device:
+@lru_cache(maxsize=1)
+def fitted() -> Mapping[str, Any]:
+    """Contents of `data/stacks.json`, which `hardware.fit_devices` writes."""
+    data: dict[str, Any] = json.loads(_FITTED.read_text(encoding="utf-8"))
+    return data
+
+
+def fitted_stacks() -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
+    """Calibrated stacks by device."""
+    stacks: Mapping[str, Mapping[str, Mapping[str, Any]]] = fitted()["devices"]
+    return stacks
+
+
+def parse_device(
+    data: Mapping[str, Any], fits: Mapping[str, Mapping[str, Mapping[str, Any]]] | None = None
+) -> Device:
     """Check a profile and make a `Device` of it.
+
+    Args:
+        data: Contents of the YAML file.
+        fits: Calibrated stacks by device id, added to those of the profile.
 
     Raises:
         ValueError: A field is missing, unknown, out of range, or a number has no source.
     """
-    known = {
-        "id", "name", "core", "clock_mhz", "flash_kb", "ram_kb", "power_mw", "weight_bits",
-        "activation_bits", "stacks", "stack", "sources",
-    }  # fmt: skip
-    if unknown := set(data) - known:
-        raise ValueError(f"unknown field {sorted(unknown)[0]!r} (known: {sorted(known)})")
-    for key in ("id", "core", "clock_mhz", "flash_kb", "ram_kb", "power_mw", "stacks", "sources"):
+    if unknown := set(data) - _KNOWN:
+        raise ValueError(
+            f"unknown field {sorted(unknown)[0]!r} (known: {', '.join(sorted(_KNOWN))})"
+        )
+    for key in _REQUIRED:
         if key not in data:
             raise ValueError(f"field {key!r} is missing")
-    if data["core"] not in CORES:
-        raise ValueError(f"core={data['core']!r} is unknown (known: {', '.join(CORES)})")
+    core = data["core"]
+    if core not in COUNTED_AS and core not in TABLE_CORES:
+        known = ", ".join((*COUNTED_AS, *TABLE_CORES))
+        raise ValueError(f"core={core!r} is unknown (known: {known})")
     sources = data["sources"]
     if not isinstance(sources, Mapping):
         raise ValueError("sources must map the path of each number to where it comes from")
     check_sources(data, sources)
-    stacks = {
-        name: _stack(name, values) for name, values in _mapping(data["stacks"], "stacks").items()
-    }
+    own = data.get("stacks") or {}
+    if not isinstance(own, Mapping):
+        raise ValueError(f"stacks={own!r} must map names to their fields")
+    found = {**(fits or {}).get(str(data["id"]), {}), **own}
+    stacks = {name: parse_stack(name, _completed(name, v)) for name, v in found.items()}
     if not stacks:
-        raise ValueError("stacks is empty; a device needs at least one software stack")
+        stacks = {"borrowed": borrowed_stack(core)}
     stack = data.get("stack", next(iter(stacks)))
     if stack not in stacks:
-        raise ValueError(f"stack={stack!r} is none of its stacks ({sorted(stacks)})")
+        raise ValueError(f"stack={stack!r} is none of its stacks ({', '.join(stacks)})")
+    for one in stacks.values():
+        if core in TABLE_CORES and one.model == "kernels":
+            raise ValueError(f"stacks.{one.name}: core {core!r} is not emulated, set a `model`")
     return Device(
         id=str(data["id"]),
         name=str(data.get("name", data["id"])),
-        core=data["core"],
-        clock_mhz=_positive(data["clock_mhz"], "clock_mhz"),
-        flash_kb=_positive(data["flash_kb"], "flash_kb"),
-        ram_kb=_positive(data["ram_kb"], "ram_kb"),
-        power_mw=_positive(data["power_mw"], "power_mw"),
+        core=core,
+        clock_mhz=positive(data["clock_mhz"], "clock_mhz"),
+        flash_kb=positive(data["flash_kb"], "flash_kb"),
+        ram_kb=positive(data["ram_kb"], "ram_kb"),
+        board_power_mw=positive(data["power_mw"], "power_mw"),
+        sleep_mw=positive(data.get("sleep_mw", 0), "sleep_mw", zero=True),
         weight_bits=_bits(data.get("weight_bits", [2, 4, 8]), "weight_bits"),
-        activation_bits=_bits(data.get("activation_bits", [4, 8]), "activation_bits"),
+        activation_bits=_bits(
+            data.get("activation_bits", [8] if core in ("cortex-m55", "cortex-m85") else [4, 8]),
+            "activation_bits",
+        ),
         stacks=stacks,
         stack=stack,
-        sources=dict(sources),
+        sources={k: str(v) for k, v in sources.items()},
     )
 
 
-def _stack(name: str, values: Any) -> Stack:
-    where = f"stacks.{name}"
-    table = dict(_mapping(values, where))
-    known = {"kappa", "requant_bytes", "scratch", "status"}
-    if unknown := set(table) - known:
-        raise ValueError(f"{where}: unknown field {sorted(unknown)[0]!r} (known: {sorted(known)})")
-    status = table.get("status", "uncalibrated")
-    if status not in ("calibrated", "borrowed", "uncalibrated"):
-        raise ValueError(f"{where}.status={status!r} must be calibrated, borrowed or uncalibrated")
-    scratch = table.get("scratch", "im2col16")
-    if scratch not in ("none", "im2col16"):
-        raise ValueError(f"{where}.scratch={scratch!r} must be none or im2col16")
-    if "kappa" not in table:
-        raise ValueError(f"{where}: field 'kappa' is missing")
-    return Stack(
-        name,
-        kappa=_positive(table["kappa"], f"{where}.kappa"),
-        requant_bytes=int(table.get("requant_bytes", 8)),
-        scratch=scratch,
-        status=status,
-    )
+def _completed(name: str, values: Any) -> Any:
+    if not isinstance(values, Mapping):
+        return values
+    return {**RUNTIMES.get(name.split("-")[0], {}), **values}
 
 
-def _mapping(value: Any, where: str) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise ValueError(f"{where} must be a mapping, got {value!r}")
-    return value
+def borrowed_stack(core: str) -> Stack:
+    """Return the median of the stacks that were measured on a core, for a board that was not.
 
+    Its error spans what those stacks differ by.
 
-def _positive(value: Any, where: str) -> float:
-    good = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not good or not math.isfinite(value) or value <= 0:
-        raise ValueError(f"{where}={value!r} must be a number above 0")
-    return float(value)
+    Raises:
+        ValueError: Nothing was measured on the core.
+    """
+    like = {"cortex-m55": "cortex-m85"}.get(core, core)
+    found = fitted()["borrowed"].get(like)
+    if found is None:
+        raise ValueError(f"field 'stacks' is missing, and no stack was measured on core {core!r}")
+    return parse_stack("borrowed", {**found, "status": "borrowed"})
 
 
 def _bits(values: Any, where: str) -> tuple[int, ...]:
@@ -254,9 +271,6 @@ def _numbers(value: Any, path: str) -> Iterator[str]:
     elif isinstance(value, list):
         if any(isinstance(v, (int, float)) for v in value):
             yield path
-        for inner in value:
-            if isinstance(inner, Mapping):
-                yield from _numbers(inner, path)
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
         yield path
 
@@ -272,8 +286,17 @@ def check_sources(data: Mapping[str, Any], sources: Mapping[str, Any]) -> None:
     for path in _numbers(data, ""):
         parts = path.split(".")
         heads = [".".join(parts[: i + 1]) for i in range(len(parts))]
+        inline = _at(data, parts[:2]) if parts[0] == "stacks" else None
+        if isinstance(inline, Mapping) and str(inline.get("source") or "").strip():
+            continue
         if not any(str(sources.get(head) or "").strip() for head in heads):
             raise ValueError(
                 f"number {path!r} has no source; add `{path}: <datasheet, log file, measurement>` "
                 "under `sources`"
             )
+
+
+def _at(data: Any, parts: list[str]) -> Any:
+    for part in parts:
+        data = data.get(part) if isinstance(data, Mapping) else None
+    return data

@@ -1,67 +1,113 @@
-"""Instructions that the reference kernels need for a layer on a core."""
+"""Clock cycles of each layer on a device, by the model its stack names.
+
+- `kernels`: counted instructions times the stack's factors (`calibration`), for CPU cores.
+- `table`: multiply-accumulates per cycle by operator and bits, and cycles per call of a layer, for
+  cores that are not emulated.
+- `ne16`: the analytic model of the NE16 accelerator.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
+
+from .calibration import layer_class, layer_instructions
+from .jobs import KNOWN_OPS
 from .layer import Layer
+from .memory import fused_activations
+from .stack import Stack
 
-# Instructions per MAC of kernels/ in QEMU, whole MLPerf Tiny networks: weights of 8, 4, 2 bits.
-_PER_MAC: dict[str, dict[str, dict[int, float]]] = {
-    "dsp": {
-        "conv": {8: 1.98, 4: 1.90, 2: 1.74},
-        "shallow": {8: 3.87, 4: 3.91, 2: 3.81},
-        "pointwise": {8: 2.28, 4: 2.15, 2: 1.99},
-        "depthwise": {8: 8.66, 4: 8.66, 2: 8.66},
-        "linear": {8: 3.18, 4: 3.18, 2: 3.18},
-    },
-    "mve": {
-        "conv": {8: 0.72},
-        "shallow": {8: 2.58},
-        "pointwise": {8: 0.96},
-        "depthwise": {8: 3.71},
-        "linear": {8: 0.86},
-    },
-    "scalar": {
-        "conv": {8: 19.6},
-        "shallow": {8: 38.9},
-        "pointwise": {8: 22.0},
-        "depthwise": {8: 20.3},
-        "linear": {8: 10.5},
-    },
-}
-# Instructions per element, for operators without weights: add and mul per output, pools per input.
-_PER_ELEMENT = {
-    "add": 26.0, "sub": 26.0, "mul": 16.0, "div": 30.0, "maximum": 16.0, "minimum": 16.0,
-    "concat": 2.0, "pool": 6.0, "global_pool": 6.0, "activation": 6.0, "resize": 4.0, "pad": 2.0,
-    "softmax": 60.0, "layernorm": 40.0, "reshape": 0.0, "batchnorm": 0.0, "slice": 2.0,
-    "transpose": 4.0,
-}  # fmt: skip
+_VIEWS = frozenset({"reshape", "batchnorm"})
 
 
-def kind(layer: Layer) -> str:
-    """Which kernel runs a weighted layer: conv, shallow, pointwise, depthwise or linear."""
-    if layer.op == "conv":
-        if all(k == 1 for k in layer.kernel):
-            return "pointwise"
-        return "shallow" if layer.in_channels // layer.groups <= 4 else "conv"
-    return {"conv_transpose": "conv", "matmul": "linear"}.get(layer.op, layer.op)
-
-
-def instructions(layer: Layer, kernels: str) -> float:
-    """Instructions of one run of a layer.
+def layer_cycles(layers: Sequence[Layer], core: str, stack: Stack) -> list[float]:
+    """Return the cycles of each layer of one inference; 0 for views and fused activations.
 
     Raises:
-        ValueError: No kernel for the operator.
+        ValueError: An operator without a cost model; the message names it.
     """
-    if layer.op in ("conv", "depthwise", "conv_transpose", "linear", "matmul"):
-        per_bits = _PER_MAC[kernels][kind(layer)]
-        return layer.macs * per_bits.get(layer.w_bits, per_bits[8])
-    if layer.op not in _PER_ELEMENT:
+    if stack.model == "kernels":
+        factors = {"depthwise": stack.depthwise, "linear": stack.linear}
+        counts = layer_instructions(layers, core)
+        return [
+            stack.kappa * factors.get(layer_class(layer), 1.0) * n
+            for layer, n in zip(layers, counts, strict=True)
+        ]
+    fused = fused_activations(layers)
+    one = _ne16 if stack.model == "ne16" else _from_table
+    return [
+        0.0 if layer.name in fused or layer.op in _VIEWS else one(layer, stack) for layer in layers
+    ]
+
+
+def _check(layer: Layer) -> None:
+    if layer.op not in KNOWN_OPS:
         raise ValueError(
             f"layer {layer.name!r}: operator {layer.op!r} has no cost model; known: "
-            f"{', '.join(sorted(_PER_ELEMENT))}, conv, depthwise, conv_transpose, linear, matmul"
+            f"{', '.join(KNOWN_OPS)}"
         )
+
+
+def _elements(layer: Layer) -> int:
     shape = layer.in_shape if layer.op in ("pool", "global_pool") else layer.out_shape
-    elements = 1
-    for size in shape:
-        elements *= size
-    return elements * _PER_ELEMENT[layer.op]
+    return math.prod(shape)
+
+
+def _from_table(layer: Layer, stack: Stack) -> float:
+    _check(layer)
+    if not layer.macs:
+        return stack.layer_cycles + _elements(layer) * stack.element_cycles
+    rates: Mapping[str, float] = stack.macs_per_cycle.get(layer_class(layer), {})
+    bits = f"a{layer.a_bits}w{layer.w_bits}"
+    if bits not in rates:
+        raise ValueError(
+            f"layer {layer.name!r}: stack {stack.name!r} has no rate for {layer.op} at {bits} "
+            f"(it has {', '.join(rates) or 'none'})"
+        )
+    return stack.layer_cycles + layer.macs / rates[bits]
+
+
+def _ne16(layer: Layer, stack: Stack) -> float:
+    """NE16: output tiles of 3 x 3 x 32 (16 depthwise), 16 input channels at a time.
+
+    Weights are streamed bit by bit, so a 3 x 3 convolution takes time in proportion to their bits;
+    1 x 1 ones use the array's width for the bits instead. After PULP's NE16 model as in PLiNIO
+    (Apache-2.0, `cost/ne16_latency.py`), without DMA.
+    """
+    _check(layer)
+    if not layer.macs:
+        return _elements(layer) * stack.element_cycles
+    depthwise = layer.op == "depthwise"
+    height, width = _plane(layer)
+    kh, kw = layer.kernel if len(layer.kernel) == 2 and layer.op != "linear" else (1, 1)
+    tiles = -(-height // 3) * -(-width // 3)
+    threes = (kh // 3) * (kw // 3)
+    ones = (kh % 3) * kw + (kw % 3) * kh - (kh % 3) * (kw % 3)
+    total = 0.0
+    for count, three in ((threes, True), (ones, False)):
+        block = 16 if depthwise else 32
+        blocks = -(-layer.in_channels // layer.groups // 16)
+        body, rest = divmod(layer.out_channels, block)
+        cycles = body * _ne16_tile(block, blocks, three, depthwise, layer.w_bits)
+        if rest:
+            cycles += _ne16_tile(rest, blocks, three, depthwise, layer.w_bits)
+        total += count * tiles * cycles
+    return total
+
+
+def _plane(layer: Layer) -> tuple[int, int]:
+    if layer.op == "linear":
+        return 1, math.prod(layer.in_shape[:-1])
+    shape = layer.out_shape[1:]
+    return (shape[0], math.prod(shape[1:])) if shape else (1, 1)
+
+
+def _ne16_tile(k: int, blocks: int, three: bool, depthwise: bool, w_bits: int) -> float:
+    """Cycles of one output tile with `k` channels over all blocks of input channels."""
+    fifo, update = 6, 2
+    load = (fifo + 5 * 5) if three else (10 + 3 * 3)
+    offset = fifo + (k if depthwise and three else 0)
+    multiply = fifo + (k * w_bits if three else k)
+    finish = 9 + k + 4 + 9 * -(-k * 8 // 256)
+    once = 1 if depthwise and three else blocks
+    return once * (load + offset + multiply + update) + finish

@@ -12,6 +12,13 @@ from collections.abc import Callable, Mapping
 from .layer import ChannelGroup, Layer, Shape
 from .network import Network
 
+# Output channels of the pointwise layers of the trained reference model (mlcommons/tiny,
+# vww_96.h5) whose weights are all below 1e-6, so zero in int8.
+_VWW_DEAD = {
+    "pw4": 4, "pw5": 21, "pw6": 71, "pw7": 98, "pw8": 109, "pw9": 109, "pw10": 101, "pw11": 224,
+    "pw12": 234,
+}  # fmt: skip
+
 
 def _same(size: int, kernel: int, stride: int) -> tuple[int, int, int]:
     """Output size and padding before and after, as TensorFlow's SAME."""
@@ -128,7 +135,8 @@ def mobilenet_v1() -> Network:
     blocks = [(16, 1), (32, 2), (32, 1), (64, 2), (64, 1), (128, 2), *[(128, 1)] * 5]
     _separable(b, [*blocks, (256, 2), (256, 1)], groups)
     b.head(2, (3, 3))
-    return Network(b.layers, [*groups, _output_group("fc", 2)], name="vww")
+    groups.append(_output_group("fc", 2))
+    return Network(b.layers, groups, name="vww", metadata={"dead_channels": dict(_VWW_DEAD)})
 
 
 def ds_cnn() -> Network:
@@ -149,6 +157,17 @@ def autoencoder() -> Network:
         b.linear(f"fc{i}", width)
     groups = [ChannelGroup(f"fc{i}", (f"fc{i}",), w) for i, w in enumerate(widths[:-1])]
     return Network(b.layers, [*groups, _output_group("fc9", 640)], name="ad")
+
+
+def live_layers(network: Network) -> tuple[Layer, ...]:
+    """Layers of a reference network without the channels that are dead in its trained weights.
+
+    Removing them changes no output; some software stacks do it by themselves
+    (`Stack.drops_dead_channels`).
+    """
+    dead: Mapping[str, int] = network.metadata.get("dead_channels", {})
+    sizes = {name: network.group(name).channels for name in dead}
+    return network.apply({f"{name}.prune": n / sizes[name] for name, n in dead.items()})
 
 
 REFERENCE_NETWORKS: Mapping[str, Callable[[], Network]] = {

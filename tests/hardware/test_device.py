@@ -64,7 +64,7 @@ def changed(**kw):
         (changed(ram_kb=float("nan")), "ram_kb=nan"),
         (changed(core="cortex-m9"), "core='cortex-m9' is unknown"),
         (changed(speed=3), "unknown field 'speed'"),
-        (changed(stacks={}), "stacks is empty"),
+        (changed(stacks=3), "no source|stacks=3 must map"),
         (changed(stacks={"tflm": {}}), "field 'kappa' is missing"),
         (changed(stacks={"tflm": {"kappa": 0}}), "kappa=0"),
         (changed(stacks={"tflm": {"kapa": 1}}), "no source|unknown field 'kapa'"),

@@ -1,0 +1,114 @@
+"""Fits every shipped device to public logs: `python -m hardware.fit_devices`.
+
+Writes `data/stacks.json`: per device and software stack the factors of `calibration`, the power
+that was measured, the error on benchmarks that were left out, and the log files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .calibration import FACTORS, Effects, fit, kappa, names_of
+from .leave_one_out import Prediction, by_vendor, cells
+from .published import DROPS_DEAD, Row, rows
+
+OUTPUT = Path(__file__).with_name("data") / "stacks.json"
+PRIOR_CELLS = 4
+"""How many cells of its core a stack's own error is averaged with: four benchmarks say little."""
+
+
+def main() -> None:
+    """Fit, and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("-o", "--output", type=Path, default=OUTPUT)
+    args = parser.parse_args()
+    data = table()
+    args.output.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+    for device, stacks in data["devices"].items():
+        for stack, values in stacks.items():
+            print(f"{device:12} {stack:18} kappa {values['kappa']:.3f} error {values['error']:.3f}")
+
+
+def table() -> dict[str, Any]:
+    """Return the contents of `data/stacks.json`."""
+    known = rows()
+    effects = fit([row.cell for row in known])
+    left_out = cells(by_vendor)
+    devices: dict[str, dict[str, Any]] = {}
+    for device, stack in sorted({(row.device, row.stack) for row in known}):
+        own = [row for row in known if (row.device, row.stack) == (device, stack)]
+        devices.setdefault(device, {})[stack] = _entry(own, effects, left_out)
+    shared = {
+        f"{level}/{name}": [round(v, 4) for v in values]
+        for (level, name), values in effects.values.items()
+        if level in ("all", "core", "vendor")
+    }
+    return {
+        "model": "hardware.calibration, fitted to hardware/data/published.csv",
+        "devices": devices,
+        "effects": shared,
+        "borrowed": {c: _borrowed(devices, known, c) for c in _cores(known)},
+        "core_errors": {c: round(_rms(_of_core(left_out, c)), 4) for c in _cores(known)},
+    }
+
+
+def _entry(own: Sequence[Row], effects: Effects, left_out: Sequence[Prediction]) -> dict[str, Any]:
+    group = [row.cell for row in own]
+    factors = effects.factors(names_of(group[0]))
+    errors = [p.log_error for p in left_out if p.row.cell.system == group[0].system]
+    power = [row.power_mw for row in own if row.power_mw is not None]
+    entry: dict[str, Any] = {
+        "kappa": round(kappa(group, factors), 4),
+        **{name: round(f, 4) for name, f in zip(FACTORS, factors, strict=True)},
+        "error": round(_shrunk(errors, _of_core(left_out, group[0].core)), 4),
+        "networks": len({row.benchmark for row in own}),
+        "status": "calibrated",
+        "drops_dead_channels": own[0].stack in DROPS_DEAD,
+        "source": sorted({row.source.split("/ad/")[0].split("/ic/")[0] for row in own})[0],
+    }
+    if power:
+        entry["power_mw"] = round(sum(power) / len(power), 2)
+    return entry
+
+
+def _borrowed(
+    devices: Mapping[str, Mapping[str, Mapping[str, Any]]], known: Sequence[Row], core: str
+) -> dict[str, Any]:
+    """Geometric means over the stacks measured on a core, with their spread as the error."""
+    boards = {row.device for row in known if row.cell.core == core}
+    found = [entry for board in sorted(boards) for entry in devices[board].values()]
+    logs = {k: [math.log(entry[k]) for entry in found] for k in ("kappa", *FACTORS)}
+    means = {k: sum(v) / len(v) for k, v in logs.items()}
+    spread = [v - means["kappa"] for v in logs["kappa"]]
+    own = max(entry["error"] for entry in found)
+    return {
+        **{k: round(math.exp(v), 4) for k, v in means.items()},
+        "error": round(math.hypot(_rms(spread), own), 4),
+        "source": f"geometric mean of {len(found)} stacks on {', '.join(sorted(boards))}",
+    }
+
+
+def _shrunk(own: Sequence[float], core: Sequence[float]) -> float:
+    squares = sum(e * e for e in own) + PRIOR_CELLS * _rms(core) ** 2
+    return math.sqrt(squares / (len(own) + PRIOR_CELLS))
+
+
+def _of_core(predictions: Sequence[Prediction], core: str) -> list[float]:
+    return [p.log_error for p in predictions if p.row.cell.core == core]
+
+
+def _rms(values: Sequence[float]) -> float:
+    return math.sqrt(sum(v * v for v in values) / len(values)) if values else 0.0
+
+
+def _cores(known: Sequence[Row]) -> list[str]:
+    return sorted({row.cell.core for row in known})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""How wrong the estimates are: every published latency predicted without having seen it.
+
+`cells(hold)` predicts each row from a model that was fitted without the rows that `hold` names;
+its kappa comes from the other benchmarks of the same device and stack.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from .calibration import Effects, fit, kappa, names_of, predict, weighted
+from .published import Row, rows
+
+Key = Callable[[Row], tuple[str, ...]]
+
+
+def by_vendor(row: Row) -> tuple[str, ...]:
+    """Hold out a benchmark on a board for all versions of a vendor's software at once."""
+    return row.device, row.cell.vendor, row.benchmark
+
+
+def by_cell(row: Row) -> tuple[str, ...]:
+    """Hold out a benchmark on a board for one version of the software."""
+    return row.device, row.stack, row.benchmark
+
+
+def by_benchmark(row: Row) -> tuple[str, ...]:
+    """Hold out a benchmark everywhere: a network that no fit has ever seen."""
+    return (row.benchmark,)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A published row and what was predicted for it, in milliseconds."""
+
+    row: Row
+    latency_ms: float
+
+    @property
+    def log_error(self) -> float:
+        """Logarithm of predicted over measured."""
+        return math.log(self.latency_ms / self.row.latency_ms)
+
+    @property
+    def error_pct(self) -> float:
+        """Absolute error in percent of the measurement."""
+        return 100 * abs(self.latency_ms / self.row.latency_ms - 1)
+
+
+def cells(hold: Key = by_vendor, data: Sequence[Row] | None = None) -> list[Prediction]:
+    """Predict every row whose device and stack have other benchmarks left to fit kappa to."""
+    known = rows() if data is None else data
+    found = []
+    for key in dict.fromkeys(map(hold, known)):
+        kept = [row for row in known if hold(row) != key]
+        effects = fit([row.cell for row in kept])
+        for row in known:
+            if hold(row) != key:
+                continue
+            others = [r.cell for r in kept if r.cell.system == row.cell.system]
+            if others:
+                cycles = predict(row.cell, others, effects)
+                found.append(_prediction(row, cycles))
+    return found
+
+
+def boards(data: Sequence[Row] | None = None) -> list[Prediction]:
+    """Predict every row of a board that no fit has seen, core and vendor known from others.
+
+    Kappa is that of the same stack on other boards with the core, or else of its vendor there.
+    """
+    known = rows() if data is None else data
+    found = []
+    for device in dict.fromkeys(row.device for row in known):
+        kept = [row for row in known if row.device != device]
+        effects = fit([row.cell for row in kept])
+        for row in known:
+            if row.device != device:
+                continue
+            like = [r for r in kept if r.cell.core == row.cell.core]
+            near = [r for r in like if r.stack == row.stack] or [
+                r for r in like if r.cell.vendor == row.cell.vendor
+            ]
+            if near:
+                found.append(_prediction(row, _borrowed(row, near, effects)))
+    return found
+
+
+def _borrowed(row: Row, near: Sequence[Row], effects: Effects) -> float:
+    logs = []
+    for system in dict.fromkeys(r.cell.system for r in near):
+        group = [r.cell for r in near if r.cell.system == system]
+        logs.append(math.log(kappa(group, effects.factors(names_of(group[0])))))
+    factors = effects.factors(names_of(row.cell))
+    return math.exp(sum(logs) / len(logs)) * weighted(row.cell.counts, factors)
+
+
+def _prediction(row: Row, cycles: float) -> Prediction:
+    clock_mhz = row.cell.cycles / row.latency_ms / 1000
+    return Prediction(row, cycles / clock_mhz / 1000)

@@ -1,0 +1,107 @@
+"""An inference software on a device: how it turns a network into cycles, flash and RAM."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+STATUSES = ("calibrated", "borrowed", "uncalibrated")
+MODELS = ("kernels", "table", "ne16")
+SCRATCH = ("none", "im2col16")
+
+
+@dataclass(frozen=True)
+class Stack:
+    """One software stack.
+
+    Attributes:
+        name: For example `tflm` or `xcubeai-9`.
+        model: How cycles are estimated: `kernels`, `table` or `ne16` (see `latency`).
+        kappa: Cycles per instruction that the kernels of `kernels/` need (model `kernels`).
+        depthwise: Factor on depthwise convolutions.
+        linear: Factor on fully-connected layers.
+        macs_per_cycle: By class of layer and `a<bits>w<bits>` (model `table`).
+        layer_cycles: Cycles of calling one layer (model `table`).
+        element_cycles: Cycles per element of an operator without weights (models but `kernels`).
+        error: Standard error of the logarithm of a latency, from leaving benchmarks out; 0 if
+            nobody has measured it.
+        status: calibrated, borrowed (factors of another device) or uncalibrated.
+        networks: How many measured networks it was fitted to.
+        requant_bytes: Flash bytes of requantization data per output channel.
+        scratch: Kernel scratch in the arena: `none`, or `im2col16` as CMSIS-NN needs.
+        drops_dead_channels: Whether it removes channels with all-zero weights by itself.
+        power_mw: Power while it runs, where it was measured; otherwise the device's.
+        source: Where the numbers come from.
+    """
+
+    name: str
+    model: str = "kernels"
+    kappa: float = 1.0
+    depthwise: float = 1.0
+    linear: float = 1.0
+    macs_per_cycle: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    layer_cycles: float = 0.0
+    element_cycles: float = 1.0
+    error: float = 0.0
+    status: str = "uncalibrated"
+    networks: int = 0
+    requant_bytes: int = 8
+    scratch: str = "im2col16"
+    drops_dead_channels: bool = False
+    power_mw: float | None = None
+    source: str = ""
+
+
+_FIELDS = frozenset(f.name for f in fields(Stack)) - {"name"}
+_POSITIVE = ("kappa", "depthwise", "linear", "power_mw")
+_NOT_NEGATIVE = ("layer_cycles", "element_cycles", "error", "networks", "requant_bytes")
+
+
+def positive(value: Any, where: str, zero: bool = False) -> float:
+    """Return `value` as a float.
+
+    Raises:
+        ValueError: It is no finite number above 0 (or, with `zero`, at least 0).
+    """
+    good = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not good or not math.isfinite(value) or value < 0 or (value == 0 and not zero):
+        raise ValueError(f"{where}={value!r} must be a number {'>= 0' if zero else 'above 0'}")
+    return float(value)
+
+
+def parse_stack(name: str, values: Any) -> Stack:
+    """Check the fields of a stack in a profile.
+
+    Raises:
+        ValueError: A field is missing, unknown or out of range; the message names it.
+    """
+    where = f"stacks.{name}"
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{where} must be a mapping, got {values!r}")
+    table = dict(values)
+    if unknown := set(table) - _FIELDS:
+        raise ValueError(
+            f"{where}: unknown field {sorted(unknown)[0]!r} (known: {', '.join(sorted(_FIELDS))})"
+        )
+    for key, allowed in (("status", STATUSES), ("model", MODELS), ("scratch", SCRATCH)):
+        if key in table and table[key] not in allowed:
+            raise ValueError(f"{where}.{key}={table[key]!r} must be one of {', '.join(allowed)}")
+    model = table.get("model", "kernels")
+    needed = {"kernels": "kappa", "table": "macs_per_cycle"}.get(model)
+    if needed and needed not in table:
+        raise ValueError(f"{where}: field {needed!r} is missing")
+    for key in _POSITIVE:
+        if table.get(key) is not None:
+            table[key] = positive(table[key], f"{where}.{key}")
+    for key in _NOT_NEGATIVE:
+        if key in table:
+            number = positive(table[key], f"{where}.{key}", zero=True)
+            table[key] = int(number) if key in ("networks", "requant_bytes") else number
+    for kind, rates in table.get("macs_per_cycle", {}).items():
+        if not isinstance(rates, Mapping):
+            raise ValueError(f"{where}.macs_per_cycle.{kind}={rates!r} must map bits to a rate")
+        for bits, rate in rates.items():
+            positive(rate, f"{where}.macs_per_cycle.{kind}.{bits}")
+    return Stack(name, **table)
