@@ -111,6 +111,18 @@ def test_packs_that_are_damaged_or_of_another_data_set(data: Path, tmp_path: Pat
             load(data / "kws_arabic.npz")
 
 
+def test_the_environment_names_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, sums = write_cifar(tmp_path / "cifar-10-batches-py")
+    write_fashion(tmp_path)
+    write_skab(tmp_path / "SKAB" / "data", 30)
+    write_vww(tmp_path / "vw_coco2014_96", 1)
+    monkeypatch.setenv("JOINT_GA_DATA", str(tmp_path))
+    assert len(load_cifar10(checksums=sums).test_labels) == 10
+    assert len(load_fashion_mnist().train_labels) == 40
+    assert len(load_skab(None)) == 6
+    assert find_vww(None) == tmp_path / "vw_coco2014_96"
+
+
 # --- Fashion-MNIST ----------------------------------------------------------------------------
 
 

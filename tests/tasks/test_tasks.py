@@ -13,10 +13,12 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent))
 from test_readers import write_fashion, write_skab, write_vww
 
-from evaluators import evaluate, load_task
+from evaluators import evaluate, load_task, trace
+from evaluators.candidate import read_candidate
 from evaluators.datasets.cifar10 import Cifar10
+from evaluators.prune import prune
 from evaluators.tasks import cifar10, fashion_mnist, skab, vww
-from evaluators.training import DataError, score
+from evaluators.training import DataError, predict, score
 
 
 def numbered(count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -84,6 +86,17 @@ def test_vww_reference_and_a_quantized_trial(data: Path) -> None:
     metrics = evaluate(task, {}, device="stm32l4r5", epochs=0).metrics
     assert metrics["accuracy"] > metrics["baseline_accuracy"] - 0.03
     assert metrics["macs"] == 7_489_664
+
+    # Most channels of the late layers have weights of 1e-30: an L1 criterion must find them, and
+    # removing them must not change one prediction.
+    network = trace(task)
+    dead = {"block9.pw.prune": 0.75, "block12.pw.prune": 0.875, "block13.pw.prune": 0.875}
+    candidate = read_candidate(network, dead)
+    pruned = prune(task.model, task.inputs, network, candidate.kept, candidate.layers)
+    before, _ = predict(task.model, task.val)
+    after, _ = predict(pruned, task.val)
+    assert (before - after).abs().max() < 1e-2
+    assert torch.equal(before.argmax(1), after.argmax(1))
 
 
 @pytest.mark.parametrize("build", [cifar10.build, vww.build])
