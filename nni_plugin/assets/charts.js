@@ -57,7 +57,10 @@ function pointTrace(rows, x, y, name, marker) {
 
 function drawScatter() {
   const x = $("x").value, y = $("y").value, log = $("log-x").checked;
-  if (!x || !y) return;
+  if (!x || !y) {
+    Plotly.react("scatter", [], baseLayout({}), PLOT_CONFIG);
+    return;
+  }
   const complete = store.rows.filter((r) => r.status === COMPLETE && value(r, x) !== null && value(r, y) !== null);
   const feasible = complete.filter((r) => r.feasible);
   const front = feasible.filter((r) => store.front.has(r.uid));

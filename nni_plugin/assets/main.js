@@ -1,6 +1,6 @@
 // Controls, the chosen point, and the loop that follows a running experiment.
 
-const controls = { chosen: null, follow: true };
+const controls = { chosen: null, follow: true, lost: false };
 const POLL_MS = 1000, IDLE_POLL_MS = 5000;
 const inNni = location.pathname.includes("/logs/");
 window.jointGA = { store, updates: 0, lastUpdateMs: null, points: 0 };   // read by tests and benchmarks
@@ -185,20 +185,20 @@ async function follow() {
   try {
     const start = performance.now();
     const changed = await pollStore();
-    if (changed === "points" || (changed === "counts" && !window.jointGA.updates)) {
+    if (changed === "points" || !window.jointGA.updates) {
       drawFront();
       await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
       if (!window.jointGA.updates) performance.mark("joint-ga-front");
       await pollGenes();
       drawRest();
       finishUpdate(start);
-    } else {
-      if (changed === "counts") drawHeader();
-      else if (store.state) setStatus($("status").textContent, store.state.ended ? "" : "running");
+    } else if (changed === "counts" || controls.lost) {
+      drawHeader();
     }
+    controls.lost = false;
     if (store.state.ended) wait = IDLE_POLL_MS;
-    if (!$("status").textContent || $("status").textContent === "disconnected") drawHeader();
   } catch (error) {
+    controls.lost = true;
     setStatus("disconnected", "lost");
     $("status").title = `${error}. The last state is shown; this page tries again.`;
     wait = IDLE_POLL_MS;
