@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -35,6 +36,10 @@ class Split(NamedTuple):
         if not 1 <= count <= len(self.labels):
             raise ValueError(f"train_samples={count} must be in 1..{len(self.labels)}")
         return Split(self.images[:count], self.labels[:count])
+
+    def key(self) -> str:
+        """Eight hex digits that change with the samples (every 50th image is looked at)."""
+        return f"{zlib.crc32(self.images[::50].tobytes(), zlib.crc32(self.labels.tobytes())):08x}"
 
     def tensors(self) -> tuple[Tensor, Tensor]:
         """Both as tensors, sharing memory where torch allows it."""
@@ -116,7 +121,8 @@ def image_task(
     if recipe is not None:
         seconds = trained(
             model,
-            name,
+            # Another source may hold the samples in another order, hence other splits.
+            f"{name}-{splits.train.key()}",
             lambda m: fit(
                 m,
                 training(splits.train),

@@ -11,6 +11,8 @@ those of the others once.
 
 from __future__ import annotations
 
+import zlib
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -63,7 +65,9 @@ def build(data: str | None = None, *, train_samples: int | None = None) -> Task:
     def fit_baseline(network: nn.Module) -> None:
         fit(network, _training(train), reconstruction_loss, epochs=8, learning_rate=1e-3)
 
-    seconds = trained(model, "skab-autoencoder", fit_baseline)
+    seconds = trained(
+        model, f"skab-autoencoder-{zlib.crc32(train.numpy().tobytes()):08x}", fit_baseline
+    )
     val, test = _joined(tails[0::2]), _joined(tails[1::2])
     return Task(
         name="skab-autoencoder",

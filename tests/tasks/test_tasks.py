@@ -18,6 +18,7 @@ from evaluators.candidate import read_candidate
 from evaluators.datasets.cifar10 import Cifar10
 from evaluators.prune import prune
 from evaluators.tasks import cifar10, fashion_mnist, skab, vww
+from evaluators.tasks.image_task import Split
 from evaluators.training import DataError, predict, score
 
 
@@ -47,6 +48,14 @@ def test_cifar10_splits_are_disjoint_and_fixed() -> None:
     assert val[:5] == numbers(cifar10.reference_splits(arrays).val.images)[:5]
     counts = np.bincount(reference.val.labels)
     assert counts.min() > 440  # shuffled, not ordered by class
+
+
+def test_a_baseline_belongs_to_its_training_samples() -> None:
+    images, labels = numbered(1000)
+    order = np.random.RandomState(0).permutation(1000)
+    assert Split(images, labels).key() == Split(images.copy(), labels.copy()).key()
+    assert Split(images, labels).key() != Split(images[order], labels[order]).key()
+    assert Split(images, labels).key() != Split(images, labels[order]).key()
 
 
 def test_vww_splits_are_disjoint() -> None:
