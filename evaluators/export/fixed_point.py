@@ -59,14 +59,22 @@ def unsigned(scale: float, zero_point: int, bits: int) -> Quantization:
     return Quantization("uint8_t", scale, zero_point, 0, 2**bits - 1)
 
 
-def wide(largest: float, headroom: float = 2.0) -> Quantization:
-    """16-bit storage of what the trained network keeps in float: operands of sums and means."""
-    return Quantization("int16_t", max(largest, 1e-12) * headroom / 32767, 0, -32768, 32767)
+def wide(largest: float, bits: int = 32) -> Quantization:
+    """Storage of what the trained network keeps in float: operands of sums and means.
+
+    Args:
+        largest: magnitude seen in calibration; the range is 2 (16 bits) or 16 times as large.
+        bits: 16 or 32.
+    """
+    headroom = {16: 2.0, 32: 16.0}[bits]
+    limit = 2 ** (bits - 1) - 1
+    step = max(largest, 1e-12) * headroom / limit
+    return Quantization(f"int{bits}_t", step, 0, -limit - 1, limit)
 
 
-def output(largest: float, headroom: float = 16.0) -> Quantization:
+def output(largest: float) -> Quantization:
     """32-bit storage of the network's output."""
-    return Quantization("int32_t", max(largest, 1e-12) * headroom / _INT32, 0, -_INT32 - 1, _INT32)
+    return wide(largest)
 
 
 @dataclass(frozen=True, eq=False)

@@ -129,7 +129,7 @@ def export_model(
         test: batches, read once.
         folder: existing folder.
         metric: the task's.
-        calibration_batches: inputs that give the ranges of the integer network's 16-bit tensors.
+        calibration_batches: inputs that give the ranges of the integer network's wide tensors.
         float_model: scored on the same pass, for comparison.
         facts: goes into the result as it is; `metric_name`, `task` and `params` are used.
 

@@ -100,8 +100,8 @@ def test_no_undefined_behaviour_and_no_access_outside(network, exported_c, tmp_p
     sources = [str(tmp_path / "main.c"), str(folder / "model.c")]
     subprocess.run(["gcc", *flags, f"-I{folder}", *sources, "-o", str(program)], check=True)
     inputs = integer.quantize_input((net.x * 2).numpy())
-    # Two readers of different widths: the input of `Branches` is 16 bits wide here.
-    kind_of = {"uint8_t": "u1", "int16_t": "<i2"}[integer.input.quantization.kind]
+    # Two readers of different widths: the input of `Branches` is wide here.
+    kind_of = {"uint8_t": "u1", "int32_t": "<i4"}[integer.input.quantization.kind]
     given = inputs.astype(kind_of).tobytes()
     done = subprocess.run([str(program)], input=given, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()
