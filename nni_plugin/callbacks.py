@@ -41,7 +41,7 @@ def guarded(callback: F) -> F:
                 self._dispatcher = _calling_dispatcher()
             try:
                 return callback(self, *args, **kwargs)
-            except Exception as error:
+            except Exception as error:  # whatever it is, the manager has to hear of it
                 message = f"{type(error).__name__}: {error}"
                 logger.error("JointGA ends the experiment: %s\n%s", message, traceback.format_exc())
                 self._failed(message)

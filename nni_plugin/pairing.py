@@ -14,7 +14,7 @@ from typing import Any
 
 from nni_plugin import manager
 
-_WAIT_S = 30.0
+_WAIT_S = 60.0
 
 
 def trial_parameters() -> dict[str, Any]:
@@ -23,7 +23,7 @@ def trial_parameters() -> dict[str, Any]:
     To be called once, in place of ``nni.get_next_parameter``, which it is outside an experiment.
 
     Raises:
-        RuntimeError: the manager doesn't tell this trial's parameters within 30 s.
+        RuntimeError: the manager doesn't tell this trial's parameters within a minute.
     """
     import nni
     import nni.trial

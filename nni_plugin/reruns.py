@@ -29,7 +29,8 @@ class Reruns:
         self._trials: dict[str, int] = {}
         if base is None or not uids:
             return
-        for job in manager.get(base, "/trial-jobs"):
+        # Asked while the manager starts its trials, when a busy machine takes its time.
+        for job in manager.get(base, "/trial-jobs", timeout=60):
             if job.get("status") in manager.ENDED or not job.get("hyperParameters"):
                 continue
             uid = reported_uid(json.loads(job["hyperParameters"][0]).get("parameters"))

@@ -90,9 +90,34 @@ class NniExperiment:
         return self.create_file(path)
 
     def create_file(self, path: Path) -> NniExperiment:
-        self.nnictl("create", "--config", str(path), "--port", str(self.port))
-        self.id = next(p.name for p in (self.folder / "experiments").glob("[!_.]*"))
+        def attempt() -> None:
+            self.nnictl("create", "--config", str(path), "--port", str(self.port))
+            started = (self.folder / "experiments").glob("[!_.]*")
+            self.id = max(started, key=lambda folder: folder.stat().st_mtime).name
+
+        self._start(attempt)
         return self
+
+    def _start(self, attempt: Callable[[], None]) -> None:
+        """NNI gives its web server 3 s and its tuner 10 s, which a busy machine may not keep."""
+        for last in (False, False, True):
+            self.port = _free_port()
+            try:
+                attempt()
+                if last or self._tuner_is_up():
+                    return
+            except AssertionError:
+                if last:
+                    raise
+            self.close()
+            time.sleep(2)
+
+    def _tuner_is_up(self) -> bool:
+        def told() -> bool:
+            late = "did not connect" in str(self.rest("/check-status")["errors"])
+            return late or "Initial search space" in self.log()
+
+        return bool(self.wait_for(told, 40)) and "Initial search space" in self.log()
 
     def nnictl(self, *arguments: str) -> str:
         done = subprocess.run(
@@ -111,8 +136,9 @@ class NniExperiment:
         self.nnictl("stop", self.id)
 
     def resume(self) -> None:
-        self.port = _free_port()
-        self.nnictl("resume", self.id, "--port", str(self.port))
+        # Appended to on resume; an earlier start's lines would pass for this one's.
+        (self.home / "log" / "dispatcher.log").unlink()
+        self._start(lambda: self.nnictl("resume", self.id, "--port", str(self.port)) and None)
 
     def close(self) -> None:
         """Kill what is left of it; quicker than ``nnictl stop``."""

@@ -92,7 +92,7 @@ def test_two_machines(nni: Any, machines: list[dict[str, Any]]) -> None:
         "trainingService": {"platform": "remote", "machineList": machines},
     }
     nni.create(settings)
-    assert nni.wait("DONE", "ERROR", seconds=120) == "DONE"
+    assert nni.wait("DONE", "ERROR", seconds=240) == "DONE"
     assert nni.wrong_pairs() == []
     assert len(nni.succeeded()) == 5
     told = {e["uid"] for e in nni.journal() if e["event"] == "tell"}
