@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,12 +52,27 @@ def layer_instructions(layers: Sequence[Layer], core: str) -> list[float]:
         ValueError: An operator without a kernel.
     """
     fused = fused_activations(layers)
-    counts = []
-    for layer in layers:
+    return [0.0 if layer.name in fused else _counted(layer, core) for layer in layers]
+
+
+_COUNTED: dict[tuple[Any, ...], float] = {}
+_COUNTED_MAX = 200_000
+
+
+def _counted(layer: Layer, core: str) -> float:
+    """Instructions of a layer; remembered, since a search meets the same shapes all the time."""
+    key = (
+        core, layer.op, layer.in_shape, layer.out_shape, layer.kernel, layer.stride, layer.padding,
+        layer.groups, layer.w_bits, layer.a_bits,
+    )  # fmt: skip
+    found = _COUNTED.get(key)
+    if found is None:
+        if len(_COUNTED) >= _COUNTED_MAX:
+            _COUNTED.clear()
         job, times = jobs(layer)
-        free = job is None or layer.name in fused
-        counts.append(0.0 if free or job is None else times * instructions(job, core))
-    return counts
+        found = 0.0 if job is None else times * instructions(job, core)
+        _COUNTED[key] = found
+    return found
 
 
 def class_instructions(layers: Sequence[Layer], core: str) -> Array:

@@ -123,8 +123,9 @@ def estimate(layers: Sequence[Layer], device: Device) -> Costs:
     for layer in layers:
         if layer.is_weighted:
             device.check_bits(layer.w_bits, layer.a_bits)
-        macs += layer.macs
-        bops += layer.macs * layer.w_bits * layer.a_bits
+        if count := layer.macs:
+            macs += count
+            bops += count * layer.w_bits * layer.a_bits
     latency_ms = sum(layer_cycles(layers, device.core, device.runtime)) / device.clock_mhz / 1000
     return Costs(
         size_kb=flash(layers, device).total / KB,

@@ -183,7 +183,8 @@ def parse_device(
 
     Args:
         data: Contents of the YAML file.
-        fits: Calibrated stacks by device id, added to those of the profile.
+        fits: Calibrated stacks by device id, added to those of the profile. Stacks known from
+            other boards with the same core are added as borrowed.
 
     Raises:
         ValueError: A field is missing, unknown, out of range, or a number has no source.
@@ -206,11 +207,12 @@ def parse_device(
     own = data.get("stacks") or {}
     if not isinstance(own, Mapping):
         raise ValueError(f"stacks={own!r} must map names to their fields")
-    found = {**(fits or {}).get(str(data["id"]), {}), **own}
+    measured = {**(fits or {}).get(str(data["id"]), {}), **own}
+    found = {**borrowed_stacks(core), **measured}
+    if not found:
+        raise ValueError(f"field 'stacks' is missing, and no stack was measured on core {core!r}")
     stacks = {name: parse_stack(name, _completed(name, v)) for name, v in found.items()}
-    if not stacks:
-        stacks = {"borrowed": borrowed_stack(core)}
-    stack = data.get("stack", next(iter(stacks)))
+    stack = data.get("stack", next(iter(measured or found)))
     if stack not in stacks:
         raise ValueError(f"stack={stack!r} is none of its stacks ({', '.join(stacks)})")
     for one in stacks.values():
@@ -242,19 +244,11 @@ def _completed(name: str, values: Any) -> Any:
     return {**RUNTIMES.get(name.split("-")[0], {}), **values}
 
 
-def borrowed_stack(core: str) -> Stack:
-    """Return the median of the stacks that were measured on a core, for a board that was not.
-
-    Its error spans what those stacks differ by.
-
-    Raises:
-        ValueError: Nothing was measured on the core.
-    """
+def borrowed_stacks(core: str) -> Mapping[str, Mapping[str, Any]]:
+    """Stacks measured on other boards with a core, and their mean as `borrowed`; may be empty."""
     like = {"cortex-m55": "cortex-m85"}.get(core, core)
-    found = fitted()["borrowed"].get(like)
-    if found is None:
-        raise ValueError(f"field 'stacks' is missing, and no stack was measured on core {core!r}")
-    return parse_stack("borrowed", {**found, "status": "borrowed"})
+    found: Mapping[str, Mapping[str, Any]] = fitted()["borrowed"].get(like, {})
+    return found
 
 
 def _bits(values: Any, where: str) -> tuple[int, ...]:

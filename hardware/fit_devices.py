@@ -18,6 +18,8 @@ from .leave_one_out import Prediction, by_vendor, cells
 from .published import DROPS_DEAD, Row, rows
 
 OUTPUT = Path(__file__).with_name("data") / "stacks.json"
+BOARD_ERROR = 0.15
+"""What a board adds to the error of a stack known on others: twice what leaving one out gave."""
 PRIOR_CELLS = 4
 """How many cells of its core a stack's own error is averaged with: four benchmarks say little."""
 
@@ -78,18 +80,29 @@ def _entry(own: Sequence[Row], effects: Effects, left_out: Sequence[Prediction])
 
 def _borrowed(
     devices: Mapping[str, Mapping[str, Mapping[str, Any]]], known: Sequence[Row], core: str
-) -> dict[str, Any]:
-    """Geometric means over the stacks measured on a core, with their spread as the error."""
-    boards = {row.device for row in known if row.cell.core == core}
-    found = [entry for board in sorted(boards) for entry in devices[board].values()]
+) -> dict[str, dict[str, Any]]:
+    """Factors for boards that were not measured: each stack of the core, and all of them."""
+    boards = sorted({row.device for row in known if row.cell.core == core})
+    entries = [(stack, board) for board in boards for stack in devices[board]]
+    made = {"borrowed": _mean([devices[board][stack] for stack, board in entries], boards)}
+    for name in sorted({stack for stack, _ in entries}):
+        on = [board for stack, board in entries if stack == name]
+        made[name] = _mean([devices[board][name] for board in on], on)
+        made[name]["drops_dead_channels"] = name in DROPS_DEAD
+    return made
+
+
+def _mean(found: Sequence[Mapping[str, Any]], boards: Sequence[str]) -> dict[str, Any]:
+    """Geometric means; the error adds what the stacks differ by and what boards differ by."""
     logs = {k: [math.log(entry[k]) for entry in found] for k in ("kappa", *FACTORS)}
     means = {k: sum(v) / len(v) for k, v in logs.items()}
-    spread = [v - means["kappa"] for v in logs["kappa"]]
+    spread = _rms([v - means["kappa"] for v in logs["kappa"]])
     own = max(entry["error"] for entry in found)
     return {
         **{k: round(math.exp(v), 4) for k, v in means.items()},
-        "error": round(math.hypot(_rms(spread), own), 4),
-        "source": f"geometric mean of {len(found)} stacks on {', '.join(sorted(boards))}",
+        "error": round(math.hypot(spread, own, BOARD_ERROR), 4),
+        "status": "borrowed",
+        "source": f"geometric mean of {len(found)} stacks measured on {', '.join(boards)}",
     }
 
 

@@ -7,10 +7,13 @@ reference networks it gives the real arena head to the byte.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import insort
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
-from .layer import Layer
+from .layer import Layer, Shape
 from .packing import tensor_bytes
 from .shapes import input_shapes
 
@@ -27,20 +30,74 @@ class Buffer(NamedTuple):
     last: int
 
 
+class Tensor(NamedTuple):
+    """A tensor that needs RAM of its own: who writes it, who reads it, and when it is alive."""
+
+    producer: int
+    """Index of the layer, or -1 for an input of the network."""
+    name: str
+    readers: tuple[int, ...]
+    first: int
+    last: int
+    is_output: bool
+
+
+class Skeleton(NamedTuple):
+    """What RAM depends on beside shapes and bits: equal for all candidates of a network."""
+
+    fused: frozenset[str]
+    tensors: tuple[Tensor, ...]
+
+
+def skeleton(layers: Sequence[Layer]) -> Skeleton:
+    """Return fused activations and the lifetimes of all tensors."""
+    return _skeleton(tuple((layer.name, layer.op, layer.inputs) for layer in layers))
+
+
 def fused_activations(layers: Sequence[Layer]) -> frozenset[str]:
     """Activation layers that run inside the operator before them, free of time and RAM."""
-    uses: dict[str, int] = {}
-    for layer in layers:
-        for source in layer.inputs:
-            uses[source] = uses.get(source, 0) + 1
-    ops = {layer.name: layer.op for layer in layers}
-    return frozenset(
-        layer.name
-        for layer in layers
-        if layer.op == "activation"
-        and uses[layer.inputs[0]] == 1
-        and ops.get(layer.inputs[0]) in _FUSABLE
+    return skeleton(layers).fused
+
+
+@lru_cache(maxsize=64)
+def _skeleton(graph: tuple[tuple[str, str, tuple[str, ...]], ...]) -> Skeleton:
+    uses = Counter(source for _, _, inputs in graph for source in inputs)
+    ops = {name: op for name, op, _ in graph}
+    fused = frozenset(
+        name
+        for name, op, inputs in graph
+        if op == "activation" and uses[inputs[0]] == 1 and ops.get(inputs[0]) in _FUSABLE
     )
+    inputs_of_network = dict.fromkeys(s for _, _, inputs in graph for s in inputs if s not in ops)
+    root = {name: name for name in inputs_of_network}
+    producer = dict.fromkeys(inputs_of_network, -1)
+    first = dict.fromkeys(inputs_of_network, 0)
+    last = dict.fromkeys(inputs_of_network, 0)
+    readers: dict[str, list[int]] = {name: [] for name in inputs_of_network}
+    for step, (name, op, inputs) in enumerate(graph):
+        view = op in _VIEWS or name in fused
+        for source in inputs:
+            last[root[source]] = step
+            if not view:
+                readers[root[source]].append(step)
+        if view:
+            root[name] = root[inputs[0]]
+        else:
+            root[name], producer[name], readers[name] = name, step, []
+            first[name] = last[name] = step
+    outputs = {root[name] for name, _, _ in graph if not uses[name]}
+    tensors = (
+        Tensor(
+            producer[name],
+            name,
+            tuple(readers[name]),
+            first[name],
+            len(graph) - 1 if name in outputs else last[name],
+            name in outputs,
+        )
+        for name in producer
+    )
+    return Skeleton(fused, tuple(tensors))
 
 
 def buffers(layers: Sequence[Layer], scratch: Sequence[int] = ()) -> list[Buffer]:
@@ -53,33 +110,18 @@ def buffers(layers: Sequence[Layer], scratch: Sequence[int] = ()) -> list[Buffer
         layers: In execution order.
         scratch: Bytes that each layer needs while it runs; none if empty.
     """
-    fused = fused_activations(layers)
-    root: dict[str, str] = {}
-    shape = dict(input_shapes(layers))
-    first = dict.fromkeys(shape, 0)
-    last = dict.fromkeys(shape, 0)
-    bits = dict.fromkeys(shape, 0)
-    root.update((name, name) for name in shape)
-    for step, layer in enumerate(layers):
-        view = layer.op in _VIEWS or layer.name in fused
-        for source in layer.inputs:
-            tensor = root[source]
-            last[tensor] = step
-            if not view:
-                bits[tensor] = max(bits[tensor], layer.a_bits)
-        if view:
-            root[layer.name] = root[layer.inputs[0]]
+    found = []
+    shapes: Mapping[str, Shape] = {}
+    for tensor in skeleton(layers).tensors:
+        bits = max((layers[i].a_bits for i in tensor.readers), default=8)
+        if tensor.is_output:
+            bits = max(bits, 8)
+        if tensor.producer >= 0:
+            shape = layers[tensor.producer].out_shape
         else:
-            root[layer.name] = layer.name
-            shape[layer.name] = layer.out_shape
-            first[layer.name] = last[layer.name] = step
-            bits[layer.name] = 0
-    used = {source for layer in layers for source in layer.inputs}
-    for layer in layers:
-        if layer.name not in used:
-            last[root[layer.name]] = len(layers) - 1
-            bits[root[layer.name]] = max(bits[root[layer.name]], 8)
-    found = [Buffer(tensor_bytes(shape[t], bits[t] or 8), first[t], last[t]) for t in shape]
+            shapes = shapes or input_shapes(layers)
+            shape = shapes[tensor.name]
+        found.append(Buffer(tensor_bytes(shape, bits), tensor.first, tensor.last))
     found += [Buffer(size, step, step) for step, size in enumerate(scratch) if size]
     return found
 
@@ -94,13 +136,13 @@ def plan(blocks: Sequence[Buffer]) -> int:
     top = 0
     for size, first, last in pending:
         offset = 0
-        for start, end, other_first, other_last in sorted(placed):
+        for start, end, other_first, other_last in placed:
             if other_first > last or other_last < first:
                 continue
             if start >= offset + size:
                 break
             offset = max(offset, end)
-        placed.append((offset, offset + size, first, last))
+        insort(placed, (offset, offset + size, first, last))
         top = max(top, offset + size)
     return top
 

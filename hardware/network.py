@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from .layer import ChannelGroup, Layer, Shape, check_bits, is_input_name
+from .layer import BIT_WIDTHS, ChannelGroup, Layer, Shape, check_bits, is_input_name
 from .shapes import input_shapes, propagate
 
 __all__ = ["ChannelGroup", "Layer", "Network"]
@@ -57,6 +57,9 @@ class Network:
         self._groups = self._index_groups()
         self._group_of = {m: g.name for g in self.groups for m in g.layers}
         self._owner = self._find_owners()
+        self._bit_keys = [(n, f"{n}.w_bits", f"{n}.a_bits") for n in self.gene_layers]
+        self._genes = {key for _, *keys in self._bit_keys for key in keys}
+        self._genes |= {f"{name}.prune" for name in self._groups} | {"uid"}
 
     def _index_layers(self) -> dict[str, Layer]:
         index: dict[str, Layer] = {}
@@ -128,13 +131,8 @@ class Network:
         return step if group.channels % step == 0 else group.step
 
     def _check_keys(self, params: Mapping[str, Any]) -> None:
-        genes = set(self.gene_layers)
         for key in params:
-            owner, _, gene = key.rpartition(".")
-            known = (gene == "prune" and owner in self._groups) or (
-                gene in ("w_bits", "a_bits") and owner in genes
-            )
-            if not known and key != "uid":
+            if key not in self._genes:
                 raise ValueError(
                     f"chromosome for another model: {key!r} names no gene of network "
                     f"{self.name or '(unnamed)'!r}"
@@ -177,11 +175,8 @@ class Network:
             ValueError: A gene is no bit-width.
         """
         read = {
-            name: (
-                check_bits(params.get(f"{name}.w_bits", 8), f"{name}.w_bits"),
-                check_bits(params.get(f"{name}.a_bits", 8), f"{name}.a_bits"),
-            )
-            for name in self.gene_layers
+            name: (_read_bits(params, w_key), _read_bits(params, a_key))
+            for name, w_key, a_key in self._bit_keys
         }
         return {name: read[owner] for name, owner in self._owner.items()}
 
@@ -285,6 +280,11 @@ class Network:
 
     def __repr__(self) -> str:
         return f"Network({self.name!r}, {len(self.layers)} layers, {len(self.groups)} groups)"
+
+
+def _read_bits(params: Mapping[str, Any], key: str) -> int:
+    value = params.get(key, 8)
+    return value if type(value) is int and value in BIT_WIDTHS else check_bits(value, key)
 
 
 def _changed(
