@@ -14,6 +14,8 @@ def test_table_of_the_digits_network(cache: Path) -> None:
     task = load_task("evaluators.tasks.digits:build")
     network = trace(task)
     device = load_device("stm32f746")
+    for old in cache.glob("digits-sensitivity-*"):
+        old.unlink()
     reported: list[dict[str, object]] = []
     rows = sensitivity(
         task, device=device, network=network, ratios=(0.25, 0.75), report=reported.append
