@@ -1,1 +1,57 @@
-"""Costs that are measured or emulated instead of estimated."""
+"""Costs that are measured, emulated or compiled for, instead of estimated.
+
+Every backend takes a candidate's layers and gives metrics of its own names, so one can be an
+objective of a search beside the estimates. Models are made from the layers with random weights: no
+backend's figure depends on the values. Each needs its own optional packages (`Backend.extra`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from ..layer import Layer
+
+
+class BackendUnavailableError(RuntimeError):
+    """What a backend needs is not installed or did not answer; the message says what to do."""
+
+
+class Backend(Protocol):
+    """What all backends have in common.
+
+    Attributes:
+        name: For example `onnxruntime`.
+        extra: Optional dependency group of this package that it needs; empty for none.
+    """
+
+    name: str
+    extra: str
+
+    def measure(self, layers: Sequence[Layer]) -> dict[str, float]:
+        """Return the metrics of one network.
+
+        Raises:
+            BackendUnavailableError: Something it needs is missing or failed.
+            ValueError: The network has an operator that the backend cannot run.
+        """
+        ...
+
+
+def backends() -> dict[str, Backend]:
+    """Return the local backends by name; none is imported or checked before it is used."""
+    from .emulator import Emulator
+    from .litert import LiteRT
+    from .onnxruntime import OnnxRuntime
+    from .tflm import TFLMArena
+    from .vela import Vela
+
+    made: tuple[Backend, ...] = (
+        OnnxRuntime(int8=True),
+        OnnxRuntime(int8=False),
+        LiteRT(),
+        TFLMArena(),
+        Vela(),
+        Emulator("cortex-m4"),
+    )
+    return {backend.name: backend for backend in made}

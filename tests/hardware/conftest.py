@@ -1,4 +1,4 @@
-"""Whether the emulator's tools are here: in CI they must be, elsewhere tests that need them skip."""
+"""The emulator's tools: in CI they must be here, elsewhere tests that need them skip."""
 
 from __future__ import annotations
 

@@ -1,0 +1,41 @@
+"""Backend: instructions on an emulated Cortex-M (see `qemu`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..jobs import jobs
+from ..layer import Layer
+from ..memory import fused_activations
+from . import BackendUnavailableError
+from .qemu import QemuError, count
+
+
+class Emulator:
+    """Counts the instructions of our kernels: `instructions`, and those that touch memory."""
+
+    extra = ""
+
+    def __init__(self, core: str) -> None:
+        self.core = core
+        self.name = f"qemu-{core}"
+
+    def measure(self, layers: Sequence[Layer]) -> dict[str, float]:
+        """Return `qemu_instructions` and `qemu_memory_instructions` of one inference.
+
+        Raises:
+            BackendUnavailableError: The compiler or the emulator is missing or failed.
+            ValueError: An operator without a kernel.
+        """
+        fused = fused_activations(layers)
+        pairs = [jobs(layer) for layer in layers if layer.name not in fused]
+        found = [(job, times) for job, times in pairs if job is not None]
+        try:
+            counts = count([job for job, _ in found], self.core)
+        except QemuError as error:
+            raise BackendUnavailableError(str(error)) from None
+        total = memory = 0
+        for (_, times), one in zip(found, counts, strict=True):
+            total += times * one.total
+            memory += times * (one.classes["load"] + one.classes["store"])
+        return {"qemu_instructions": float(total), "qemu_memory_instructions": float(memory)}
