@@ -155,10 +155,9 @@ def sensitivity(
     console = make_console()
     with Progress(console=console, transient=True) as progress:
         bar = progress.add_task("measuring", total=None)
-        rows = evaluators.sensitivity(
-            built, network=network, device=board, report=lambda *_: progress.advance(bar)
+        table = evaluators.sensitivity(
+            built, network=network, device=board, report=lambda _row: progress.advance(bar)
         )
-    table = [dict(row) for row in rows]
     console.print(dict_table(table, f"sensitivity of {built.name}"))
     if output is not None:
         import pandas as pd

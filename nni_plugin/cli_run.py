@@ -11,6 +11,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from .experiment import Experiment
     from .session import Session
 
 __all__ = ["add_commands"]
@@ -131,11 +132,22 @@ def _conclude(console: Console, session: Session, folder: Path) -> None:
     paths = write_report(experiment, folder)
     for name, path in paths.items():
         console.print(f"  {name:7} {path}", highlight=False, soft_wrap=True)
-    if "front" in paths:
+    if "front" in paths and _is_exportable(experiment):
         console.print(
             f"Export a point with: joint-ga export {experiment.id} --knee -o exported",
             highlight=False,
         )
+
+
+def _is_exportable(experiment: Experiment) -> bool:
+    from .experiment import ExperimentError
+    from .trial_command import trial_command
+
+    try:
+        trial_command(experiment)
+    except ExperimentError:
+        return False
+    return True
 
 
 def add_commands(app: typer.Typer) -> None:
