@@ -113,6 +113,11 @@ def _parity(metrics: Mapping[str, Any]) -> list[str]:
             "predictions differ from `model.onnx`; it needs "
             f"{metrics['integer_ram_bytes']} bytes of RAM."
         )
+    if metrics["tflite_mismatches"] is not None:
+        lines.append(
+            f"- `model.tflite` in LiteRT: {metrics['tflite_mismatches']} of {total} test "
+            "predictions differ from the evaluated network."
+        )
     return lines
 
 

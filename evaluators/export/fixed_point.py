@@ -72,9 +72,11 @@ def wide(largest: float, bits: int = 32) -> Quantization:
     return Quantization(f"int{bits}_t", step, 0, -limit - 1, limit)
 
 
-def output(largest: float) -> Quantization:
-    """32-bit storage of the network's output."""
-    return wide(largest)
+def narrow(low: float, high: float) -> Quantization:
+    """8-bit storage of the same, for a runtime that has no wide tensors."""
+    low, high = min(low, 0.0), max(high, 0.0)
+    step = max(high - low, 1e-12) / 255
+    return unsigned(step, min(max(round(-low / step), 0), 255), 8)
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,7 +18,7 @@ from evaluators.task import Task
 from evaluators.tracing import trace
 from hardware import Device, Layer, Network, estimate, load_device
 
-from . import arena, c_code, card, checkpoint, packed, qdq, verify
+from . import arena, c_code, card, checkpoint, litert, packed, qdq, verify
 from .folding import FoldedModel, fold
 from .graph import UnsupportedNetworkError
 from .integer import IntegerNetwork, lower
@@ -59,7 +59,8 @@ def export_candidate(
         What `metrics.json` holds: `val` (the search's metrics), `test` (the metric of this and of
         the float network, `samples`), `onnx_mismatches`, `onnx_mismatches_default_options`,
         `integer_mismatches` (integer network against ONNX; None where there is none, with
-        `integer_reason`), `size_kb`, `weights_bytes`, `files` (name: bytes) and more.
+        `integer_reason`), `tflite_mismatches` (None without `ai-edge-litert`), `size_kb`,
+        `weights_bytes`, `files` (name: bytes) and more.
 
     Raises:
         FileExistsError: `out_dir` is not empty.
@@ -156,6 +157,7 @@ def export_model(
         if integer is not None:
             c_code.write_c(integer, modules, folder / "c", title)
 
+    small, tflite_reason = _write_tflite(folded, inputs, calibration_batches, folder)
     runners = {
         "network": verify.torch_runner(model.eval()),
         "onnx": verify.onnx_runner(folder / "model.onnx"),
@@ -165,6 +167,8 @@ def export_model(
         runners["float"] = verify.torch_runner(float_model.eval())
     if integer is not None:
         runners["integer"] = lambda x: integer(x[0])
+    if small is not None:
+        runners["tflite"] = litert.litert_runner(folder / "model.tflite", small)
     outputs, targets = verify.outputs_on(runners, test)
     classes = verify.is_classification(outputs["network"], targets)
 
@@ -175,7 +179,9 @@ def export_model(
         return float(metric(torch.from_numpy(outputs[which]), torch.from_numpy(targets)))
 
     scores = {name: score("network"), "samples": len(targets)}
-    scores |= {f"{k}_{name}": score(k) for k in ("float", "onnx", "integer") if k in outputs}
+    scores |= {
+        f"{k}_{name}": score(k) for k in ("float", "onnx", "integer", "tflite") if k in outputs
+    }
     return {
         **facts,
         "test": scores,
@@ -184,6 +190,8 @@ def export_model(
         "integer_mismatches": None if integer is None else differ("onnx", "integer"),
         "integer_reason": reason,
         "integer_ram_bytes": None if integer is None else arena.plan(integer).total,
+        "tflite_mismatches": None if small is None else differ("network", "tflite"),
+        "tflite_reason": tflite_reason,
         "weights_bytes": (folder / "weights.bin").stat().st_size if modules else None,
         "free_batch": free_batch,
         "files": {
@@ -195,15 +203,36 @@ def export_model(
 
 
 def _lower(
-    folded: FoldedModel, inputs: tuple[torch.Tensor, ...], batches: Sequence[torch.Tensor]
+    folded: FoldedModel,
+    inputs: tuple[torch.Tensor, ...],
+    batches: Sequence[torch.Tensor],
+    wide_bits: int = 32,
 ) -> tuple[IntegerNetwork | None, str | None]:
     """The integer network, or why there is none."""
     try:
         if len(inputs) != 1:
             raise UnsupportedNetworkError("the network has more than one input")
-        return lower(folded, inputs[0], batches or None), None
+        return lower(folded, inputs[0], batches or None, wide_bits), None
     except UnsupportedNetworkError as error:
         return None, str(error)
+
+
+def _write_tflite(
+    folded: FoldedModel,
+    inputs: tuple[torch.Tensor, ...],
+    batches: Sequence[torch.Tensor],
+    folder: Path,
+) -> tuple[IntegerNetwork | None, str | None]:
+    """The network that was written, or why there is none."""
+    if not litert.is_available():
+        return None, "ai-edge-litert is not installed (pip install 'nni-joint-ga[litert]')"
+    network, reason = _lower(folded, inputs, batches, wide_bits=8)
+    if network is not None:
+        try:
+            litert.write_tflite(network, folded, folder / "model.tflite")
+        except UnsupportedNetworkError as error:
+            return None, str(error)
+    return network, reason
 
 
 def _pack(

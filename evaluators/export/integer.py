@@ -80,7 +80,8 @@ def lower(
         calibration_inputs: batches that the ranges of wide tensors are read from. Without them,
             `example_input`.
         wide_bits: storage of what the network keeps in float, 32 or 16. At 16 about one in a
-            hundred of the rounded activations behind it moves by a step.
+            hundred of the rounded activations behind it moves by a step. 8 is for LiteRT, which
+            has nothing wider; it rounds the output too.
 
     Raises:
         UnsupportedNetworkError: the kernels lack an operator or a bit-width.
@@ -95,32 +96,36 @@ def lower(
             ranges.run(batch)
     output = next(n for n in traced.graph.nodes if n.op == "output").args[0]
     rank = len(output.meta["tensor_meta"].shape) - 1
-    return _Lowering(folded, nodes, ranges.largest, wide_bits).build(rank)
+    return _Lowering(folded, nodes, ranges.ranges, wide_bits).build(rank)
 
 
 class _Ranges(fx.Interpreter):
-    """Largest magnitude of every tensor over all batches run."""
+    """Lowest and highest value of every tensor over all batches run."""
 
     def __init__(self, module: fx.GraphModule) -> None:
         super().__init__(module)
-        self.largest: dict[str, float] = {}
+        self.ranges: dict[str, tuple[float, float]] = {}
 
     def run_node(self, n: fx.Node) -> Any:
         result = super().run_node(n)
         if isinstance(result, torch.Tensor) and result.numel():
-            largest = float(result.abs().max())
-            self.largest[n.name] = max(self.largest.get(n.name, 0.0), largest)
+            low, high = self.ranges.get(n.name, (0.0, 0.0))
+            self.ranges[n.name] = (min(low, float(result.min())), max(high, float(result.max())))
         return result
 
 
 class _Lowering:
     def __init__(
-        self, folded: FoldedModel, nodes: list[Node], largest: dict[str, float], wide_bits: int
+        self,
+        folded: FoldedModel,
+        nodes: list[Node],
+        ranges: dict[str, tuple[float, float]],
+        wide_bits: int,
     ) -> None:
         self.folded = folded
         self.wide_bits = wide_bits
         self.nodes = {n.name: n for n in nodes}
-        self.largest = largest
+        self.ranges = ranges
         self.readers: dict[str, list[Node]] = {n.name: [] for n in nodes}
         for node in nodes:
             for source in node.inputs:
@@ -152,15 +157,21 @@ class _Lowering:
         chosen: dict[str, Quantization] = {}
         for node in reversed(list(self.nodes.values())):
             if node.op == "output":
-                own = fixed_point.output(self.largest[node.inputs[0]])
+                own = self._wide(node.inputs[0], 8 if self.wide_bits == 8 else 32)
             else:
                 wanted = wishes[node.name] or {None}
                 single = next(iter(wanted)) if len(wanted) == 1 else None
-                own = single or fixed_point.wide(self.largest[node.name], self.wide_bits)
+                own = single or self._wide(node.name, self.wide_bits)
             chosen[node.name] = own
             self.stored[node.name] = Tensor(node.name, node.shape, own)
             for source in node.inputs:
                 wishes[source].add(self._wish(node, own))
+
+    def _wide(self, name: str, bits: int) -> Quantization:
+        low, high = self.ranges[name]
+        if bits == 8:
+            return fixed_point.narrow(low, high)
+        return fixed_point.wide(max(-low, high), bits)
 
     def _wish(self, node: Node, own: Quantization) -> Quantization | None:
         """How a node wants its input; None: wide."""

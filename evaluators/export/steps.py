@@ -86,9 +86,7 @@ class Convolution(Step):
         # Sums of integers below the mantissa's range are exact in floating point.
         exact = torch.float32 if largest < _FLOAT32_EXACT else torch.float64
         image = torch.from_numpy(x).to(exact).permute(0, 3, 1, 2)
-        image = functional.pad(
-            image, _margins(self.window, self.inputs[0].shape, self.output.shape)
-        )
+        image = functional.pad(image, margins(self.window, self.inputs[0].shape, self.output.shape))
         weight = torch.from_numpy(self.weight).to(exact).permute(0, 3, 1, 2)
         sums = functional.conv2d(
             image, weight, None, self.window.stride, 0, self.window.dilation, self.groups
@@ -125,7 +123,7 @@ class MaxPool(Step):
 
     def _run(self, inputs: list[Integers]) -> Integers:
         (x,) = self._centred(inputs)
-        left, right, top, bottom = _margins(self.window, self.inputs[0].shape, self.output.shape)
+        left, right, top, bottom = margins(self.window, self.inputs[0].shape, self.output.shape)
         lowest = self.inputs[0].quantization.low - self.inputs[0].quantization.zero_point
         image = torch.from_numpy(x).double().permute(0, 3, 1, 2)
         image = functional.pad(image, (left, right, top, bottom), value=float(lowest))
@@ -154,7 +152,7 @@ class AveragePool(Step):
         return (total * self.multiplier + (np.int64(1) << (self.shift - 1))) >> self.shift
 
 
-def _margins(window: Window, before: Shape, after: Shape) -> tuple[int, int, int, int]:
+def margins(window: Window, before: Shape, after: Shape) -> tuple[int, int, int, int]:
     """Padding (left, right, top, bottom); negative where rows or columns stay unread."""
     ends = []
     for axis in (1, 0):
