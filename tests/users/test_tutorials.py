@@ -1,0 +1,174 @@
+"""The tutorials, followed as they are written."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+import hardware
+from nni_plugin.config_check import check_config
+from nni_plugin.experiment import Experiment
+from nni_plugin.search import search
+from nni_plugin.search_space import for_network
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def blocks(page, language):
+    text = (REPOSITORY / "docs" / page).read_text()
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+def joint_ga(command, folder, **environment):
+    words = command.split()
+    assert words[0] == "joint-ga"
+    done = subprocess.run(
+        [sys.executable, "-m", "nni_plugin.cli", *words[1:]],
+        cwd=folder,
+        env={**os.environ, "HOME": str(folder), "NNI_CONFIG_DIR": str(folder), **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=400,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def own_model(tmp_path_factory):
+    """A folder in which the tutorial's `init` has been followed."""
+    folder = tmp_path_factory.mktemp("own")
+    (folder / "my_model.py").write_text(blocks("own_model.md", "python")[0])
+    (init,) = [line for line in commands() if line.startswith("joint-ga init")]
+    joint_ga(init, folder, JOINT_GA_CACHE=str(folder / "cache"))
+    return folder
+
+
+def commands():
+    return blocks("own_model.md", "sh")[0].splitlines()
+
+
+def test_at_most_five_commands_and_fifteen_lines():
+    assert len(commands()) <= 5
+    lines = [line for line in blocks("own_model.md", "python")[0].splitlines() if line.strip()]
+    assert len(lines) <= 15
+
+
+@pytest.mark.slow
+@pytest.mark.nni
+def test_own_model_from_init_to_the_front(own_model):
+    (run,) = [line for line in commands() if line.startswith("joint-ga run")]
+    out = joint_ga(run, own_model, JOINT_GA_CACHE=str(own_model / "cache"))
+    assert "4/4 complete" in out
+    assert "uniform int8" in out
+    assert next((own_model / "runs").glob("*/front.csv")).read_text().count("\n") >= 2
+
+
+def test_init_overwrites_nothing(own_model):
+    done = subprocess.run(
+        [sys.executable, "-m", "nni_plugin.cli", "init", "--device", "stm32f746"],
+        cwd=own_model,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+    )
+    assert done.returncode == 1
+    assert "is there already" in done.stderr
+
+
+def test_init_writes_a_config_that_passes_the_check(own_model, monkeypatch):
+    monkeypatch.chdir(own_model)
+    monkeypatch.setenv("NNI_CONFIG_DIR", str(own_model))
+    from nni_plugin.registration import register
+
+    register()
+    assert check_config("ga_joint.yml") == []
+    settings = yaml.safe_load((own_model / "ga_joint.yml").read_text())
+    assert settings["tuner"]["classArgs"]["objectives"] == {
+        "accuracy": "maximize",
+        "size_kb": "minimize",
+        "latency_ms": "minimize",
+    }
+
+
+def test_three_lines_for_an_existing_setup():
+    tuner = yaml.safe_load(blocks("existing_setup.md", "yaml")[0])
+    assert len(blocks("existing_setup.md", "yaml")[0].splitlines()) == 3
+    from nni_plugin.classargs import TunerArgs
+
+    TunerArgs.parse(tuner["tuner"]["classArgs"])
+    assert tuner["tuner"]["name"] == "JointGA"
+    for line in blocks("existing_setup.md", "sh")[0].splitlines():
+        assert (REPOSITORY / line.split()[2]).is_file()
+
+
+def test_the_custom_device_of_the_tutorial(tmp_path):
+    profile = tmp_path / "my_board.yml"
+    profile.write_text(blocks("custom_device.md", "yaml")[0])
+    device = hardware.load_device(profile)
+    network = hardware.Network.load(REPOSITORY / "experiment_configs/digits.space.network.json")
+    assert hardware.estimate(network.apply({}), device).latency_ms > 0
+
+
+@pytest.mark.slow
+def test_search_without_nni_gives_a_trials_results(tmp_path, monkeypatch):
+    monkeypatch.setenv("JOINT_GA_CACHE", str(tmp_path / "cache"))
+    task = "nni_plugin.template_task:build"
+    result = search(
+        task, "stm32f746", trials=3, epochs=1, folder=tmp_path / "run", progress=False,
+        population_size=4,
+    )  # fmt: skip
+    assert result.stopped == "trials"
+    assert len(result.frame) == 3
+    assert "<table" in result._repr_html_()
+    chosen = result.front[0]
+    params = tmp_path / "params.json"
+    params.write_text(json.dumps(chosen.params))
+    done = subprocess.run(
+        (
+            f"{sys.executable} -m nni_plugin.trial --task {task} --device stm32f746 --epochs 1 "
+            f"--params {params}"
+        ).split(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    metrics = json.loads(done.stdout.splitlines()[-1])
+    assert metrics == chosen.metrics
+    again = search(
+        task, "stm32f746", trials=4, epochs=1, folder=tmp_path / "run", progress=False,
+        population_size=4,
+    )  # fmt: skip
+    assert Experiment(again.folder).log.counts()["complete"] == 4
+    with pytest.raises(ValueError, match="trials=0"):
+        search(task, "stm32f746", trials=0)
+
+
+@pytest.mark.parametrize(("name", "device"), [("digits", "stm32f746"), ("kws", "stm32l4r5")])
+def test_the_committed_space_belongs_to_the_committed_network(name, device):
+    committed = REPOSITORY / "experiment_configs" / f"{name}.space.network.json"
+    network = hardware.Network.load(committed)
+    assert network.metadata["task"] == f"evaluators.tasks.{name}:build"
+    space = for_network(network, hardware.load_device(device))
+    assert space == json.loads(committed.with_name(f"{name}.space.json").read_text())
+
+
+@pytest.mark.slow
+def test_the_space_command_writes_the_committed_digits_space(tmp_path):
+    joint_ga(
+        "joint-ga space --task evaluators.tasks.digits:build --device stm32f746 "
+        "-o digits.space.json",
+        tmp_path,
+    )
+    for name in ("digits.space.json", "digits.space.network.json"):
+        assert (tmp_path / name).read_text() == (
+            REPOSITORY / "experiment_configs" / name
+        ).read_text()
