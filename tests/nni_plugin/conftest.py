@@ -117,16 +117,18 @@ class NniExperiment:
             late = "did not connect" in str(self.rest("/check-status")["errors"])
             return late or "Initial search space" in self.log()
 
-        return bool(self.wait_for(told, 40)) and "Initial search space" in self.log()
+        return bool(self.wait_for(told, 90)) and "Initial search space" in self.log()
 
     def nnictl(self, *arguments: str) -> str:
+        # The start has NNI's own time limits, which other tests beside this one must not break.
+        first = ["nice", "-n", "-10"] if os.getuid() == 0 else []
         done = subprocess.run(
-            [str(Path(sys.executable).with_name("nnictl")), *arguments],
+            [*first, str(Path(sys.executable).with_name("nnictl")), *arguments],
             env=self.environment,
             cwd=self.folder,
             capture_output=True,
             text=True,
-            timeout=90,
+            timeout=180,
         )
         output = done.stdout + done.stderr
         assert done.returncode == 0, output
@@ -175,7 +177,7 @@ class NniExperiment:
             method=method,
         )
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(request, timeout=10) as answer:
+        with opener.open(request, timeout=30) as answer:
             text = answer.read()
         return json.loads(text) if text else None
 
@@ -183,10 +185,10 @@ class NniExperiment:
     def status(self) -> str:
         return str(self.rest("/check-status")["status"])
 
-    def wait(self, *statuses: str, seconds: float = 60) -> str:
+    def wait(self, *statuses: str, seconds: float = 120) -> str:
         return self.wait_for(lambda: self.status in statuses and self.status, seconds)
 
-    def wait_for(self, ready: Callable[[], Any], seconds: float = 60) -> Any:
+    def wait_for(self, ready: Callable[[], Any], seconds: float = 120) -> Any:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             with contextlib.suppress(OSError):

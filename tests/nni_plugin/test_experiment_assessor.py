@@ -28,7 +28,7 @@ def test_stopped_trials_are_censored(nni: Any) -> None:
         "classArgs": {"policy": "halving", "eta": 2, "spared": 0.0},
     }
     nni.create(settings)
-    assert nni.wait("DONE", "ERROR", seconds=120) == "DONE"
+    assert nni.wait("DONE", "ERROR", seconds=240) == "DONE"
     trials = {job["trialJobId"]: job["status"] for job in nni.trials()}
     stopped = nni.wait_for(
         lambda: (

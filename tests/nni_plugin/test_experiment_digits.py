@@ -37,7 +37,7 @@ def test_every_final_result_holds_all_metrics_and_the_costs_the_tuner_computed(n
         "costs": {"network": "digits.network.json", "device": "stm32f746"},
     }
     nni.create(settings)
-    assert nni.wait("DONE", "ERROR", seconds=180) == "DONE"
+    assert nni.wait("DONE", "ERROR", seconds=240) == "DONE"
     pairs = nni.succeeded()
     assert len(pairs) == 4
     asked = {e["uid"]: e for e in nni.journal() if e["event"] == "ask"}
