@@ -113,7 +113,12 @@ def _measure(
             done.add(kept)
             torch.manual_seed(0)
             model = prune(
-                task.model, task.inputs, network, {group.name: kept}, network.apply(params)
+                task.model,
+                task.inputs,
+                network,
+                {group.name: kept},
+                network.apply(params),
+                task=task,
             )
             reestimate_batch_norm(model, task.train)
             yield row(group.name, "prune", ratio, channels_last(model, task.inputs))

@@ -134,7 +134,7 @@ def evaluate(
 
     with watch("prune"):
         torch.manual_seed(seed)
-        model = prune(task.model, task.inputs, network, candidate.kept, candidate.layers)
+        model = prune(task.model, task.inputs, network, candidate.kept, candidate.layers, task=task)
         model = channels_last(model, task.inputs)
         if candidate.kept:
             reestimate_batch_norm(model, task.train)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,10 +12,12 @@ from torch import fx, nn
 
 from evaluators import lean
 from evaluators.channels import TRANSPOSED
+from evaluators.task import Task
+from evaluators.training import call
 from hardware import Layer, Network
 
-PRUNERS = ("l1", "l2", "fpgm")
-"""Criteria that need no data."""
+TAYLOR_STEPS = 10
+"""Training batches that ``taylor`` sums its scores over."""
 
 
 class PruneError(RuntimeError):
@@ -28,7 +31,7 @@ def prune(
     kept: Mapping[str, int],
     layers: tuple[Layer, ...],
     *,
-    criterion: str = "l1",
+    task: Task | None = None,
 ) -> nn.Module:
     """Returns a copy of ``model`` without the channels that aren't kept.
 
@@ -38,32 +41,29 @@ def prune(
         network: The model's network.
         kept: Channels to keep, for each group that loses some.
         layers: ``network.apply(params)``: the shapes to arrive at, which are checked.
-        criterion: ``l1``, ``l2`` (smallest norm goes) or ``fpgm`` (closest to the median goes).
+        task: Names the criterion, and has the data that ``taylor`` needs; ``l1`` without it.
 
     Raises:
         PruneError: A layer's shape isn't the one asked for.
-        ValueError: Unknown criterion.
     """
     model = copy.deepcopy(model)
     if kept:
-        model = _speed_up(model, inputs, _masks(model, network, kept, criterion))
+        model = _speed_up(model, inputs, _masks(model, network, kept, task))
     check_shapes(model, layers)
     return model
 
 
 def _masks(
-    model: nn.Module, network: Network, kept: Mapping[str, int], criterion: str
+    model: nn.Module, network: Network, kept: Mapping[str, int], task: Task | None = None
 ) -> dict[str, dict[str, torch.Tensor]]:
     pruning = lean.nni_pruning()
-    classes = {
-        "l1": pruning.L1NormPruner,
-        "l2": pruning.L2NormPruner,
-        "fpgm": pruning.FPGMPruner,
-    }
-    if criterion not in classes:
-        raise ValueError(f"criterion={criterion!r} is unknown (use one of {', '.join(classes)})")
     config = pruning_config(model, network, kept)
-    pruner = classes[criterion](model, config)
+    criterion = "l1" if task is None else task.pruner
+    if criterion == "taylor" and task is not None:
+        pruner = pruning.TaylorPruner(model, config, _frozen_evaluator(model, task), TAYLOR_STEPS)
+    else:
+        name = {"l1": "L1NormPruner", "l2": "L2NormPruner", "fpgm": "FPGMPruner"}[criterion]
+        pruner = getattr(pruning, name)(model, config)
     try:
         _, masks = pruner.compress()
     finally:
@@ -72,6 +72,30 @@ def _masks(
         layer: {target: mask for target, mask in targets.items() if mask is not None}
         for layer, targets in masks.items()
     }
+
+
+def _frozen_evaluator(model: nn.Module, task: Task) -> Any:
+    """An NNI evaluator that makes gradients but moves no weight: NNI's pruner takes real steps."""
+
+    def train(
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        training_step: Any,
+        lr_schedulers: Any = None,
+        max_steps: int | None = None,
+        max_epochs: int | None = None,
+    ) -> None:
+        # Eval mode, so that no batch norm moves either.
+        model.eval()
+        for batch in itertools.islice(itertools.cycle(task.train), max_steps):
+            optimizer.zero_grad()
+            training_step(batch, model).backward()
+            optimizer.step()
+
+    still = lean.import_nni().trace(torch.optim.SGD)(model.parameters(), lr=0.0)
+    return lean.nni_utils().TorchEvaluator(
+        train, still, lambda batch, model: task.loss(call(model, batch[0]), batch[1])
+    )
 
 
 def pruning_config(

@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+PRUNERS = ("l1", "l2", "fpgm", "taylor")
+"""Criteria by which NNI can choose channels; ``taylor`` alone needs data."""
+
 Batches = Iterable[tuple[Any, Any]]
 
 
@@ -36,6 +39,9 @@ class Task:
         distillation: Weight in [0, 1] of following the float model in fine-tuning (0: none).
         distillation_loss: ``loss(outputs, float model's outputs) -> scalar tensor``; by default
             soft labels, for classifiers with outputs (N, classes).
+        pruner: What channels are chosen by: ``l1`` or ``l2`` (smallest norm goes), ``fpgm``
+            (nearest to the geometric median goes), ``taylor`` (least effect on the loss goes,
+            measured on training batches).
         baseline_metric: The float model's metric on ``val``, if known.
         training_seconds: What training the baseline took just now (0 if it was cached).
 
@@ -57,6 +63,7 @@ class Task:
     epochs: int = 1
     distillation: float = 0.0
     distillation_loss: Callable[[Any, Any], Tensor] | None = None
+    pruner: str = "l1"
     baseline_metric: float | None = None
     training_seconds: float = 0.0
 
@@ -69,6 +76,8 @@ class Task:
             )
         if not 0.0 <= self.distillation <= 1.0:
             raise ValueError(f"distillation={self.distillation!r} must be in [0, 1]")
+        if self.pruner not in PRUNERS:
+            raise ValueError(f"pruner={self.pruner!r} is unknown (use {', '.join(PRUNERS)})")
         if not self.learning_rate > 0.0:
             raise ValueError(f"learning_rate={self.learning_rate!r} must be above 0")
 

@@ -22,7 +22,7 @@ from evaluators.prune import PruneError, _masks, check_shapes, prune
 
 
 def removed_channels(model: nn.Module, network, kept) -> dict[str, torch.Tensor]:
-    masks = _masks(copy.deepcopy(model), network, kept, "l1") if kept else {}
+    masks = _masks(copy.deepcopy(model), network, kept) if kept else {}
     out = {}
     for name, targets in masks.items():
         module = model.get_submodule(name)
@@ -87,11 +87,23 @@ def test_a_wrong_shape_is_noticed() -> None:
         check_shapes(model, layers)
 
 
+@pytest.mark.parametrize("pruner", ["l2", "fpgm", "taylor"])
+@pytest.mark.parametrize("name", ["residual", "grouped", "squeeze_linear"])
+def test_other_criteria_leave_the_shapes_asked_for(name: str, pruner: str) -> None:
+    build, shape = ZOO[name]
+    model = randomize(build(), 0)
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    task = build_task(model, shape, pruner=pruner)
+    network = trace(task)
+    candidate = read_candidate(network, random_params(network, random.Random(1)))
+    pruned = prune(model, task.inputs, network, candidate.kept, candidate.layers, task=task)
+    assert candidate.kept
+    with torch.no_grad():
+        assert torch.isfinite(pruned(*task.inputs)).all()
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+
+
 def test_unknown_criterion() -> None:
     build, shape = ZOO["residual"]
-    model = build()
-    task = build_task(model, shape)
-    network = trace(task)
-    candidate = read_candidate(network, {"stem.0.prune": 0.5})
-    with pytest.raises(ValueError, match=r"criterion='magic'"):
-        prune(model, task.inputs, network, candidate.kept, candidate.layers, criterion="magic")
+    with pytest.raises(ValueError, match=r"pruner='magic' is unknown"):
+        build_task(build(), shape, pruner="magic")
