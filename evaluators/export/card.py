@@ -59,7 +59,9 @@ def render(
         f"| energy, mJ (model) | {val['energy_mj']} | |",
         f"| MACs | {val['macs']} | |",
         "",
-        "RAM, latency and energy are estimates for the device, not measurements.",
+        "RAM, latency and energy are estimates for the device and its software stack "
+        f"({device.stack}), not measurements.",
+        *_size_note(metrics),
         "",
         *_parity(metrics),
         "",
@@ -119,6 +121,15 @@ def _parity(metrics: Mapping[str, Any]) -> list[str]:
             "predictions differ from the evaluated network."
         )
     return lines
+
+
+def _size_note(metrics: Mapping[str, Any]) -> list[str]:
+    stored = metrics["weights_bytes"]
+    if stored is None or round(stored / 1024, 3) == metrics["size_kb"]:
+        return []
+    return [
+        f"`weights.bin` has {stored} bytes: this stack stores its requantization in another way."
+    ]
 
 
 def _layer_rows(layers: Sequence[Layer], device: Device) -> list[str]:
