@@ -5,10 +5,12 @@ from .costs import (
     Costs,
     Flash,
     cost_function,
+    duty_cycle_energy_mj,
     estimate,
     flash,
     layer_costs,
     layer_flash,
+    tops_per_watt,
 )
 from .device import Device, list_devices, load_device
 from .intervals import Interval, intervals
@@ -27,6 +29,7 @@ __all__ = [
     "Network",
     "Stack",
     "cost_function",
+    "duty_cycle_energy_mj",
     "estimate",
     "flash",
     "intervals",
@@ -34,4 +37,5 @@ __all__ = [
     "layer_flash",
     "list_devices",
     "load_device",
+    "tops_per_watt",
 ]

@@ -137,6 +137,28 @@ def estimate(layers: Sequence[Layer], device: Device) -> Costs:
     )
 
 
+def duty_cycle_energy_mj(costs: Costs, device: Device, period_ms: float) -> float:
+    """Return the energy of one period in which the device infers once and sleeps the rest.
+
+    `P_active * t + P_sleep * (T - t)`, with the profile's `sleep_mw`.
+
+    Raises:
+        ValueError: The profile has no sleep power, or the inference takes longer than the period.
+    """
+    if not device.sleep_mw:
+        raise ValueError(f"device {device.id!r} has no sleep_mw; add it with its source")
+    if period_ms < costs.latency_ms:
+        raise ValueError(
+            f"period_ms={period_ms:g} is shorter than one inference ({costs.latency_ms:.3f} ms)"
+        )
+    return costs.energy_mj + device.sleep_mw * (period_ms - costs.latency_ms) / 1000
+
+
+def tops_per_watt(costs: Costs) -> float:
+    """Return tera-operations (two per multiply-accumulate) per joule."""
+    return 2 * costs.macs / (costs.energy_mj * 1e-3) / 1e12
+
+
 def layer_costs(layers: Sequence[Layer], device: Device) -> list[dict[str, Any]]:
     """Return one row per layer: name, op, macs, size_kb, ram_kb, latency_ms, energy_mj.
 

@@ -50,8 +50,8 @@ class _Graph:
             return tensor
         out = f"{tensor}.dequantized"
         if not any(node.output[0] == out for node in self.nodes):
-            scale = self.constant(f"{tensor}.scale", np.float32(_SCALE))
-            zero = self.constant(f"{tensor}.zero", np.uint8(128))
+            scale = self.constant(f"{tensor}.scale", np.array(_SCALE, np.float32))
+            zero = self.constant(f"{tensor}.zero", np.array(128, np.uint8))
             self.node("QuantizeLinear", (tensor, scale, zero), f"{tensor}.quantized")
             self.node("DequantizeLinear", (f"{tensor}.quantized", scale, zero), out)
         return out

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hardware import Layer, Network, cost_function, estimate, flash, layer_costs, load_device
+from hardware import (
+    Layer,
+    Network,
+    cost_function,
+    duty_cycle_energy_mj,
+    estimate,
+    flash,
+    layer_costs,
+    load_device,
+    tops_per_watt,
+)
 from hardware.costs import ram_buffers
 from hardware.memory import Buffer, buffers, liveness_peak, plan
 from hardware.reference_networks import REFERENCE_NETWORKS
@@ -165,3 +176,17 @@ def _seconds(costs, params):
     start = time.process_time()
     costs(params)
     return time.process_time() - start
+
+
+def test_duty_cycle_and_efficiency():
+    layers = NETS["kws"].layers
+    device = replace(load_device("stm32l4r5"), sleep_mw=0.01)
+    costs = estimate(layers, device)
+    active = device.power_mw * costs.latency_ms / 1000
+    expected = active + 0.01 * (1000 - costs.latency_ms) / 1000
+    assert duty_cycle_energy_mj(costs, device, 1000) == pytest.approx(expected)
+    assert tops_per_watt(costs) == pytest.approx(2 * costs.macs / (active * 1e9))
+    with pytest.raises(ValueError, match="shorter than one inference"):
+        duty_cycle_energy_mj(costs, device, 1)
+    with pytest.raises(ValueError, match="no sleep_mw"):
+        duty_cycle_energy_mj(costs, load_device("stm32l4r5"), 1000)

@@ -1,0 +1,43 @@
+"""Backend: int8 latency on this machine's CPU with LiteRT and XNNPACK."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..layer import Layer
+from . import BackendUnavailableError
+from .tflite_model import build
+from .timing import interleaved
+
+
+class LiteRT:
+    """Minimum of many runs, one thread.
+
+    Attributes:
+        seconds: Time spent per network.
+    """
+
+    name = "litert"
+    extra = "litert"
+
+    def __init__(self, seconds: float = 1.0) -> None:
+        self.seconds = seconds
+
+    def measure(self, layers: Sequence[Layer]) -> dict[str, float]:
+        """Return `litert_latency_ms`.
+
+        Raises:
+            BackendUnavailableError: ai-edge-litert is not installed.
+            ValueError: An operator that cannot be written to TensorFlow Lite.
+        """
+        try:
+            from ai_edge_litert.interpreter import Interpreter
+        except ImportError:
+            raise BackendUnavailableError(
+                "ai-edge-litert is not installed: pip install 'nni-joint-ga[litert]'"
+            ) from None
+        interpreter: Any = Interpreter(model_content=build(layers), num_threads=1)
+        interpreter.allocate_tensors()
+        found = interleaved([interpreter.invoke], self.seconds)[0]
+        return {"litert_latency_ms": round(found["min_ms"], 6)}
