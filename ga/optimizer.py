@@ -37,7 +37,7 @@ Phenotype = Callable[[dict[str, Any]], Hashable]
 
 # Share of requests that the plain GA answers although the surrogate could: what the predictor is
 # wrong about is found there.
-_PLAIN_SHARE = 0.1
+_PLAIN_SHARE = 0.05
 # The design before the first fit: more would delay the surrogate, which beats it from here on.
 _DESIGN = 12
 

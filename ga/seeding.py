@@ -75,7 +75,7 @@ def ladder(space: SearchSpace, sensitivities: Mapping[str, float], rungs: int) -
                     continue
                 genome[i] = _place(locus.gene, target)
             way.append(tuple(genome))
-    picks = {round((k + 1) * (len(way) - 1) / rungs) for k in range(rungs)}
+    picks = {max(0, round((k + 1) * len(way) / rungs) - 1) for k in range(rungs)}
     return [way[i] for i in sorted(picks)]
 
 

@@ -60,8 +60,8 @@ class Surrogate:
     A metric is cheap if the cost function returns it and expensive otherwise. The predictor of an
     expensive metric is refitted as results come in, at numbers of results that depend on nothing
     else. Kendall's tau on held-back results is checked after 10, 12, 14, 16, 20, 24,
-    28, 32, 40, ... results and logged; below 0.3 for any objective `prepare` says no until it
-    recovers.
+    28, 32, 40, ... results and logged; while it is surely below 0.3 for any objective, `prepare`
+    says no.
 
     Args:
         space: the search space.
@@ -126,13 +126,21 @@ class Surrogate:
             self._check(_boundary(count, _CHECK_STEPS), expensive)
             self._fit(*due)
             self._fitted = due
-        weak = {n: t for n, t in self.tau.items() if n in self._objectives.names and t < _THRESHOLD}
+        # Near the front all results are alike, so tau of a few dozen held-back ones scatters; only
+        # what is surely below the threshold (by two standard errors) gives cause to stop.
+        slack = 2 * _standard_error(min(count, _MOST_ROWS // 3))
+        weak = {
+            name: tau
+            for name, tau in self.tau.items()
+            if name in self._objectives.names and tau + slack < _THRESHOLD
+        }
         if weak and count >= _CHECKED:
             self._notes.once(
                 "surrogate fallback",
                 f"after {count} results the surrogate ranks "
                 f"{', '.join(f'{n} with tau={t:.2f}' for n, t in weak.items())} "
-                f"(below {_THRESHOLD}): the plain genetic algorithm goes on until that improves",
+                f"(surely below {_THRESHOLD}): the plain genetic algorithm goes on until that "
+                "improves",
             )
             return False
         return True
@@ -228,6 +236,11 @@ def _boundary(count: int, steps: int) -> int:
     while count // every >= steps:
         every *= 2
     return count - count % every
+
+
+def _standard_error(count: int) -> float:
+    """Of Kendall's tau of `count` unrelated pairs."""
+    return float(np.sqrt(2 * (2 * count + 5) / (9 * count * (count - 1))))
 
 
 def _held_back_tau(kind: str, rows: Array, values: Array, seed: int) -> float:

@@ -74,7 +74,7 @@ def test_users_points_come_first() -> None:
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 1000), st.integers(1, 8))
 def test_nothing_is_asked_twice_whatever_the_order_of_results(seed: int, slots: int) -> None:
-    rng, optimizer = random.Random(seed), Optimizer(mixed_space(), {"m": "minimize"}, seed=seed)
+    rng, optimizer = random.Random(seed), plain(mixed_space(), {"m": "minimize"}, seed=seed)
     running: list[Candidate] = []
     seen: set[str] = set()
     for _ in range(60):

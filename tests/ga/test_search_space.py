@@ -98,7 +98,7 @@ def test_our_samples_are_valid_for_nnis_own_code() -> None:
 
 
 def test_a_search_runs_on_every_type_at_once() -> None:
-    optimizer = Optimizer(parse(EVERY_TYPE), {"default": "maximize"})
+    optimizer = Optimizer(parse(EVERY_TYPE), {"default": "maximize"}, surrogate="none")
     for _ in range(60):
         candidate = optimizer.ask()
         optimizer.tell(candidate.id, {"default": -abs(candidate.params["n"])})
@@ -245,8 +245,9 @@ def test_shipped_device_and_cost_function_fit_together() -> None:
         {"size_kb": "<= 1"},
         costs,
         phenotype=costs.phenotype,
+        surrogate="gp",
     )
-    for _ in range(40):
+    for _ in range(20):
         candidate = optimizer.ask()
         assert candidate.costs is not None
         assert candidate.costs["size_kb"] <= 1

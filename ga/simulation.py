@@ -1,0 +1,151 @@
+"""Asynchronous runs on a simulated clock: thousands of trials in seconds, no sleeping.
+
+A trial's course is given in advance, from a table or a formula; the simulation keeps `slots` of
+them running, hands results to the optimizer in the order in which they would come, and may stop
+one early as an assessor would.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from ga.evaluation import CENSORED, COMPLETE, FAILED, Candidate, SpaceExhausted
+
+
+class AskTell(Protocol):
+    """What the simulation and the contract tests need of an optimizer."""
+
+    def ask(self) -> Candidate:
+        """The next candidate; raises SpaceExhausted."""
+
+    def tell(self, number: int, metrics: Mapping[str, Any], /) -> None:
+        """A final result."""
+
+    def fail(self, number: int, reason: str = "", /) -> None:
+        """No result."""
+
+    def censor(self, number: int, metrics: Mapping[str, Any], /) -> None:
+        """Stopped early."""
+
+
+@dataclass(frozen=True)
+class Course:
+    """How a trial goes.
+
+    Attributes:
+        results: `(seconds since the last one, metrics)`; the last one is final.
+        crashes: the trial ends without a final result after all but the last.
+    """
+
+    results: Sequence[tuple[float, Mapping[str, Any]]]
+    crashes: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.results or any(seconds < 0 for seconds, _ in self.results):
+            raise ValueError(f"a course needs results with seconds from 0 on, got {self.results!r}")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished trial.
+
+    Attributes:
+        time: seconds since the start of the simulation.
+        id: the candidate's number.
+        params: what it was.
+        status: complete, failed or censored.
+        metrics: the last reported ones.
+        steps: number of results that were reported; what a trial costs in epochs.
+    """
+
+    time: float
+    id: int
+    params: dict[str, Any]
+    status: str
+    metrics: Mapping[str, Any]
+    steps: int
+
+
+Stop = Callable[[Candidate, int, Mapping[str, Any]], bool]
+
+
+@dataclass
+class Simulation:
+    """Runs an optimizer against a course of trials.
+
+    Args:
+        optimizer: asked whenever a slot is free.
+        course: params -> how that trial goes.
+        slots: number of trials that run side by side.
+        stop: whether to stop a trial after its intermediate result number `step` (from 0 on).
+
+    Attributes:
+        clock: simulated seconds.
+        outcomes: finished trials in order.
+        exhausted: whether the optimizer had no candidate left.
+    """
+
+    optimizer: AskTell
+    course: Callable[[dict[str, Any]], Course]
+    slots: int = 4
+    stop: Stop | None = None
+    clock: float = 0.0
+    outcomes: list[Outcome] = field(default_factory=list)
+    exhausted: bool = False
+    _events: list[tuple[float, int, int]] = field(default_factory=list)
+    _running: dict[int, tuple[Candidate, Course]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.slots < 1:
+            raise ValueError(f"slots={self.slots} should be from 1 on")
+
+    def run(self, trials: int) -> list[Outcome]:
+        """Go on until this many trials are finished in all, or the space is exhausted."""
+        started = len(self.outcomes) + len(self._running)
+        while len(self.outcomes) < trials:
+            while len(self._running) < self.slots and started < trials and not self.exhausted:
+                started += self._start()
+            if not self._events:
+                break
+            self._next_event()
+        return self.outcomes
+
+    def _start(self) -> bool:
+        try:
+            candidate = self.optimizer.ask()
+        except SpaceExhausted:
+            self.exhausted = True
+            return False
+        course = self.course(candidate.params)
+        self._running[candidate.id] = candidate, course
+        heapq.heappush(self._events, (self.clock + course.results[0][0], candidate.id, 0))
+        return True
+
+    def _next_event(self) -> None:
+        self.clock, number, step = heapq.heappop(self._events)
+        candidate, course = self._running[number]
+        metrics = course.results[step][1]
+        if step == len(course.results) - 1:
+            if course.crashes:
+                self.optimizer.fail(number, "crashed")
+                self._finish(candidate, FAILED, metrics, step + 1)
+            else:
+                self.optimizer.tell(number, metrics)
+                self._finish(candidate, COMPLETE, metrics, step + 1)
+        elif self.stop is not None and self.stop(candidate, step, metrics):
+            self.optimizer.censor(number, metrics)
+            self._finish(candidate, CENSORED, metrics, step + 1)
+        else:
+            due = self.clock + course.results[step + 1][0]
+            heapq.heappush(self._events, (due, number, step + 1))
+
+    def _finish(
+        self, candidate: Candidate, status: str, metrics: Mapping[str, Any], steps: int
+    ) -> None:
+        del self._running[candidate.id]
+        self.outcomes.append(
+            Outcome(self.clock, candidate.id, candidate.params, status, metrics, steps)
+        )

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import random
+import time
+from typing import Any
+
+import pytest
+from spaces import GOALS, bits_space, truth
+
+from ga import Optimizer
+from ga.simulation import Course, Simulation
+
+
+def test_results_come_in_the_order_of_the_clock() -> None:
+    durations = iter([5.0, 1.0, 1.0, 9.0])
+    optimizer = Optimizer(bits_space(), GOALS, surrogate="none")
+    simulation = Simulation(optimizer, lambda p: Course([(next(durations), truth(p))]), slots=2)
+    outcomes = simulation.run(4)
+    assert [o.id for o in outcomes] == [2, 3, 1, 4]
+    assert [o.time for o in outcomes] == [1, 2, 5, 11]
+
+
+def test_stopped_trials_are_censored_and_cost_less() -> None:
+    optimizer = Optimizer(bits_space(), GOALS, surrogate="none")
+    half = {"accuracy": 0.1, "size_kb": 1.0}
+    simulation = Simulation(
+        optimizer,
+        lambda p: Course([(1.0, half), (1.0, half), (1.0, truth(p))]),
+        slots=3,
+        stop=lambda candidate, step, metrics: candidate.id % 2 == 0,
+    )
+    outcomes = simulation.run(20)
+    assert {o.steps for o in outcomes if o.status == "censored"} == {1}
+    assert {o.steps for o in outcomes if o.status == "complete"} == {3}
+    assert {e.status for e in optimizer.evaluations} == {"complete", "censored"}
+
+
+def test_thousands_of_trials_take_seconds() -> None:
+    rng = random.Random(0)
+
+    def course(params: dict[str, Any]) -> Course:
+        return Course([(rng.expovariate(1), truth(params))], crashes=rng.random() < 0.05)
+
+    begin = time.process_time()
+    optimizer = Optimizer(bits_space(6), GOALS, surrogate="none")
+    outcomes = Simulation(optimizer, course, slots=16).run(2000)
+    assert time.process_time() - begin < 30
+    assert len(outcomes) == 2000
+    assert len({repr(o.params) for o in outcomes}) == 2000
+
+
+def test_an_exhausted_space_ends_the_simulation() -> None:
+    simulation = Simulation(
+        Optimizer(bits_space(1), GOALS, surrogate="none"), lambda p: Course([(1.0, truth(p))])
+    )
+    assert len(simulation.run(100)) == 24
+    assert simulation.exhausted
+
+
+def test_impossible_courses_are_refused() -> None:
+    with pytest.raises(ValueError, match="seconds from 0 on"):
+        Course([])
+    with pytest.raises(ValueError, match="slots=0"):
+        Simulation(Optimizer(bits_space(), GOALS), lambda p: Course([(1, p)]), slots=0)

@@ -1,0 +1,275 @@
+from __future__ import annotations
+
+import math
+import random
+from typing import Any
+
+import numpy as np
+import pytest
+from spaces import GOALS, bits_space, size_only, truth
+
+from ga import (
+    Categorical,
+    Constraint,
+    Evaluation,
+    Objectives,
+    Optimizer,
+    Ordered,
+    Real,
+    SearchSpace,
+)
+from ga.boxes import Boxes
+from ga.features import Features
+from ga.notes import Notes
+from ga.pareto import hypervolume, nondominated
+from ga.predictors import make
+from ga.surrogate import Surrogate
+
+REFERENCE = {"accuracy": 0.0, "size_kb": 80.0}
+
+
+def run(optimizer: Optimizer, trials: int) -> None:
+    for _ in range(trials):
+        candidate = optimizer.ask()
+        optimizer.tell(candidate.id, truth(candidate.params))
+
+
+# ---- expected hypervolume gain
+
+
+@pytest.mark.parametrize("m", [1, 2, 3, 4, 5])
+def test_gain_of_a_known_candidate_is_the_difference_of_hypervolumes(m: int) -> None:
+    rng = np.random.default_rng(m)
+    points, reference = rng.random((12, m)), np.ones(m)
+    candidates = rng.random((30, m)) * 1.3 - 0.2
+    before = hypervolume(points, reference)
+    expected = [hypervolume(np.vstack([points, c]), reference) - before for c in candidates]
+    gains = Boxes(points, reference).expected_gain(candidates, np.zeros_like(candidates))
+    assert gains == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("m", [2, 3])
+def test_expected_gain_is_the_mean_over_what_may_come(m: int) -> None:
+    rng = np.random.default_rng(0)
+    boxes = Boxes(rng.random((8, m)), np.ones(m))
+    mean, deviation = np.full((1, m), 0.4), np.array([[0.2, *[0.0] * (m - 1)]])
+    draws = mean + deviation * rng.standard_normal((20000, m))
+    sampled = boxes.expected_gain(draws, np.zeros_like(draws)).mean()
+    assert boxes.expected_gain(mean, deviation)[0] == pytest.approx(sampled, rel=0.05)
+
+
+def test_gain_over_an_empty_front_and_of_a_hopeless_candidate() -> None:
+    boxes = Boxes(np.empty((0, 2)), np.ones(2))
+    gains = boxes.expected_gain(np.array([[0.5, 0.5], [1.5, 0.0]]), np.zeros((2, 2)))
+    assert gains.tolist() == [0.25, 0.0]
+
+
+def test_nondominated_keeps_equal_points() -> None:
+    points = [[1, 2], [1, 2], [2, 1], [2, 2], [3, 0]]
+    assert nondominated(points).tolist() == [True, True, True, False, True]
+    assert hypervolume([], [1, 1]) == 0
+    with pytest.raises(ValueError, match="2 values for 3"):
+        hypervolume([[1, 2, 3]], [1, 1])
+    with pytest.raises(ValueError, match="n x m"):
+        nondominated([1, 2])
+
+
+def test_hypervolume_of_an_anti_diagonal() -> None:
+    n = 50
+    points = [[i / n, (n - 1 - i) / n] for i in range(n)]
+    assert hypervolume(points, [1, 1]) == pytest.approx((1 + 1 / n) / 2)
+
+
+# ---- predictors and features
+
+
+@pytest.mark.parametrize("kind", ["trees", "gp"])
+def test_predictors_learn_and_know_what_they_do_not_know(kind: str) -> None:
+    rng = np.random.default_rng(0)
+    rows = rng.random((80, 3))
+    values = rows[:, 0] + 0.5 * np.sin(5 * rows[:, 1])
+    model = make(kind, 0)
+    model.fit(rows, values)
+    fresh = rng.random((200, 3))
+    mean, deviation = model.predict(fresh)
+    wanted = fresh[:, 0] + 0.5 * np.sin(5 * fresh[:, 1])
+    assert np.corrcoef(mean, wanted)[0, 1] > 0.9
+    assert (deviation >= 0).all()
+    again, _ = make_fitted(kind, rows, values).predict(fresh)
+    assert np.array_equal(mean, again)
+
+
+def make_fitted(kind: str, rows: Any, values: Any) -> Any:
+    model = make(kind, 0)
+    model.fit(rows, values)
+    return model
+
+
+def test_features_of_silent_genes_are_neutral() -> None:
+    space = SearchSpace(
+        [Categorical("c", ("x", "y"), ((Real("r", 0, 1),), ())), Ordered("o", (1, 2))]
+    )
+    features = Features(space, {})
+    rows = features.rows([(1, 0.2, 0), (1, 0.9, 0), (0, 0.9, 0)], [{}, {}, {}])
+    assert (rows[0] == rows[1]).all()
+    assert (rows[1] != rows[2]).any()
+
+
+def test_features_fill_missing_costs() -> None:
+    features = Features(bits_space(1), {"layer0": 2.0})
+    rows = features.rows([(0, 0, 0)] * 3, [{"kb": 1.0}, {"kb": 3.0}, {}])
+    assert np.isfinite(rows).all()
+
+
+# ---- surrogate
+
+
+def test_the_surrogate_beats_the_plain_search() -> None:
+    volumes: dict[str, list[float]] = {"gp": [], "trees": [], "none": []}
+    for kind, found in volumes.items():
+        for seed in range(2):
+            optimizer = Optimizer(bits_space(), GOALS, costs=size_only, seed=seed, surrogate=kind)
+            run(optimizer, 36)
+            found.append(optimizer.hypervolume(REFERENCE))
+    assert sum(volumes["gp"]) > sum(volumes["none"])
+    assert sum(volumes["trees"]) > sum(volumes["none"])
+
+
+def test_candidates_say_that_they_come_from_the_surrogate() -> None:
+    optimizer = Optimizer(bits_space(), GOALS, costs=size_only, surrogate="gp")
+    run(optimizer, 30)
+    origins = [e.origin for e in optimizer.evaluations]
+    assert origins[:12].count("surrogate") <= 2
+    assert origins[12:].count("surrogate") > 12
+    assert set(optimizer.rank_correlation) == {"accuracy"}
+
+
+def test_without_costs_every_objective_is_predicted() -> None:
+    optimizer = Optimizer(bits_space(), GOALS, surrogate="gp")
+    run(optimizer, 20)
+    assert set(optimizer.rank_correlation) == {"accuracy", "size_kb"}
+
+
+def test_when_all_is_known_nothing_is_predicted() -> None:
+    optimizer = Optimizer(bits_space(), GOALS, costs=truth)
+    run(optimizer, 20)
+    assert optimizer.rank_correlation == {}
+    assert optimizer.evaluations[-1].origin == "surrogate"
+
+
+def test_noise_falls_back_to_the_plain_search_and_says_so() -> None:
+    rng = random.Random(0)
+    optimizer = Optimizer(bits_space(8), GOALS, costs=size_only, surrogate="gp")
+    for _ in range(150):
+        params = optimizer.space.decode(optimizer.space.sample(rng))
+        optimizer.inject(params, {"accuracy": rng.random(), **size_only(params)})
+    asked = [optimizer.ask() for _ in range(20)]  # the design comes first
+    assert all(candidate.origin != "surrogate" for candidate in asked)
+    assert any("plain genetic algorithm goes on" in note for note in optimizer.notes.messages)
+
+
+def test_pending_candidates_count() -> None:
+    optimizer = Optimizer(bits_space(), GOALS, costs=size_only, surrogate="gp")
+    run(optimizer, 25)
+    asked = [optimizer.ask() for _ in range(6)]
+    sizes = [c.costs["size_kb"] for c in asked if c.costs]
+    assert len(set(sizes)) > 3  # not six neighbours of one place
+
+
+def test_limits_on_known_costs_hold_for_the_surrogate() -> None:
+    optimizer = Optimizer(bits_space(), GOALS, {"size_kb": "<= 25"}, size_only, surrogate="gp")
+    run(optimizer, 30)
+    assert all(e.metrics and e.metrics["size_kb"] <= 25 for e in optimizer.evaluations)
+
+
+def test_expensive_constraints_are_predicted() -> None:
+    optimizer = Optimizer(bits_space(), GOALS, {"accuracy": ">= 0.8"}, size_only, surrogate="gp")
+    run(optimizer, 50)
+    late = [e for e in optimizer.evaluations[25:] if e.metrics]
+    assert sum(e.metrics["accuracy"] >= 0.8 for e in late if e.metrics) > len(late) / 2
+
+
+def test_a_replayed_surrogate_search_goes_on_like_the_first() -> None:
+    first = Optimizer(bits_space(), GOALS, costs=size_only, seed=3, surrogate="gp")
+    run(first, 28)
+    flying = [first.ask() for _ in range(3)]
+    log = first.evaluations + [Evaluation(c.id, c.params, None, "running") for c in flying]
+    second = Optimizer.replay(bits_space(), GOALS, log, costs=size_only, seed=3, surrogate="gp")
+    for _ in range(4):
+        a, b = first.ask(), second.ask()
+        assert (a.id, a.params, a.origin) == (b.id, b.params, b.origin)
+
+
+@pytest.mark.parametrize(
+    "metrics",
+    [
+        lambda i: {"accuracy": 0.5, "size_kb": float(i)},
+        lambda i: {"accuracy": 0.5, "size_kb": 1.0},
+        lambda i: {"accuracy": 1e-15 * i, "size_kb": 1e15 * (i % 7)},
+    ],
+)
+def test_degenerate_results_go_on(metrics: Any) -> None:
+    optimizer = Optimizer(bits_space(), GOALS, surrogate="gp")
+    for i in range(30):
+        optimizer.tell(optimizer.ask().id, metrics(i))
+    assert len(optimizer.evaluations) == 30
+
+
+def test_a_cost_function_that_fails_now_and_then() -> None:
+    calls = 0
+
+    def costs(params: dict[str, Any]) -> dict[str, float]:
+        nonlocal calls
+        calls += 1
+        if calls % 5 == 0:
+            raise RuntimeError("out of order")
+        return {"size_kb": math.nan} if calls % 7 == 0 else size_only(params)
+
+    optimizer = Optimizer(bits_space(), GOALS, costs=costs, surrogate="gp")
+    run(optimizer, 25)
+    assert len(optimizer.evaluations) == 25
+    assert len(optimizer.notes.messages) == 2
+
+
+def test_a_batch_method_is_used_and_checked() -> None:
+    class Costs:
+        batches = 0
+
+        def __call__(self, params: dict[str, Any]) -> dict[str, float]:
+            return size_only(params)
+
+        def batch(self, many: list[dict[str, Any]]) -> list[dict[str, float]]:
+            self.batches += 1
+            return [size_only(p) for p in many]
+
+    costs = Costs()
+    optimizer = Optimizer(bits_space(), GOALS, costs=costs, surrogate="gp")
+    run(optimizer, 15)
+    assert costs.batches > 0
+
+
+def test_repeated_results_are_averaged() -> None:
+    surrogate = Surrogate(
+        bits_space(1),
+        Objectives.parse(GOALS),
+        (Constraint("accuracy", ">=", 0.2),),
+        "gp",
+        {},
+        0,
+        Notes(),
+    )
+    genomes = [bits_space(1).nth(i) for i in range(11)]
+    for genome in genomes * 2:
+        surrogate.add(
+            genome, {}, {"accuracy": random.Random(repr(genome)).random(), "size_kb": 1.0}
+        )
+    assert surrogate.prepare(set())
+    forecast = surrogate.forecast(genomes, [{}] * 11)
+    assert np.isfinite(forecast.mean).all()
+    assert ((forecast.feasible >= 0) & (forecast.feasible <= 1)).all()
+
+
+def test_unknown_options_are_refused() -> None:
+    for options in ({"surrogate": "svm"}, {"survival": "spea2"}, {"stagnation": 0}):
+        with pytest.raises(ValueError, match=next(iter(options))):
+            Optimizer(bits_space(), GOALS, **options)  # type: ignore[arg-type]
