@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import importlib
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nni_plugin.assessor import ParetoAssessor
     from nni_plugin.pairing import trial_parameters
+    from nni_plugin.search import search
     from nni_plugin.tuner import JointGATuner
 
-__all__ = ["JointGATuner", "ParetoAssessor", "trial_parameters"]
+__all__ = ["JointGATuner", "ParetoAssessor", "search", "trial_parameters"]
 
 # Imported when asked for: a trial needs no tuner, a tuner no command line, and neither has time.
 _HOME = {
     "JointGATuner": "nni_plugin.tuner",
     "ParetoAssessor": "nni_plugin.assessor",
+    "search": "nni_plugin.search",
     "trial_parameters": "nni_plugin.pairing",
 }
 
@@ -24,3 +28,14 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'nni_plugin' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOME[name]), name)
+
+
+class _Package(ModuleType):
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Python binds a submodule's name in its package, where `search` is the function.
+        if name == "search" and isinstance(value, ModuleType):
+            value = value.search
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
