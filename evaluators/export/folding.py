@@ -119,15 +119,16 @@ class FoldedModel:
     Attributes:
         plain: float module, batch-norm folded, weights = dequantized integers, no quantizers.
         layers: module name -> integers, in the module order of the network.
+        inputs: module name -> quantization of its input; also of modules with float weights.
     """
 
     plain: nn.Module
     layers: dict[str, QuantizedLayer]
+    inputs: dict[str, InputQuantization]
 
     def simulated(self) -> nn.Module:
         """Copy of `plain` whose quantized inputs are fake-quantized."""
-        inputs = {k: v.input for k, v in self.layers.items() if v.input is not None}
-        return attach_inputs(copy.deepcopy(self.plain), inputs)
+        return attach_inputs(copy.deepcopy(self.plain), self.inputs)
 
 
 def attach_inputs(model: nn.Module, inputs: Mapping[str, InputQuantization]) -> nn.Module:
@@ -229,7 +230,7 @@ def fold(model: nn.Module, calibration: Mapping[str, Mapping[str, Any]]) -> Fold
                 dim,
                 inputs.get(name),
             )
-    return FoldedModel(plain, layers)
+    return FoldedModel(plain, layers, inputs)
 
 
 def _integers(

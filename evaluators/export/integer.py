@@ -89,6 +89,8 @@ def lower(
     for layer in folded.layers.values():
         if layer.bits > 8 or (layer.input is not None and layer.input.bits > 8):
             raise UnsupportedNetworkError(f"layer {layer.name!r} uses more than 8 bits")
+    for name in folded.inputs.keys() - folded.layers.keys():
+        raise UnsupportedNetworkError(f"layer {name!r} keeps float weights")
     nodes, traced = build_graph(folded, example_input)
     ranges = _Ranges(traced)
     for batch in calibration_inputs if calibration_inputs is not None else [example_input]:

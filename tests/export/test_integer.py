@@ -137,3 +137,16 @@ def test_sixteen_bits_are_refused(network):
     net = network("Dense", lambda i: (16, 8))
     with pytest.raises(UnsupportedNetworkError, match="'a' uses more than 8 bits"):
         lower(fold(net.model, net.calibration), net.x)
+
+
+@pytest.mark.parametrize(
+    ("dropped", "message"), [("weight", "keeps float weights"), ("input", "its input in float")]
+)
+def test_a_layer_in_float_is_refused(network, dropped, message):
+    net = network("Residual")
+    calibration = {k: dict(v) for k, v in net.calibration.items()}
+    del calibration["conv1"][dropped]
+    if dropped == "input":
+        net.model.conv1 = net.model.conv1.module
+    with pytest.raises(UnsupportedNetworkError, match=message):
+        lower(fold(net.model, calibration), net.x)

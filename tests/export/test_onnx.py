@@ -84,3 +84,18 @@ def test_outputs_that_are_no_classes_are_compared_by_value():
     b[1, 2] = 0.02
     assert mismatches(a, b, classes=True) == 0
     assert mismatches(a, b, classes=False) == 1
+
+
+@pytest.mark.parametrize("dropped", ["weight", "input"])
+def test_layers_that_stay_partly_in_float(network, tmp_path, dropped):
+    net = network("Residual")
+    calibration = {k: dict(v) for k, v in net.calibration.items()}
+    del calibration["conv1"][dropped]
+    if dropped == "input":
+        net.model.conv1 = net.model.conv1.module
+    path = tmp_path / "model.onnx"
+    write_onnx(fold(net.model, calibration), (net.x[:2],), path)
+    x = net.x.numpy()
+    want = torch_runner(net.model)((x,))
+    got = onnx_runner(path)((x,))
+    assert np.median(np.abs(want - got).max(axis=1)) < 1e-5 * np.ptp(want)
