@@ -177,3 +177,39 @@ def test_a_network_beyond_the_kernels_still_gets_its_onnx(network, describe, tmp
     assert "more than 8 bits" in metrics["integer_reason"]
     assert metrics["onnx_mismatches"] == 0
     assert not (tmp_path / "c").exists()
+
+
+def test_a_network_of_two_inputs(quantize, describe, tmp_path):
+    class Two(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = torch.nn.Linear(4, 6), torch.nn.Linear(5, 6)
+
+        def forward(self, x, y):
+            return self.a(x) + self.b(y)
+
+    torch.manual_seed(0)
+    x, y = torch.randn(32, 4), torch.randn(32, 5)
+
+    class Joined(torch.nn.Module):  # calibration runs on one tensor
+        def __init__(self, two):
+            super().__init__()
+            self.two = two
+
+        def forward(self, z):
+            return self.two(z[:, :4], z[:, 4:])
+
+    net = quantize(Joined(Two()), torch.cat([x, y], 1), lambda i: (8, 8))
+    calibration = {k.removeprefix("two."): v for k, v in net.calibration.items()}
+    metrics = export_model(
+        net.model.two,
+        calibration,
+        (),
+        (x[:2], y[:2]),
+        [((x, y), torch.zeros(32, dtype=torch.int64))],
+        tmp_path,
+        metric=lambda outputs, targets: 0.0,
+    )
+    assert metrics["onnx_mismatches"] == 0
+    assert "more than one input" in metrics["integer_reason"]
+    assert torch.equal(load(tmp_path)(x, y), net.model.two(x, y))
