@@ -74,6 +74,7 @@ class ParetoAssessor(Assessor):  # type: ignore[misc]
         self._paths: dict[int, list[dict[str, float]]] = {}
         self._stopped: dict[int, int] = {}
         self._let_run: set[int] = set()
+        self._trials: dict[int, str] = {}
         self._uids: dict[str, int] = {}
         self._complained: set[str] = set()
         self._journal: Journal | None = None
@@ -117,7 +118,7 @@ class ParetoAssessor(Assessor):  # type: ignore[misc]
         if self._uids.setdefault(trial, uid) != uid or any(reported_uid(r) != uid for r in history):
             self._complain(f"trial {trial} reports for several uids: it is never stopped")
             return None
-        path = self._paths.setdefault(uid, [])
+        path = self._path(uid, trial)
         for report in history[len(path) :]:
             numbers = {n: float(x) for n, x in report.items() if n != UID and is_number(x)}
             missing = [name for name in objectives if name not in numbers]
@@ -129,6 +130,13 @@ class ParetoAssessor(Assessor):  # type: ignore[misc]
             path.append(numbers)
             self._write("rung", uid=uid, metrics=numbers, trial=trial)
         return path
+
+    def _path(self, uid: int, trial: str) -> list[dict[str, float]]:
+        """What a chromosome's trial reported; a chromosome that is asked again starts anew."""
+        if self._trials.setdefault(uid, trial) != trial:
+            self._trials[uid] = trial
+            self._paths[uid] = []
+        return self._paths.setdefault(uid, [])
 
     def _seen(self, study: Any) -> Seen:
         optimizer = study.optimizer
@@ -166,7 +174,7 @@ class ParetoAssessor(Assessor):  # type: ignore[misc]
         for event in read(self._file):
             uid = event.get("uid", -1)
             if event["event"] == "rung":
-                self._paths.setdefault(uid, []).append(event["metrics"])
+                self._path(uid, event["trial"]).append(event["metrics"])
             elif event["event"] == "stop":
                 self._stopped[uid] = event["rung"]
             elif event["event"] == "spare":

@@ -153,6 +153,23 @@ def test_what_was_seen_and_stopped_outlives_a_restart(folder: Path) -> None:
     assert not second.report(parameter_id, uid, 0.1), "the band is there from the start"
 
 
+def test_a_chromosome_that_is_asked_again_starts_at_its_first_rung(folder: Path) -> None:
+    first = Process(folder, risk=0.2, spared=0.0)
+    for trial in range(6):
+        first.run_whole(0.8 + trial / 100)
+    parameter_id, uid = first.start()
+    assert first.report(parameter_id, uid, 0.75, 0.8)
+
+    second = Process(folder, risk=0.2, spared=0.0)
+    second.next_id = 20
+    second.assessor.load_checkpoint()
+    parameter_id, again = second.start()
+    assert again == uid
+    assert not second.report(parameter_id, uid, 0.1), "judged by its new report, not by the old"
+    (stop,) = [e for e in read(folder / "rungs.jsonl") if e["event"] == "stop"]
+    assert stop["rung"] == 1
+
+
 def test_without_the_tuner_it_says_so(folder: Path) -> None:
     assessor = ParetoAssessor()
     with pytest.raises(RuntimeError, match="JointGATuner"):
