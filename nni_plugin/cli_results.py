@@ -119,7 +119,9 @@ def export(
     device: Annotated[str | None, typer.Option(help="Default: the experiment's.")] = None,
     params: Annotated[Path | None, typer.Option(help="Chromosome as a JSON file.")] = None,
     data: Annotated[str | None, typer.Option(help="Default: the experiment's.")] = None,
-    epochs: Annotated[int, typer.Option(help="Of fine-tuning.")] = 10,
+    epochs: Annotated[
+        int | None, typer.Option(help="Of fine-tuning (default: three times the task's).")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of fine-tuning.")] = 0,
     directory: Directory = None,
 ) -> None:

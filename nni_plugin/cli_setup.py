@@ -1,4 +1,4 @@
-"""``joint-ga init``, ``register``, ``unregister``, ``doctor`` and ``calibrate``."""
+"""``joint-ga init``, ``register``, ``unregister`` and ``doctor``."""
 
 from __future__ import annotations
 
@@ -41,22 +41,6 @@ def doctor(
             console.print(f"       {finding.advice}", highlight=False, soft_wrap=True)
     if any(finding.level == "bad" for finding in findings):
         raise typer.Exit(4)
-
-
-def calibrate(
-    device: Annotated[str, typer.Option("--device", help="A shipped device or a YAML file.")],
-    measured: Annotated[
-        Path, typer.Argument(help="CSV: network,latency_ms and optionally params.")
-    ],
-    stack: Annotated[str, typer.Option(help="Name of the new stack.")] = "measured",
-) -> None:
-    """Fit a device's latency model to latencies measured on your board.
-
-    Prints the fit, its error, and the lines to paste under 'stacks:' of the board's YAML file.
-    """
-    from hardware.calibrate import calibrate as fit
-
-    print(fit(device, measured, stack=stack).text())
 
 
 def init(
@@ -117,4 +101,3 @@ def add_commands(app: typer.Typer) -> None:
     app.command(epilog="Example:  joint-ga register")(register)
     app.command(epilog="Example:  joint-ga unregister")(unregister)
     app.command(epilog="Example:  joint-ga doctor")(doctor)
-    app.command(epilog="Example:  joint-ga calibrate measured.csv --device stm32f746")(calibrate)

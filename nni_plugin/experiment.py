@@ -139,11 +139,15 @@ class Experiment:
 
     def _why_no_front(self, complete: list[Trial], without_objectives: int) -> str:
         counts = self.log.counts()
-        if not complete and counts["failed"]:
-            last = self.log.finished("failed")[-1]
+        # The tuner waits a while for a late result before it writes a failure down; NNI knows.
+        failed = max(
+            counts["failed"], sum(t.status == "FAILED" for t in self.nni_trials().values())
+        )
+        if not complete and failed:
+            noted = self.log.finished("failed")
             return (
-                f"experiment {self.id} has only failed trials ({counts['failed']}); the last "
-                f"reason: {last.reason or 'unknown'}; see the trial's stderr in "
+                f"experiment {self.id} has only failed trials ({failed}); the last reason: "
+                f"{noted[-1].reason if noted else 'see its stderr'}; the trials' output is in "
                 f"{self.folder / 'environments'}"
             )
         if not complete:
