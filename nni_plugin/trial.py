@@ -128,10 +128,13 @@ def _read(path: str) -> dict[str, Any]:
 
 
 def _ask_nni() -> dict[str, Any]:
+    from evaluators.lean import import_nni
     from nni_plugin.pairing import trial_parameters
 
     if "NNI_TRIAL_JOB_ID" not in os.environ:
         raise ValueError("this is no NNI trial: give the chromosome with --params FILE")
+    # Before anything else imports nni: it comes without scipy.stats and pandas, 1.5 s of CPU.
+    import_nni()
     params = trial_parameters()
     print(f"trial {os.environ['NNI_TRIAL_JOB_ID']}: {json.dumps(params)}", flush=True)
     return params
