@@ -78,6 +78,7 @@ def main() -> None:
     """Print one line per export and write all figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
+    parser.add_argument("--chromosomes", nargs="+", choices=CHROMOSOMES, default=list(CHROMOSOMES))
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("export_parity.json"))
@@ -88,7 +89,7 @@ def main() -> None:
         spec = TASKS[name]
         task = load_task(spec["path"], spec["file"] and str(options.data / spec["file"]))
         network = trace(task)
-        for kind in CHROMOSOMES:
+        for kind in options.chromosomes:
             with tempfile.TemporaryDirectory() as temporary:
                 folder = Path(temporary) / "candidate"
                 m = export_candidate(
@@ -106,6 +107,7 @@ def main() -> None:
                 "onnx_mismatches",
                 "onnx_mismatches_default_options",
                 "integer_mismatches",
+                "tflite_mismatches",
                 "integer_ram_bytes",
                 "weights_bytes",
             )

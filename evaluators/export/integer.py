@@ -156,7 +156,6 @@ class _Lowering:
     def _choose_storage(self) -> None:
         """Walk backwards: what the readers of a tensor want is known before the tensor is."""
         wishes: dict[str, set[Quantization | None]] = {n: set() for n in self.nodes}
-        chosen: dict[str, Quantization] = {}
         for node in reversed(list(self.nodes.values())):
             if node.op == "output":
                 own = self._wide(node.inputs[0], 8 if self.wide_bits == 8 else 32)
@@ -164,7 +163,6 @@ class _Lowering:
                 wanted = wishes[node.name] or {None}
                 single = next(iter(wanted)) if len(wanted) == 1 else None
                 own = single or self._wide(node.name, self.wide_bits)
-            chosen[node.name] = own
             self.stored[node.name] = Tensor(node.name, node.shape, own)
             for source in node.inputs:
                 wishes[source].add(self._wish(node, own))
