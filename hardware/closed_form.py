@@ -108,10 +108,9 @@ def _dsp_conv(job: Job) -> tuple[str, tuple[float, ...]]:
 
 def _dsp_linear(job: Job) -> tuple[str, tuple[float, ...]]:
     pairs, n = (job.oc + 1) // 2, job.ic
-    if job.w_bits == 8 and job.a_bits == 8:
-        return "linear", (1, pairs, pairs * (n // 4), pairs * (n % 4))
-    steps = -(-n // (32 // job.w_bits))
-    return ("linear-odd" if n % 4 else "linear"), (1, n, pairs, pairs * steps)
+    fields = 32 // job.w_bits
+    steps = -(-n // fields)
+    return ("linear-odd" if n % 4 else "linear"), (1, n, -n % fields, pairs, pairs * steps)
 
 
 def _dsp_depthwise(job: Job) -> tuple[str, tuple[float, ...]]:

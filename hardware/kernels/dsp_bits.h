@@ -127,29 +127,7 @@ static void NAME(conv)(const layer_t *L) {
 
 static void NAME(linear)(const layer_t *L) {
   int n = L->ic;
-#if WBITS == 8 && ABITS == 8
-  /* The input is widened anew for each pair of rows, which needs no buffer. */
-  for (int r = 0; r < L->oc; r += 2) {
-    int q = r + 1 < L->oc ? r + 1 : r, k = n;
-    const int8_t *w0 = weights + r * n, *w1 = weights + q * n, *x = input;
-    int32_t s0 = bias[r], s1 = bias[q];
-    for (; k >= 4; k -= 4, x += 4, w0 += 4, w1 += 4) {
-      uint32_t even, odd, u = load32(w0), v = load32(w1);
-      NAME(lanes)((const uint8_t *)x, &even, &odd);
-      s0 = __smlad(even, __sxtb16(u), s0);
-      s0 = __smlad(odd, __sxtb16(rotate8(u)), s0);
-      s1 = __smlad(even, __sxtb16(v), s1);
-      s1 = __smlad(odd, __sxtb16(rotate8(v)), s1);
-    }
-    for (; k > 0; k--) {
-      int a = *x++ + IN_OFFSET;
-      s0 += a * *w0++;
-      s1 += a * *w1++;
-    }
-    output[r] = finish(s0, r);
-    output[q] = finish(s1, q);
-  }
-#else
+  /* The input is widened once, at all bit-widths: narrow weights gain nothing by that. */
   int16_t *col = columns[0];
   NAME(widen)((const uint8_t *)input, n, col, 0);
   NAME(pad_patch)(col, n);
@@ -183,7 +161,6 @@ static void NAME(linear)(const layer_t *L) {
     output[r] = finish(s0, r);
     output[q] = finish(s1, q);
   }
-#endif
 }
 
 static inline int NAME(weight)(const int8_t *row, int c) {
