@@ -14,7 +14,7 @@ __all__ = ["add_commands"]
 def calibrate(
     device: Annotated[str, typer.Option("--device", help="A shipped device or a YAML file.")],
     measured: Annotated[
-        Path, typer.Argument(help="CSV: network,latency_ms and optionally params.")
+        Path, typer.Option("--measured", help="CSV: network,latency_ms and optionally params.")
     ],
     stack: Annotated[str, typer.Option(help="Name of the new stack.")] = "measured",
 ) -> None:
@@ -61,7 +61,9 @@ def measure(
 
 def add_commands(app: typer.Typer) -> None:
     """Adds this module's commands."""
-    app.command(epilog="Example:  joint-ga calibrate measured.csv --device stm32f746")(calibrate)
+    app.command(
+        epilog="Example:  joint-ga calibrate --device my_board.yml --measured latencies.csv"
+    )(calibrate)
     app.command(
         epilog="Example:  joint-ga measure --network space.network.json --backend onnxruntime-int8"
     )(measure)

@@ -70,7 +70,7 @@ def test_help_is_quick_and_imports_nothing_heavy(tmp_path):
         (["check", "missing.yml"], "missing.yml: no such file", 4),
         (["run", "missing.yml"], "missing.yml: no such file", 4),
         (["measure", "--network", "x.json", "--backend", "abacus"], "known: onnxruntime", 1),
-        (["calibrate", "missing.csv", "--device", "stm32f746"], "missing.csv", 1),
+        (["calibrate", "--measured", "missing.csv", "--device", "stm32f746"], "missing.csv", 1),
         (["profile", "--device", "pdp11", "--network", "x.json"], "pdp11", 1),
         (["profile", "--device", "stm32f746"], "--task and --network", 2),
         (["export", "-o", "out"], "EXPERIMENT", 2),
