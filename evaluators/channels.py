@@ -83,6 +83,7 @@ _SAME_NAMES = frozenset(
         "detach",
         "float",
         "neg",
+        "pad",
         "abs",
     ]
 )
@@ -270,8 +271,6 @@ class ChannelFlow:
             self._opaque(node, shape, f"it feeds '{node.name}' ({name})")
         elif name in _SAME_NAMES:
             self._same(node, shape)
-        elif name == "pad":
-            self._pad(node, shape)
         elif name in _BINARY_NAMES:
             self._binary(node, shape)
         elif name in _CONCATS:
@@ -297,9 +296,6 @@ class ChannelFlow:
             self._opaque(node, shape, f"'{node.name}' changes its channel axis")
         else:
             self.flow[node] = source
-
-    def _pad(self, node: fx.Node, shape: tuple[int, ...]) -> None:
-        self._same(node, shape)
 
     def _binary(self, node: fx.Node, shape: tuple[int, ...]) -> None:
         operands = [n for n in node.args if isinstance(n, fx.Node) and shape_of(n)]

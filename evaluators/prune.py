@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -140,7 +141,9 @@ def _speed_up(
     training = model.training
     frozen = [name for name, p in model.named_parameters() if not p.requires_grad]
     speedup = lean.nni_speedup()
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        # NNI takes deviations over a batch of one.
+        warnings.filterwarnings("ignore", message="std\\(\\): degrees of freedom")
         small: nn.Module = speedup(
             model,
             inputs if len(inputs) > 1 else inputs[0],
