@@ -47,8 +47,8 @@ def run(
     from .tables import make_console
 
     console = make_console()
-    _check_or_exit(config)
     register()
+    _check_or_exit(config)
     if host not in ("127.0.0.1", "localhost"):
         console.print(
             f"[bold yellow]Warning:[/] NNI's manager will listen on {host}. It has no login and "

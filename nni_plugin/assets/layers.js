@@ -136,9 +136,14 @@ function geneImportance(metric) {
   return { trials: rows.length, scores: scores.sort((a, b) => b[1] - a[1]) };
 }
 
+// Every gene of every trial is looked at, so it is done again only when 2 % more trials are known.
+const importance = { metric: "", trials: 0 };
+
 function drawImportance() {
-  const box = $("importance");
-  const { trials, scores } = geneImportance($("importance-metric").value);
+  const box = $("importance"), metric = $("importance-metric").value, known = store.rows.length;
+  if (metric === importance.metric && known >= importance.trials && known < 1.02 * importance.trials) return;
+  Object.assign(importance, { metric, trials: known });
+  const { trials, scores } = geneImportance(metric);
   box.replaceChildren();
   if (trials < 10 || !scores.length) {
     box.append(element("p", "empty", `Shown from 10 complete trials on (${trials} so far).`));

@@ -151,9 +151,9 @@ def test_a_run_from_start_to_front(run, chromium, tmp_path):
     while not (first := chromium.execute_script(points)):
         assert time.monotonic() < end
         time.sleep(0.2)
-    running.wait_for(rf"[{first + 2}-8]/8 complete")
+    running.wait_for(rf"[{min(first + 2, 8)}-8]/8 complete")
     end = time.monotonic() + 60
-    while not chromium.execute_script(points) > first:
+    while not chromium.execute_script(points) > min(first, 7):
         assert time.monotonic() < end, "the page does not follow the run"
         time.sleep(0.2)
     assert complaints(chromium) == []

@@ -167,6 +167,7 @@ def test_the_space_command_writes_the_committed_digits_space(tmp_path):
         "joint-ga space --task evaluators.tasks.digits:build --device stm32f746 "
         "-o digits.space.json",
         tmp_path,
+        JOINT_GA_CACHE=os.environ.get("JOINT_GA_CACHE", str(Path.home() / ".cache" / "joint-ga")),
     )
     for name in ("digits.space.json", "digits.space.network.json"):
         assert (tmp_path / name).read_text() == (
