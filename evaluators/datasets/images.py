@@ -26,11 +26,20 @@ class FloatImages:
     Args:
         scale: Factor on the values 0..255.
         flip: Mirror half of the images.
-        crop: Shift every image by up to so many pixels in both directions, zeros moving in.
+        crop: Shift every image by up to so many pixels in both directions.
+        repeat_edges: What moves in is the outermost row or column again, not zeros.
     """
 
-    def __init__(self, scale: float = 1.0, *, flip: bool = False, crop: int = 0) -> None:
+    def __init__(
+        self,
+        scale: float = 1.0,
+        *,
+        flip: bool = False,
+        crop: int = 0,
+        repeat_edges: bool = False,
+    ) -> None:
         self.scale, self.flip, self.crop = scale, flip, crop
+        self.repeat_edges = repeat_edges
 
     def __call__(self, batch: Tensor) -> Tensor:
         """(N, H, W, C) uint8 to (N, C, H, W) float32."""
@@ -45,12 +54,15 @@ class FloatImages:
     def _shifted(self, batch: Tensor) -> Tensor:
         count, height, width, _ = batch.shape
         c = self.crop
-        padded = functional.pad(batch, (0, 0, c, c, c, c))
         corner = torch.randint(0, 2 * c + 1, (2, count))
         rows = corner[0][:, None] + torch.arange(height)
         columns = corner[1][:, None] + torch.arange(width)
         index = torch.arange(count)[:, None, None]
-        return padded[index, rows[:, :, None], columns[:, None, :]]
+        if self.repeat_edges:
+            rows, columns = (rows - c).clamp_(0, height - 1), (columns - c).clamp_(0, width - 1)
+        else:
+            batch = functional.pad(batch, (0, 0, c, c, c, c))
+        return batch[index, rows[:, :, None], columns[:, None, :]]
 
 
 def decode(data: bytes, what: str) -> Images:

@@ -82,6 +82,7 @@ def image_task(
     scale: float = 1.0 / 255.0,
     flip: bool = True,
     crop: int = 4,
+    repeat_edges: bool = False,
     train_samples: int | None = None,
     learning_rate: float = 1e-3,
     distillation: float = 0.0,
@@ -98,12 +99,13 @@ def image_task(
         scale: Factor on the pixels 0..255.
         flip: Mirror half of the training images.
         crop: Shift training images by up to so many pixels.
+        repeat_edges: What moves in then is the edge again, not zeros.
         train_samples: Trials fine-tune on the first so many training samples; None: on all.
         learning_rate: Of a trial's fine-tuning.
         distillation: Weight of the float model's soft labels in it.
         batch_size: Of it, if there is no recipe.
     """
-    augment = FloatImages(scale, flip=flip, crop=crop)
+    augment = FloatImages(scale, flip=flip, crop=crop, repeat_edges=repeat_edges)
     batch_size = recipe.batch_size if recipe else batch_size
 
     def training(split: Split) -> ArrayBatches:

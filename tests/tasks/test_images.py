@@ -23,13 +23,14 @@ def test_floats_are_scaled_and_channels_last() -> None:
     assert torch.equal(y, x.permute(0, 3, 1, 2).float() * (1 / 255))
 
 
-def test_every_crop_is_a_shift_with_zeros_moving_in() -> None:
+@pytest.mark.parametrize("repeat", [False, True])
+def test_every_crop_is_a_shift(repeat: bool) -> None:
     x = pictures(64)
     torch.manual_seed(3)
-    y = FloatImages(crop=2)(x).permute(0, 2, 3, 1)
+    y = FloatImages(crop=2, repeat_edges=repeat)(x).permute(0, 2, 3, 1)
     seen = set()
     for before, after in zip(x.numpy(), y.numpy(), strict=True):
-        padded = np.pad(before, ((2, 2), (2, 2), (0, 0)))
+        padded = np.pad(before, ((2, 2), (2, 2), (0, 0)), mode="edge" if repeat else "constant")
         places = [
             (r, c)
             for r in range(5)
