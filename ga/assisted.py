@@ -24,6 +24,8 @@ _INNER_GENERATIONS = 6
 _CLIMBS = 3
 _CLIMBERS = 8
 _CLIMB_CHILDREN = 32
+# Number of genes up to which a request takes the numbers above.
+_FULL_EFFORT = 64
 
 
 class Assistant:
@@ -44,6 +46,12 @@ class Assistant:
         self._space = space
         self._surrogate = surrogate
         self._costs = costs
+        # A candidate of a deep network takes milliseconds to cost: fewer of them are looked at.
+        effort = max(0.35, min(1.0, _FULL_EFFORT / len(space)))
+        self._offspring = round(effort * _OFFSPRING)
+        self._strangers = round(effort * _STRANGERS)
+        self._inner_size = round(effort * _INNER_SIZE)
+        self._climb_children = round(effort * _CLIMB_CHILDREN)
 
     def propose(
         self,
@@ -52,6 +60,7 @@ class Assistant:
         front: Sequence[tuple[Genome | None, tuple[float, ...]]],
         observed: Array,
         pending: Sequence[tuple[Genome, Mapping[str, float]]],
+        costed: Mapping[Genome, Mapping[str, float]],
         is_new: Callable[[Genome], bool],
     ) -> Iterator[Genome]:
         """New feasible genomes, the most promising first.
@@ -62,6 +71,7 @@ class Assistant:
             front: genomes (None if outside the space) and losses of the feasible front.
             observed: n x m losses of all complete results; they span the reference point.
             pending: genomes in flight with their known costs.
+            costed: known costs of genomes that were asked before.
             is_new: whether a genome was not asked before.
         """
         ideal, worst = observed.min(axis=0), observed.max(axis=0)
@@ -71,7 +81,7 @@ class Assistant:
             expected = self._surrogate.forecast(*map(list, zip(*pending, strict=True)))
             ahead.append(expected.mean[(expected.violation == 0) & expected.known])
         boxes = Boxes((np.vstack(ahead) - ideal) / span, np.full(len(span), _REFERENCE))
-        score = _Score(self._space, self._surrogate, self._costs, boxes, ideal, span)
+        score = _Score(self._space, self._surrogate, self._costs, costed, boxes, ideal, span)
         elders = [genome for genome, _ in front if genome is not None] or list(parents)
         pool = dict.fromkeys(self._pool(rng, parents, elders, score))
         best = score.of([genome for genome in pool if is_new(genome)])
@@ -81,7 +91,7 @@ class Assistant:
                 return
             children = dict.fromkeys(
                 self._child(rng, rng.choice(top), rng.choice(top + elders))
-                for _ in range(_CLIMB_CHILDREN)
+                for _ in range(self._climb_children)
             )
             tried = {genome for _, genome in best}
             best = sorted(
@@ -103,9 +113,9 @@ class Assistant:
         score: _Score,
     ) -> Iterator[Genome]:
         for family in (parents, elders):
-            for _ in range(_OFFSPRING // 2):
+            for _ in range(self._offspring // 2):
                 yield self._child(rng, rng.choice(family), rng.choice(family))
-        strangers = [self._space.sample(rng) for _ in range(_STRANGERS)]
+        strangers = [self._space.sample(rng) for _ in range(self._strangers)]
         yield from strangers
         yield from self._inner_search(rng, [*parents, *elders], strangers, score)
 
@@ -118,17 +128,17 @@ class Assistant:
     ) -> list[Genome]:
         """A small NSGA-II on the forecasts, from good candidates and strangers."""
         start = list(dict.fromkeys(known))
-        start = rng.sample(start, min(len(start), _INNER_SIZE)) + list(strangers)
-        members = nsga2(score.individuals(start), _INNER_SIZE)
+        start = rng.sample(start, min(len(start), self._inner_size)) + list(strangers)
+        members = nsga2(score.individuals(start), self._inner_size)
         for _ in range(_INNER_GENERATIONS):
             genomes = [m.genome for m in members]
             present = set(genomes)
             children = dict.fromkeys(
                 self._child(rng, rng.choice(genomes), rng.choice(genomes))
-                for _ in range(_INNER_SIZE)
+                for _ in range(self._inner_size)
             )
             fresh = [child for child in children if child not in present]
-            members = nsga2([*members, *score.individuals(fresh)], _INNER_SIZE)
+            members = nsga2([*members, *score.individuals(fresh)], self._inner_size)
         return [m.genome for m in members]
 
 
@@ -145,11 +155,13 @@ class _Score:
         space: SearchSpace,
         surrogate: Surrogate,
         costs: KnownCosts,
+        costed: Mapping[Genome, Mapping[str, float]],
         boxes: Boxes,
         ideal: Array,
         span: Array,
     ) -> None:
         self._space, self._surrogate, self._costs = space, surrogate, costs
+        self._costed = dict(costed)
         self._boxes, self._ideal, self._span = boxes, ideal, span
         self._forecasts: dict[Genome, tuple[Array, Array, float, float]] = {}
 
@@ -157,7 +169,10 @@ class _Score:
         fresh = [genome for genome in genomes if genome not in self._forecasts]
         if not fresh:
             return
-        costs = self._costs.of_many([self._space.decode(genome) for genome in fresh])
+        uncosted = [genome for genome in fresh if genome not in self._costed]
+        found = self._costs.of_many([self._space.decode(genome) for genome in uncosted])
+        self._costed.update(zip(uncosted, found, strict=True))
+        costs = [self._costed[genome] for genome in fresh]
         forecast: Forecast = self._surrogate.forecast(fresh, costs)
         feasible = np.where(forecast.known, forecast.feasible, 0.0)
         violation = np.where(forecast.known, forecast.violation, np.inf)

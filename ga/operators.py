@@ -36,8 +36,8 @@ def crossover(space: SearchSpace, a: Genome, b: Genome, rng: random.Random) -> G
         for i in group:
             if take:
                 child[i] = b[i]
-            gene = space.loci[i].gene
-            if a[i] != b[i] and gene.numeric and not isinstance(gene, Ordered):
+            if i in space.blendable and a[i] != b[i]:
+                gene = space.loci[i].gene
                 child[i] = _blend(gene, child[i], a[i] if take else b[i], rng)
     return tuple(child)
 
@@ -68,7 +68,7 @@ def mutate(
         if shifted != genome:
             return shifted
     active = space.active(genome)
-    open_loci = [i for i, locus in enumerate(space.loci) if active[i] and locus.gene.size != 1]
+    open_loci = [i for i in space.variable if active[i]]
     if not open_loci:
         return genome
     child = list(genome)

@@ -110,6 +110,7 @@ class Optimizer:
         self._population = Population(self.population_size, SURVIVALS[survival])
         self._pending: dict[int, Candidate] = {}
         self._genomes: dict[int, Genome] = {}
+        self._costed: dict[Genome, Mapping[str, float]] = {}
         self._seen: set[Hashable] = set()
         self._next_id = 1
         self._exhausted = False
@@ -147,7 +148,7 @@ class Optimizer:
         )
 
     def _streams(self, rng: random.Random) -> Iterator[Proposal]:
-        yield from self._proposals.designed()
+        yield from self._proposals.designed(len(self._archive.scored))
         if rng.random() >= _PLAIN_SHARE:
             yield from self._modelled(rng)
         yield from self._proposals.bred(rng)
@@ -165,7 +166,9 @@ class Optimizer:
         ]
         observed = np.array([scored.losses for scored in self._archive.scored.values()])
         parents = [member.genome for member in self._population.members]
-        proposed = self._assistant.propose(rng, parents, front, observed, pending, self._is_new)
+        proposed = self._assistant.propose(
+            rng, parents, front, observed, pending, self._costed, self._is_new
+        )
         for genome in proposed:
             yield genome, "surrogate", None
 
@@ -302,7 +305,8 @@ class Optimizer:
         genome = self._genomes.get(number)
         if scored is not None and genome is not None and metrics is not None:
             self._population.add(Individual(number, genome, scored.losses, scored.violation))
-            self._surrogate.add(genome, self._costs_of(candidate, metrics), metrics)
+            self._costed[genome] = self._costs_of(candidate, metrics)
+            self._surrogate.add(genome, self._costed[genome], metrics)
 
     def _costs_of(self, candidate: Candidate, metrics: Mapping[str, Any]) -> Mapping[str, float]:
         """Known costs of a finished candidate; from its result if it was not asked for here."""

@@ -46,13 +46,19 @@ class Proposals:
         self._design_at = 0
         self._walk_at = 0
 
-    def designed(self) -> Iterator[Proposal]:
-        """What is left of the initial design."""
+    def designed(self, results: int) -> Iterator[Proposal]:
+        """What is left of the initial design; its random part not once as many results are known.
+
+        Args:
+            results: number of complete results, imported ones too.
+        """
         while self._design_at < len(self._design):
             genome, origin = self._design[self._design_at]
             # Mended with a generator of its own, so that a replay mends it into the same one.
             own = random.Random(f"design {self._seed} {self._design_at}")
             self._design_at += 1
+            if origin == "lhs" and results >= len(self._design):
+                continue
             yield genome, origin, own if origin == "lhs" else None
 
     def bred(self, rng: random.Random) -> Iterator[Proposal]:

@@ -11,7 +11,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ga.genes import Allele, Categorical, Gene, flatten_groups
+from ga.genes import Allele, Categorical, Gene, Ordered, flatten_groups
 
 Genome = tuple[Allele, ...]
 
@@ -65,6 +65,20 @@ class SearchSpace:
             groups.setdefault(locus.group, []).append(index)
         self.groups: tuple[tuple[int, ...], ...] = tuple(tuple(g) for g in groups.values())
         self._conditional = any(locus.parent >= 0 for locus in self.loci)
+        #: Loci with more than one allele, and those whose alleles crossover may blend.
+        self.variable = tuple(i for i, locus in enumerate(self.loci) if locus.gene.size != 1)
+        self.blendable = frozenset(
+            i
+            for i, locus in enumerate(self.loci)
+            if locus.gene.numeric and not isinstance(locus.gene, Ordered)
+        )
+        # Decoding is the inner loop of a search: flat spaces of listed values get a short way.
+        self._tables = [
+            (locus.gene.name, locus.gene.values)
+            for locus in self.loci
+            if isinstance(locus.gene, (Ordered, Categorical))
+            and not getattr(locus.gene, "children", ())
+        ]
         kinds = Counter(locus.kind for locus in self.loci if locus.gene.numeric)
         #: Kinds with many numeric genes: the layers' genes of a deep network.
         self.crowded_kinds = [kind for kind, count in kinds.items() if count >= _CROWD]
@@ -161,6 +175,11 @@ class SearchSpace:
         """The parameters that a trial gets: nested choices as dicts with `_name`."""
         if len(genome) != len(self.loci):
             raise ValueError(f"a genome here has {len(self.loci)} alleles, got {len(genome)}")
+        if len(self._tables) == len(self.loci):
+            return {
+                name: values[int(allele)]
+                for (name, values), allele in zip(self._tables, genome, strict=True)
+            }
         params: dict[str, Any] = {}
         homes: dict[int, dict[str, Any]] = {-1: params}
         flags = self.active(genome)

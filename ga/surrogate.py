@@ -31,7 +31,7 @@ _CHECK_STEPS = 8
 _THRESHOLD = 0.3
 # Up to this many results every one leads to a new fit; each doubling then doubles the interval.
 _EVERY_FIT = 64
-_MOST_ROWS = 1500
+_MOST_ROWS = 1000
 
 
 @dataclass(frozen=True)
@@ -94,9 +94,11 @@ class Surrogate:
         self._kinds = {"auto": ("trees", "gp"), "none": ()}.get(kind, (kind,))
         self._seed = seed
         self._notes = notes
+        self._slots: dict[Genome, int] = {}
         self._genomes: list[Genome] = []
         self._costs: list[Mapping[str, float]] = []
-        self._metrics: list[Mapping[str, float]] = []
+        self._slot_of: list[int] = []
+        self._values: dict[str, list[float]] = {}
         self._fitted: tuple[int, tuple[str, ...]] | None = None
         self._models: dict[str, list[Predictor]] = {}
         self._best: dict[str, tuple[str, ...]] = {}
@@ -107,9 +109,13 @@ class Surrogate:
 
     def add(self, genome: Genome, costs: Mapping[str, float], metrics: Mapping[str, float]) -> None:
         """A complete result with its known costs."""
-        self._genomes.append(genome)
-        self._costs.append(costs)
-        self._metrics.append({name: float(metrics[name]) for name in self._needed})
+        slot = self._slots.setdefault(genome, len(self._genomes))
+        if slot == len(self._genomes):
+            self._genomes.append(genome)
+            self._costs.append(costs)
+        self._slot_of.append(slot)
+        for name in self._needed:
+            self._values.setdefault(name, []).append(float(metrics[name]))
 
     def prepare(self, cheap: set[str]) -> bool:
         """Refit if it is time; whether the forecasts can be relied on.
@@ -117,7 +123,7 @@ class Surrogate:
         Args:
             cheap: the metrics that the cost function knows.
         """
-        count = len(self._genomes)
+        count = len(self._slot_of)
         if count < _MINIMUM or not self._kinds:
             return False
         expensive = tuple(name for name in self._needed if name not in cheap)
@@ -174,16 +180,11 @@ class Surrogate:
 
     # ---- learning
 
-    def _data(self, count: int, name: str) -> tuple[list[int], Array]:
-        """Row numbers and values of a metric; repeated genomes count once, with their mean."""
-        groups: dict[Genome, list[int]] = {}
-        for i in range(count):
-            groups.setdefault(self._genomes[i], []).append(i)
-        last = [places[-1] for places in groups.values()]
-        means = [
-            float(np.mean([self._metrics[i][name] for i in places])) for places in groups.values()
-        ]
-        return last, np.array(means)
+    def _data(self, count: int, name: str) -> Array:
+        """A metric by slot, of the first `count` results; repeated genomes have their mean."""
+        slots = np.array(self._slot_of[:count])
+        totals = np.bincount(slots, weights=np.array(self._values[name][:count]))
+        return np.asarray(totals / np.bincount(slots))
 
     def _rows(self, places: Sequence[int]) -> Array:
         return self._features.rows(
@@ -194,13 +195,13 @@ class Surrogate:
         self._models = {}
         rng = random.Random(f"fit {self._seed} {count}")
         for name in expensive:
-            places, values = self._data(count, name)
-            if len(places) > _MOST_ROWS:
+            values = self._data(count, name)
+            places = list(range(len(values)))
+            if len(values) > _MOST_ROWS:
                 # The recent half is where the search is; the rest stands for the whole space.
-                old = sorted(rng.sample(range(len(places) - _MOST_ROWS // 2), _MOST_ROWS // 2))
-                chosen = old + list(range(len(places) - _MOST_ROWS // 2, len(places)))
-                places, values = [places[i] for i in chosen], values[chosen]
-            rows = self._rows(places)
+                recent = places[-_MOST_ROWS // 2 :]
+                places = sorted(rng.sample(places[: -len(recent)], _MOST_ROWS // 2)) + recent
+            rows, values = self._rows(places), values[places]
             self._models[name] = []
             for kind in self._best.get(name, self._kinds[:1]):
                 model = make(kind, self._seed + count)
@@ -213,9 +214,9 @@ class Surrogate:
         self._checked_at = count
         for name in expensive:
             # The latest results suffice to judge, and keep the check as cheap as a fit.
-            places, values = self._data(count, name)
-            places, values = places[-_MOST_ROWS // 3 :], values[-_MOST_ROWS // 3 :]
-            rows = self._rows(places)
+            values = self._data(count, name)
+            places = range(len(values))[-_MOST_ROWS // 3 :]
+            rows, values = self._rows(places), values[-_MOST_ROWS // 3 :]
             taus = {k: _held_back_tau(k, rows, values, self._seed + count) for k in self._kinds}
             self._best[name] = (max(taus, key=lambda k: taus[k]),)
             self.tau[name] = max(taus.values())

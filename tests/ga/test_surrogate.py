@@ -129,7 +129,7 @@ def test_the_surrogate_beats_the_plain_search() -> None:
     for kind, found in volumes.items():
         for seed in range(2):
             optimizer = Optimizer(bits_space(), GOALS, costs=size_only, seed=seed, surrogate=kind)
-            run(optimizer, 36)
+            run(optimizer, 30)
             found.append(optimizer.hypervolume(REFERENCE))
     assert sum(volumes["gp"]) > sum(volumes["none"])
     assert sum(volumes["trees"]) > sum(volumes["none"])
