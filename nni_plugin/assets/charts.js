@@ -93,7 +93,8 @@ function drawScatter() {
     xaxis: { title: { text: x }, type: log ? "log" : "linear", ...axisRange(spread(x), log) },
     yaxis: { title: { text: y }, ...axisRange(spread(y), false) },
   }), PLOT_CONFIG);
-  drawCloud();
+  // Later on it is redrawn by Plotly's own events, zooming included.
+  if (!window.jointGA.updates) drawCloud();
 }
 
 // Shaded limits must not stretch the axes, so their range is set from the points alone.
