@@ -1,4 +1,4 @@
-"""Constrained and mixed-variable problems with known fronts, after pymoo's and the literature's."""
+"""Constrained and mixed-variable problems whose true fronts are formulas (nothing is downloaded)."""
 
 from __future__ import annotations
 
@@ -88,7 +88,5 @@ def _from_pymoo(name: str, reference: Array, *, mixed: bool, cheap: tuple[str, .
 MIXED: dict[str, Callable[[], Problem]] = {
     "zdt5": zdt5,
     "bnh": lambda: _from_pymoo("bnh", np.array([140.0, 50.0]), mixed=False, cheap=("f1",)),
-    "osy": lambda: _from_pymoo("osy", np.array([0.0, 80.0]), mixed=False, cheap=("f2",)),
-    "tnk": lambda: _from_pymoo("tnk", np.array([1.2, 1.2]), mixed=False, cheap=()),
     "zdt1-mixed": lambda: _from_pymoo("zdt1", np.array([1.1, 6.0]), mixed=True, cheap=("f1",)),
 }

@@ -1,0 +1,72 @@
+"""Tables and plots of `compare.py`'s results: `python benchmarks/search/summarize.py`.
+
+For every CSV in `results/` prints a markdown table (mean and standard deviation over seeds, p of a
+one-sided Wilcoxon signed-rank test that ours is better, paired by seed) and draws the curves.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+from scipy.stats import wilcoxon
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def table(runs: pd.DataFrame) -> str:
+    """Markdown: one line per sampler, ours first, the rest by quality at 100 trials."""
+    marks = [column for column in ("at50", "at100", "at200") if runs[column].notna().any()]
+    heads = " | ".join(f"{mark[2:]} trials | p" for mark in marks)
+    lines = [f"| sampler | seeds | {heads} | CPU s |", "|" + "---|" * (3 + 2 * len(marks))]
+    ours = runs[runs.sampler == "ours"].set_index("seed")
+    order = runs.groupby("sampler")["at100"].mean().sort_values(ascending=False).index
+    for name in ["ours", *(n for n in order if n != "ours")]:
+        own = runs[runs.sampler == name].set_index("seed")
+        cells = []
+        for mark in marks:
+            cells.append(f"{own[mark].mean():.3f} ± {own[mark].std():.3f}")
+            shared = own.index.intersection(ours.index)
+            gain = ours.loc[shared, mark] - own.loc[shared, mark]
+            tested = name != "ours" and gain.notna().all() and (gain != 0).any()
+            cells.append(f"{wilcoxon(gain, alternative='greater').pvalue:.2g}" if tested else "")
+        seconds = own["seconds"].mean()
+        lines.append(f"| {name} | {len(own)} | {' | '.join(cells)} | {seconds:.0f} |")
+    return "\n".join(lines)
+
+
+def plot(runs: pd.DataFrame, path: Path) -> None:
+    """Mean share of the best hypervolume against trials."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    marks = [column for column in runs.columns if column.startswith("at")]
+    figure, axes = plt.subplots(figsize=(8, 5))
+    for name, own in runs.groupby("sampler"):
+        width = 3.0 if name == "ours" else 1.2
+        trials = [int(mark[2:]) for mark in marks]
+        axes.plot(trials, own[marks].mean(), label=name, linewidth=width)
+    axes.set(xlabel="trials", ylabel="share of the best hypervolume", title=path.stem)
+    axes.legend(fontsize=8)
+    axes.grid(alpha=0.3)
+    figure.savefig(path, dpi=90, bbox_inches="tight")
+    plt.close(figure)
+
+
+def main() -> None:
+    parts = []
+    for path in sorted(RESULTS.glob("*.csv")):
+        if path.stem.startswith("ask"):
+            continue
+        runs = pd.read_csv(path)
+        parts.append(f"## {path.stem}\n\n{table(runs)}\n")
+        plot(runs, path.with_suffix(".png"))
+    text = "\n".join(parts)
+    (RESULTS / "summary.md").write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
