@@ -1,6 +1,6 @@
 """What uniform w8a8 and w4a8 cost each task after one epoch of fine-tuning, no pruning.
 
-    python benchmarks/compression/qat_deltas.py 'evaluators.tasks.skab:build' \
+    python -m benchmarks.compression.qat_deltas 'evaluators.tasks.skab:build' \
         --data ../shared/data --seeds 0 1 2
 
 Prints one line per run and the mean difference to the float baseline, in points of the metric, on

@@ -1,6 +1,6 @@
 """Accuracy of the MLPerf Tiny reference weights in this package's networks, on MLPerf's test sets.
 
-    python benchmarks/compression/reference_accuracy.py ../shared/data
+    python -m benchmarks.compression.reference_accuracy ../shared/data
 
 Expected: CIFAR-10 ResNet-8 87.19 % (10,000 test images), keyword spotting DS-CNN 91.5 %
 (kws01_eval), visual wake words MobileNetV1-0.25 85.2 % (vww01_eval), anomaly score of the ToyCar
