@@ -1,4 +1,4 @@
-"""Constrained and mixed-variable problems whose true fronts are formulas (nothing is downloaded)."""
+"""Constrained and mixed-variable problems whose fronts are formulas: nothing is downloaded."""
 
 from __future__ import annotations
 
