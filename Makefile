@@ -7,7 +7,7 @@ PIP_ARGS ?=
 CONFIG ?= experiment_configs/ga_joint.yml
 PYTEST_ARGS ?=
 SYSTEM_PACKAGES := chromium chromium-driver gcc-arm-none-eabi libnewlib-arm-none-eabi \
-	qemu-system-arm gcc libc6-dev openssh-server openssh-client
+	qemu-system-arm gcc libc6-dev openssh-server openssh-client dataset-fashion-mnist
 
 # nnictl, the tuner and the trials all find this interpreter first, without activation.
 export PATH := $(BIN):$(PATH)
