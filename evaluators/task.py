@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
+import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,14 +96,15 @@ def load_task(path: str, data: str | None = None) -> Task:
 
     Args:
         path: For example ``evaluators.tasks.digits:build``. Options follow a question mark, as
-            in ``evaluators.tasks.cifar10:resnet8?train_samples=5000&weights=train``; they are
+            in ``evaluators.tasks.cifar10:build?train_samples=5000&weights=train``; they are
             passed as keyword arguments, whole numbers as ``int``.
         data: Passed as ``data=`` if the function takes it.
 
     Raises:
         ValueError: The path has another form, the module or the function can't be found, the
-            module fails, the function doesn't take ``data`` or an option, or what comes back is
-            no :class:`Task`.
+            module or the function fails, the function doesn't take ``data`` or an option or needs
+            another, or what comes back is no :class:`Task`.
+        OSError: A file that the function reads, as it raised it.
     """
     address, _, query = path.partition("?")
     module_name, colon, function_name = address.partition(":")
@@ -119,7 +121,16 @@ def load_task(path: str, data: str | None = None) -> Task:
                 f"task {path!r}: {function_name}() takes no {name}= (given: {value!r}; it takes: "
                 f"{', '.join(sorted(accepted)) or 'nothing'})"
             )
-    task = build(**arguments)
+    _check_required(path, build, arguments)
+    try:
+        task = build(**arguments)
+    except (ValueError, OSError):
+        raise  # the input's fault, said in the function's own words
+    except Exception as error:
+        raise ValueError(
+            f"task {path!r}: {function_name}() fails with {type(error).__name__}: {error} "
+            f"({_place(error)})"
+        ) from error
     if not isinstance(task, Task):
         raise ValueError(
             f"task {path!r} returned {type(task).__name__}, not evaluators.Task: "
@@ -163,6 +174,25 @@ def _options(path: str, query: str) -> dict[str, Any]:
             raise ValueError(f"task {path!r}: option {part!r} must be name=value")
         options[name] = int(value) if value.lstrip("-").isdecimal() else value
     return options
+
+
+def _check_required(path: str, build: Callable[..., Any], arguments: dict[str, Any]) -> None:
+    for p in inspect.signature(build).parameters.values():
+        optional = p.default is not p.empty or p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+        if p.name == "data" and not optional and "data" not in arguments:
+            raise ValueError(f"task {path!r}: it needs its data: give --data PATH")
+        if not optional and p.name not in arguments:
+            name = path.partition("?")[0]
+            raise ValueError(
+                f"task {path!r}: it needs {p.name}=: give it a default, or write "
+                f"'{name}?{p.name}=...'"
+            )
+
+
+def _place(error: BaseException) -> str:
+    """File and line where an error was raised."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{frame.filename}:{frame.lineno}"
 
 
 def _accepted(build: Callable[..., Any]) -> tuple[set[str], bool]:

@@ -47,16 +47,34 @@ def score(task: Task, model: nn.Module, batches: Batches, what: str = "val") -> 
     """The task's metric on a split.
 
     Raises:
-        DataError: The split is empty, or the metric is no finite number.
+        DataError: The split is empty, or the metric fails or is no finite number.
     """
     outputs, targets = predict(model, batches, what)
-    value = float(task.metric(outputs, targets))
+    value = _metric(task, outputs, targets, what)
     if not math.isfinite(value):
         hint = (
             "" if bool(torch.isfinite(outputs).all()) else "; the model's outputs hold NaN or inf"
         )
         raise DataError(f"the task's metric '{task.metric_name}' is {value} on '{what}'{hint}")
     return value
+
+
+def _metric(task: Task, outputs: Tensor, targets: Tensor, what: str) -> float:
+    name = f"the task's metric '{task.metric_name}'"
+    try:
+        found: Any = task.metric(outputs, targets)
+    except Exception as error:
+        raise DataError(
+            f"{name} fails on '{what}' with {type(error).__name__}: {error} (outputs have shape "
+            f"{tuple(outputs.shape)}, targets {tuple(targets.shape)})"
+        ) from error
+    if isinstance(found, (str, bytes)) or found is None:
+        raise DataError(f"{name} is {found!r} on '{what}': let it return a number")
+    try:
+        return float(found)
+    except (TypeError, ValueError, RuntimeError) as error:
+        kind = type(found).__name__
+        raise DataError(f"{name} is no number on '{what}' but a {kind}: {error}") from error
 
 
 def soft_label_loss(outputs: Tensor, teacher: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import logging
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from nets import ZOO
 
 from evaluators import Task, evaluate, load_task, trace
 from evaluators.tracing import TraceError
+from evaluators.training import score
 
 
 def write_module(folder: Path, name: str, text: str) -> None:
@@ -56,6 +58,18 @@ def test_module_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     write_module(tmp_path, "broken_task", "1 / 0\n")
     with pytest.raises(ValueError, match=r"fails while it is imported: ZeroDivisionError"):
         load_task("broken_task:build")
+
+
+def test_function_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = "def build():\n    return {}['x']\n\n\ndef other(data, size):\n    pass\n"
+    write_module(tmp_path, "failing_task", text)
+    with pytest.raises(ValueError, match=r"build\(\) fails with KeyError: 'x' \(.*task\.py:2"):
+        load_task("failing_task:build")
+    with pytest.raises(ValueError, match=r"needs its data: give --data PATH"):
+        load_task("failing_task:other")
+    with pytest.raises(ValueError, match=r"needs size=.*'failing_task:other\?size=\.\.\.'"):
+        load_task("failing_task:other", data="x.npz")
 
 
 class Steered(nn.Module):
@@ -105,6 +119,23 @@ def test_metric_that_is_nan() -> None:
     task = build_task(build(), shape, metric=lambda o, t: float("nan"))
     with pytest.raises(ValueError, match=r"metric 'accuracy' is nan on 'val'"):
         evaluate(task, {}, device="stm32f746", epochs=0)
+
+
+@pytest.mark.parametrize(
+    ("metric", "words"),
+    [
+        (lambda o, t: float("inf"), r"'accuracy' is inf on 'val'"),
+        (lambda o, t: "0.9", r"'accuracy' is '0\.9' on 'val': let it return a number"),
+        (lambda o, t: None, r"'accuracy' is None on 'val'"),
+        (lambda o, t: o, r"'accuracy' is no number on 'val' but a Tensor"),
+        (lambda o, t: 1 / 0, r"'accuracy' fails on 'val' with ZeroDivisionError.*shape \(24, 5\)"),
+    ],
+)
+def test_metric_that_is_no_finite_number(metric: Any, words: str) -> None:
+    build, shape = ZOO["residual"]
+    task = build_task(build(), shape, metric=metric)
+    with pytest.raises(ValueError, match=words):
+        score(task, task.model, task.val)
 
 
 def test_task_checks_its_fields() -> None:
