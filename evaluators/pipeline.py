@@ -19,7 +19,7 @@ from torch import nn
 from evaluators import lean
 from evaluators.cache import cached, fingerprint
 from evaluators.candidate import read_candidate
-from evaluators.prune import prune
+from evaluators.prune import check_model, prune
 from evaluators.quantize import FakeQuantizer
 from evaluators.task import Task
 from evaluators.tracing import trace
@@ -111,7 +111,10 @@ def evaluate(
     torch.set_num_threads(1)
     watch = _Stopwatch()
     with watch("trace"):
-        network = trace(task) if network is None else network
+        if network is None:
+            network = trace(task)
+        else:
+            check_model(task.model, network)
         candidate = read_candidate(network, params)
         costs = cost_function(network, device)(params)
     with watch("baseline"):

@@ -168,14 +168,42 @@ def check_shapes(model: nn.Module, layers: tuple[Layer, ...]) -> None:
     for layer in layers:
         if not layer.is_weighted:
             continue
-        module: Any = model.get_submodule(layer.module)
-        if isinstance(module, nn.Linear):
-            got = (module.in_features, module.out_features, 1)
-        else:
-            got = (module.in_channels, module.out_channels, module.groups)
+        got = _dimensions(model.get_submodule(layer.module))
         asked = (layer.in_channels, layer.out_channels, layer.groups)
         if got != asked:
             raise PruneError(
                 f"layer '{layer.name}': asked for (in, out, groups) = {asked}, got {got}; this is "
                 "a fault of the channel analysis, please report the model"
             )
+
+
+def check_model(model: nn.Module, network: Network) -> None:
+    """Compares a model with a network that was read from a file.
+
+    Raises:
+        ValueError: The file describes another model; the message names the first layer that
+            differs.
+    """
+    modules = dict(model.named_modules())
+    for layer in network.layers:
+        if not layer.is_weighted:
+            continue
+        module = modules.get(layer.module)
+        found = None if module is None else _dimensions(module)
+        described = (layer.in_channels, layer.out_channels, layer.groups)
+        if found != described:
+            raise ValueError(
+                f"the network {network.name!r} describes another model: layer '{layer.name}' has "
+                f"(in, out, groups) = {described} there, "
+                f"{'and does not exist' if found is None else found} in {type(model).__name__}; "
+                "write the network's file again with `joint-ga space`"
+            )
+
+
+def _dimensions(module: Any) -> tuple[int, int, int] | None:
+    """Input channels, output channels and groups; None of what has no weights."""
+    if isinstance(module, nn.Linear):
+        return module.in_features, module.out_features, 1
+    if not hasattr(module, "out_channels"):
+        return None
+    return module.in_channels, module.out_channels, module.groups

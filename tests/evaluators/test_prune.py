@@ -16,9 +16,9 @@ from conftest import build_task, random_params
 from masked import Masked
 from nets import ZOO, randomize
 
-from evaluators import trace
+from evaluators import evaluate, trace
 from evaluators.candidate import read_candidate
-from evaluators.prune import PruneError, _masks, check_shapes, prune
+from evaluators.prune import PruneError, _masks, check_model, check_shapes, prune
 
 
 def removed_channels(model: nn.Module, network, kept) -> dict[str, torch.Tensor]:
@@ -107,3 +107,11 @@ def test_unknown_criterion() -> None:
     build, shape = ZOO["residual"]
     with pytest.raises(ValueError, match=r"pruner='magic' is unknown"):
         build_task(build(), shape, pruner="magic")
+
+
+def test_network_of_another_model() -> None:
+    first, second = (build_task(ZOO[name][0](), ZOO[name][1]) for name in ("residual", "grouped"))
+    network = trace(first)
+    check_model(first.model, network)
+    with pytest.raises(ValueError, match=r"describes another model: layer '.*joint-ga space"):
+        evaluate(second, {}, device="stm32f746", network=network, epochs=0)
