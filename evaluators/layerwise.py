@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from evaluators.cache import cached, fingerprint
-from evaluators.pipeline import baseline_metric, weights_of
+from evaluators.pipeline import baseline_metric, metric_and_data, weights_of
 from evaluators.prune import prune
 from evaluators.quantize import FLOAT_BITS, input_ranges, quantize_input, round_weights
 from evaluators.task import Task
@@ -70,9 +70,8 @@ def sensitivity(
             rows.append(row)
         return rows
 
-    key = fingerprint(
-        network.to_json(), task.metric_name, tuple(ratios), w_bits, a_bits, *weights_of(task.model)
-    )
+    settings = (network.to_json(), task.metric_name, tuple(ratios), w_bits, a_bits)
+    key = fingerprint(*settings, *metric_and_data(task), *weights_of(task.model))
     return cached(f"{task.name}-sensitivity-{key}.json", make, load=_load, save=_save)
 
 

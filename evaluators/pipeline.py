@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -260,11 +261,30 @@ def weights_of(model: nn.Module) -> list[bytes]:
     return [v.detach().cpu().numpy().tobytes() for v in model.state_dict().values()]
 
 
+def metric_and_data(task: Task) -> list[Any]:
+    """What a metric's value depends on beside the model: the metric's code and the data.
+
+    The first batch stands for all of them: reading every one would cost what the cache saves.
+    """
+    code = getattr(task.metric, "__code__", None)
+    parts: list[Any] = [getattr(task.metric, "__qualname__", type(task.metric).__name__)]
+    if code is not None:
+        parts += [code.co_code, code.co_names]
+    # The same order for a loader that shuffles, and no draw from the caller's random numbers.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        for inputs, targets in itertools.islice(task.val, 1):
+            tensors = [*inputs] if isinstance(inputs, (tuple, list)) else [inputs]
+            parts += [x.detach().cpu().numpy().tobytes() for x in (*tensors, targets)]
+    return [*parts, len(task.val) if isinstance(task.val, Sized) else None]
+
+
 def baseline_metric(task: Task) -> float:
     """The float model's metric on ``val``: the task's own figure, or measured once and cached."""
     if task.baseline_metric is not None:
         return task.baseline_metric
-    name = f"{task.name}-val-{fingerprint(task.metric_name, *weights_of(task.model))}.json"
+    parts = (task.metric_name, *metric_and_data(task), *weights_of(task.model))
+    name = f"{task.name}-val-{fingerprint(*parts)}.json"
 
     def load(path: Path) -> float:
         value = float(json.loads(path.read_text(encoding="utf-8"))["value"])

@@ -19,6 +19,7 @@ from conftest import build_task, random_params
 from nets import ZOO, randomize
 
 from evaluators import Task, evaluate, load_task, trace
+from evaluators.pipeline import baseline_metric
 from evaluators.quantize import QuantizedInput, strip
 from evaluators.training import predict, score
 from hardware import cost_function, load_device
@@ -140,3 +141,22 @@ def test_a_failing_trial_leaves_the_model_usable(digits: Task) -> None:
         evaluate(digits, {}, device="stm32f746", epochs=1)
     digits.loss = nn.functional.cross_entropy
     assert evaluate(digits, {}, device="stm32f746", epochs=0).metrics["accuracy"] > 0.9
+
+
+def test_the_cached_baseline_belongs_to_metric_and_data() -> None:
+    build, shape = ZOO["residual"]
+    model = build().eval()
+
+    def measured(**changes: Any) -> float:
+        task = build_task(model, shape, name="judged", metric_name="share")
+        for name, value in changes.items():
+            setattr(task, name, value)
+        return baseline_metric(task)
+
+    assert measured(metric=lambda o, t: 0.25) == 0.25
+    assert measured(metric=lambda o, t: float(len(t)) / 96) == 0.25
+    batches = build_task(model, shape).val
+    assert measured(metric=lambda o, t: float(len(t)) / 96, val=list(batches)[:1]) == 8 / 96
+    state = torch.get_rng_state()
+    measured(metric=lambda o, t: 0.25)
+    assert torch.equal(state, torch.get_rng_state())
