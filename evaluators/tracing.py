@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
+import io
 import logging
 import math
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from typing import Any
 
 import torch
@@ -108,11 +109,13 @@ def graph_of(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> fx.GraphModu
     graph_module = fx.GraphModule(model, graph)
     with eval_mode(model), torch.no_grad():
         try:
-            _Shapes(graph_module).propagate(*inputs)
+            # torch prints the traceback of what is reported below in one line.
+            with redirect_stderr(io.StringIO()):
+                _Shapes(graph_module).propagate(*inputs)
         except Exception as error:
             where = _Shapes.where(error)
             shapes = ", ".join(str(tuple(x.shape)) for x in inputs)
-            cause = str(error).split("\n")[0]
+            cause = str(_root(error)).split("\n")[0]
             raise TraceError(
                 f"{type(model).__name__} does not run on the task's example_input (shapes "
                 f"{shapes}){where}: {cause}"
@@ -140,6 +143,13 @@ class _Shapes(ShapeProp):
                 return f" at layer '{node.target if node.op == 'call_module' else node.name}'"
             seen = seen.__cause__
         return ""
+
+
+def _root(error: BaseException) -> BaseException:
+    """What was raised first: torch.fx wraps it in errors that quote the graph."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 @contextmanager
@@ -184,7 +194,10 @@ def trace(task: Task, *, channel_multiple: int = 1) -> Network:
             LOG.info("channels of '%s' stay whole: %s", "', '".join(group.layers), group.reason)
     if not any(g.prunable for g in groups):
         reasons = "; ".join(f"{g.name}: {g.reason}" for g in groups)
-        raise TraceError(f"{type(task.model).__name__} has no prunable layer ({reasons})")
+        raise TraceError(
+            f"{type(task.model).__name__} has no prunable layer ({reasons}): it needs a Conv1d, "
+            "Conv2d, ConvTranspose or Linear layer before its last one"
+        )
     return Network(
         layers,
         groups,
