@@ -52,7 +52,7 @@ def _gene(name: str, entry: Any) -> Gene:
             f"search space entry {name!r} is {entry!r}, expected {{'_type': ..., '_value': [...]}}"
         )
     kind, value = entry["_type"], entry["_value"]
-    if kind not in _PARSERS:
+    if not isinstance(kind, str) or kind not in _PARSERS:
         raise ValueError(
             f"search space entry {name!r} has unknown _type {kind!r} "
             f"(allowed: {', '.join(_PARSERS)})"
@@ -193,8 +193,8 @@ def for_network(
     def offer(key: str, values: list[Any], default: Any) -> None:
         if "/" in key:
             raise ValueError(
-                f"layer name {key!r} contains a slash, at which NNI's web UI cuts names; "
-                "rename the module"
+                f"layer name {key.rpartition('.')[0]!r} contains a slash, at which NNI's web UI "
+                "cuts names; rename the module"
             )
         if values and values != [default]:
             space[key] = {"_type": "choice", "_value": values}

@@ -122,6 +122,7 @@ def test_repeated_values_of_a_choice_are_one() -> None:
             {"a": {"_type": "prune", "_value": [1]}},
             r"unknown _type 'prune' \(allowed: choice, randint",
         ),
+        ({"a": {"_type": ["choice"], "_value": [1, 2]}}, r"unknown _type \['choice'\]"),
         ({"a": {"_type": "choice", "_value": []}}, "expected a non-empty list"),
         ({"a": {"_type": "choice", "_value": "abc"}}, "_value 'abc', expected a non-empty list"),
         ({"a": {"_type": "choice", "_value": [0.1, math.nan]}}, "not finite"),
