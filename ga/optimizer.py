@@ -98,6 +98,8 @@ class Optimizer:
         self.objectives = Objectives.parse(objectives)
         self.constraints = parse_constraints(constraints)
         self.population_size = _population_size(population_size, budget)
+        if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+            raise ValueError(f"seed={seed!r} should be a whole number from 0 on")
         self.seed = seed
         self.notes = Notes()
         self._costs = KnownCosts(costs, self.notes)

@@ -15,6 +15,8 @@ Array = NDArray[np.float64]
 
 _TREES = 64
 _GP_POINTS = 256
+# scikit-learn takes no larger random states; seeds may be of any size.
+_STATES = 2**32
 
 
 class Predictor(Protocol):
@@ -50,9 +52,9 @@ class Trees:
         share = 1.0 if rows.shape[1] <= 60 else 0.25
         single, target = rows.astype(np.float32), np.ascontiguousarray(values, dtype=float)
         self._model = [
-            ExtraTreeRegressor(max_features=share, random_state=self._seed * _TREES + i).fit(
-                single, target, check_input=False
-            )
+            ExtraTreeRegressor(
+                max_features=share, random_state=(self._seed * _TREES + i) % _STATES
+            ).fit(single, target, check_input=False)
             for i in range(self._trees)
         ]
 
@@ -85,7 +87,7 @@ class Gaussian:
         self._scale = np.where(spread > 1e-12, spread, 1.0) * np.sqrt(rows.shape[1])
         kernel = Matern(1.0, (1e-2, 1e2), nu=2.5) + WhiteKernel(1e-2, (1e-6, 1e1))
         self._model = GaussianProcessRegressor(
-            kernel, normalize_y=True, optimizer=_grid, random_state=self._seed, alpha=1e-8
+            kernel, normalize_y=True, optimizer=_grid, random_state=self._seed % _STATES, alpha=1e-8
         )
         self._model.fit((rows - self._shift) / self._scale, values)
 

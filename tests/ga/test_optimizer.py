@@ -357,6 +357,8 @@ def test_constant_objectives_and_wild_scales_go_on() -> None:
     [
         ({"population_size": 1}, "population_size=1"),
         ({"population_size": 2.5}, "population_size=2.5"),
+        ({"seed": "x"}, "seed='x'"),
+        ({"seed": -1}, "seed=-1"),
         ({"budget": 0}, "budget=0"),
         ({"costs": "size"}, "costs='size' should be callable"),
     ],

@@ -273,3 +273,14 @@ def test_unknown_options_are_refused() -> None:
     for options in ({"surrogate": "svm"}, {"survival": "spea2"}, {"stagnation": 0}):
         with pytest.raises(ValueError, match=next(iter(options))):
             Optimizer(bits_space(), GOALS, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", ["trees", "gp"])
+def test_a_seed_may_be_a_large_number(kind: str) -> None:
+    optimizer = Optimizer(bits_space(), GOALS, costs=size_only, seed=2**40 + 1, surrogate=kind)
+    for _ in range(30):
+        candidate = optimizer.ask()
+        optimizer.tell(
+            candidate.id, {"accuracy": sum(candidate.params.values()), **candidate.costs}
+        )
+    assert any(e.origin == "surrogate" for e in optimizer.evaluations)
