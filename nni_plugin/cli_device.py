@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from .chromosome import read_chromosome
 
 __all__ = ["add_commands"]
 
@@ -43,7 +44,7 @@ def measure(
     known = backends()
     if backend is not None and backend not in known:
         raise ValueError(f"--backend {backend!r} is unknown (known: {', '.join(known)})")
-    chromosome = json.loads(params.read_text(encoding="utf-8")) if params else {}
+    chromosome = read_chromosome(params) if params else {}
     chromosome.pop("uid", None)
     layers = hardware.Network.load(network).apply(chromosome)
     for name, one in known.items():

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .chromosome import read_chromosome
+
 if TYPE_CHECKING:
     from evaluators import Task
     from hardware import Device, Network
@@ -107,7 +109,7 @@ def profile(
 
         assert task is not None
         described = trace(load_task(task, data))
-    chromosome = json.loads(params.read_text(encoding="utf-8")) if params else {}
+    chromosome = read_chromosome(params) if params else {}
     chromosome.pop("uid", None)
     layers = described.apply(chromosome)
     group_of = {name: group for group in described.groups for name in group.layers}

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .chromosome import read_chromosome
+
 if TYPE_CHECKING:
     from .experiment import Experiment
     from .trials import Trial
@@ -129,8 +131,6 @@ def export(
 
     The folder must be new or empty. The test split is read here, once.
     """
-    import json
-
     if (experiment is None) == (params is None):
         raise typer.BadParameter("give an EXPERIMENT, or --task, --device and --params")
     if experiment is not None:
@@ -146,7 +146,7 @@ def export(
         print(f"trial {chosen.trial or '-'} (uid {chosen.uid}): {_brief(chosen.metrics)}")
     else:
         assert params is not None
-        chromosome, network = json.loads(params.read_text(encoding="utf-8")), None
+        chromosome, network = read_chromosome(params), None
     if not task or not device:
         raise typer.BadParameter("--task and --device are needed")
 

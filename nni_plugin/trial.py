@@ -15,9 +15,9 @@ import sys
 import time
 import traceback
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nni_plugin.chromosome import read_chromosome
 from nni_plugin.metrics import UID
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def _run(args: argparse.Namespace) -> None:
     timings = {"python": _age_s()}
     start = time.perf_counter()
     # Asked for first: an error further on then belongs to this chromosome.
-    params = _read(args.params) if args.params else _ask_nni()
+    params = read_chromosome(args.params) if args.params else _ask_nni()
     timings["parameters"] = time.perf_counter() - start
     genes = {name: allele for name, allele in params.items() if name != UID}
     echo = {UID: params[UID]} if UID in params else {}
@@ -113,18 +113,6 @@ def _report_final(
 
         nni.report_final_result(metrics)
     print(json.dumps(metrics), flush=True)
-
-
-def _read(path: str) -> dict[str, Any]:
-    try:
-        params = json.loads(Path(path).read_text())
-    except ValueError as error:
-        raise ValueError(f"--params {path}: not JSON ({error})") from error
-    if isinstance(params, dict) and isinstance(params.get("parameters"), dict):
-        params = params["parameters"]  # NNI's own record of a trial
-    if not isinstance(params, dict):
-        raise ValueError(f"--params {path}: holds {type(params).__name__}, not a dict of genes")
-    return params
 
 
 def _ask_nni() -> dict[str, Any]:

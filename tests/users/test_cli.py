@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -107,6 +108,26 @@ def test_report_compare_and_export_on_files(joint_ga, write, events, tmp_path):
     done = joint_ga("report", "exp1", "-o", "out/trials.csv")
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
+
+
+def test_chromosomes_are_read_from_nnis_records_too(joint_ga, tmp_path):
+    network = Path(__file__).parents[2] / "experiment_configs" / "digits.space.network.json"
+    profile = ["profile", "--device", "stm32f746", "--network", str(network), "--params", "p.json"]
+    chromosome = {"stem.0.prune": 0.5, "uid": 3}
+    totals = []
+    for content in (chromosome, {"parameter_id": 1, "parameters": chromosome}):
+        (tmp_path / "p.json").write_text(json.dumps(content))
+        totals.append(joint_ga(*profile).stdout)
+    assert totals[0] == totals[1]
+    assert "total: size_kb" in totals[0]
+    export = ["export", "--task", "a:b", "--device", "stm32f746", "--params", "p.json"]
+    for content, words in (("[1]", "p.json: holds list"), ("{", "p.json: not JSON")):
+        (tmp_path / "p.json").write_text(content)
+        for command in (profile, export):
+            done = joint_ga(*command)
+            assert done.returncode == 1
+            assert words in done.stderr
+            assert "Traceback" not in done.stderr
 
 
 def test_only_failed_trials_are_said(joint_ga, write, events):
