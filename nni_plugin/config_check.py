@@ -12,7 +12,7 @@ import os
 import shlex
 import sys
 from argparse import Namespace
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from nni_plugin.registration import registered_class
 
 OWN_TUNER = ("nni_plugin.JointGATuner", "nni_plugin.tuner.JointGATuner")
 OWN_ASSESSOR = ("nni_plugin.ParetoAssessor", "nni_plugin.assessor.ParetoAssessor")
+_SHORT = 64
 _COSTS = ("size_kb", "ram_kb", "latency_ms", "energy_mj", "macs", "bops")
 
 
@@ -259,18 +260,22 @@ def _inside(folder: Path) -> Iterator[None]:
 
 
 def _try_all_alleles(space: ga.SearchSpace, costs: CostModel | None) -> None:
-    """Price a few chromosomes in which every allele of a choice occurs once.
+    """Price a few chromosomes in which every allele of a choice and both ends of a range occur.
 
     Raises:
         ValueError: A gene that the network doesn't have, or bits that the device can't run.
     """
     if costs is None:
         return
-    width = max(len(getattr(locus.gene, "values", ())) for locus in space.loci)
-    for index in range(max(width, 1)):
-        genes = {
-            gene.name: gene.values[index % len(gene.values)]
-            for gene in space.genes
-            if isinstance(gene, (ga.Ordered, ga.Categorical))
-        }
-        costs(genes)
+    offered = {gene.name: _some_values(gene) for gene in space.genes}
+    for index in range(max(map(len, offered.values()))):
+        costs({name: values[index % len(values)] for name, values in offered.items()})
+
+
+def _some_values(gene: ga.Gene) -> Sequence[Any]:
+    """All values of a choice or a short range of whole numbers; else the first and the last."""
+    if isinstance(gene, (ga.Ordered, ga.Categorical)):
+        return gene.values
+    if isinstance(gene, ga.Integer) and gene.size <= _SHORT:
+        return range(gene.low, gene.high + 1)
+    return [gene.decode(gene.from_unit(unit)) for unit in (0.0, 1.0)]

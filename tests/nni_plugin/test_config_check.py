@@ -117,6 +117,8 @@ def test_wrong_settings(folder: Path, changes: dict[str, Any], words: list[str])
         ({"conv.w_bits": {"_type": "choice", "_value": [2, 77]}}, ["77"]),
         ({"conv.prune": {"_type": "choice", "_value": [0.0, 1.0]}}, ["conv.prune"]),
         ({"conv.prune": {"_type": "choice", "_value": [-0.5, 0.0]}}, ["conv.prune"]),
+        ({"conv.prune": {"_type": "uniform", "_value": [0.0, 1.5]}}, ["conv.prune=1.5"]),
+        ({"conv.w_bits": {"_type": "randint", "_value": [2, 9]}}, ["weight_bits=3"]),
         ({"stem.prune": {"_type": "choice", "_value": [0.0, 0.5]}}, ["stem.prune"]),
         ({"conv.prune": {"_type": "chioce", "_value": [0.0, 0.5]}}, ["chioce"]),
         ({"conv/prune": {"_type": "choice", "_value": [0.0, 0.5]}}, ["conv/prune"]),
