@@ -26,7 +26,7 @@ from nni.runtime.log import enable_global_logging
 from nni.tuner import Tuner
 
 import ga
-from nni_plugin import manager
+from nni_plugin import launch, manager
 from nni_plugin.callbacks import guarded
 from nni_plugin.classargs import TunerArgs
 from nni_plugin.ending import ExperimentEnd
@@ -307,13 +307,20 @@ class JointGATuner(Tuner):  # type: ignore[misc]
             self._study.journal.append("end", reason="error", message=message)
             self._show()
 
+    @staticmethod
+    def _exit_reason(study: Study) -> str:
+        """``budget`` once all of the experiment's trials are done, which NNI tells no tuner."""
+        planned = launch.experiment_config().get("maxTrialNumber")
+        done = sum(record.status != "running" for record in study.records.values())
+        return "budget" if planned is not None and done >= planned else "stopped"
+
     def _on_exit(self) -> None:
         with self.lock:
             for timer in self._timers:
                 timer.cancel()
             if self._study is not None:
                 if self._end is None:
-                    self._study.journal.append("end", reason="stopped")
+                    self._study.journal.append("end", reason=self._exit_reason(self._study))
                 self._study.journal.close()
             self._end = None
         if self._page is not None:

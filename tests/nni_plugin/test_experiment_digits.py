@@ -52,3 +52,5 @@ def test_every_final_result_holds_all_metrics_and_the_costs_the_tuner_computed(n
     trial = nni.trials()[0]["trialJobId"]
     (log,) = nni.home.glob(f"**/{trial}/trial.log")
     assert "seconds: python" in log.read_text(), "NNI sends what a trial prints to its log file"
+    nni.stop()
+    assert nni.journal()[-1]["reason"] == "budget", "all planned trials are done"
