@@ -50,7 +50,7 @@ $(VENV)/.run: $(VENV)/bin/python pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run
-	python -m pip install -q --disable-pip-version-check -c constraints.txt $(PIP_ARGS) -e ".[dev]"
+	python -m pip install -q --disable-pip-version-check -c constraints.txt $(PIP_ARGS) -e ".[dev,litert,tflm,vela]"
 	@touch $@
 
 $(VENV)/.docs: $(VENV)/.run
