@@ -9,6 +9,7 @@ import contextlib
 import importlib
 import io
 import os
+import re
 import shlex
 import sys
 from argparse import Namespace
@@ -188,6 +189,7 @@ class _Check:
             last = usage.getvalue().strip().splitlines()[-1:] or [command]
             self.problems.append(f"trialCommand: {last[0]}")
             return None
+        self._data(trial.data or "")
         import hardware
 
         with self._noting("trialCommand: --device: "), _inside(self._code_folder()):
@@ -201,6 +203,16 @@ class _Check:
 
                 evaluators.trace(evaluators.load_task(trial.task, trial.data))
         return trial
+
+    def _data(self, data: str) -> None:
+        """Variables that would be empty in every trial; a remote machine has its own."""
+        service = self.config.get("trainingService")
+        local = not isinstance(service, Mapping) or service.get("platform") == "local"
+        for name in re.findall(r"\$\{?([A-Za-z]\w*)", data) if local else ():
+            self.problems.append(
+                f"trialCommand: --data: the environment variable {name} is not set: set it to the "
+                "data's path, or write the path itself"
+            )
 
     def _names(self, args: TunerArgs, trial: Namespace) -> None:
         """Objectives and constraints that ``nni_plugin.trial`` doesn't report."""

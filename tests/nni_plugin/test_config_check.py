@@ -135,6 +135,15 @@ def test_a_space_that_network_or_device_cannot_take(
         assert any(word in problem for problem in problems), problems
 
 
+def test_data_behind_a_variable(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = "python3 -m nni_plugin.trial --task t:build --device stm32f746 --data '$MY_DATA/x'"
+    monkeypatch.delenv("MY_DATA", raising=False)
+    (problem,) = check_config(write(folder, trialCommand=command))
+    assert "MY_DATA is not set" in problem
+    monkeypatch.setenv("MY_DATA", str(folder))
+    assert check_config(write(folder, trialCommand=command)) == []
+
+
 def test_files_that_are_no_config(tmp_path: Path) -> None:
     assert "no such file" in check_config(tmp_path / "gone.yml")[0]
     (tmp_path / "bad.yml").write_text("a: [1,")
