@@ -25,11 +25,13 @@ class Candidate:
         kept: Channels kept, for every prunable group that loses some.
         bits: Per module that has weights.
         layers: The layers as they will be, from ``Network.apply``.
+        removed: Fraction of the prunable groups' channels that goes.
     """
 
     kept: dict[str, int]
     bits: dict[str, Bits]
     layers: tuple[Layer, ...]
+    removed: float
 
 
 def read_candidate(network: Network, params: Mapping[str, Any]) -> Candidate:
@@ -49,4 +51,6 @@ def read_candidate(network: Network, params: Mapping[str, Any]) -> Candidate:
         for layer in reversed(layers)
         if layer.is_weighted
     }
-    return Candidate(kept, bits, layers)
+    prunable = sum(group.channels for group in network.groups if group.prunable)
+    lost = sum(network.group(name).channels - count for name, count in kept.items())
+    return Candidate(kept, bits, layers, lost / prunable if prunable else 0.0)

@@ -148,7 +148,10 @@ def evaluate(
         tell(value)
 
     with watch("quantize"):
-        run = _FineTuning(task, model, epochs, seed, watch, tell if report is not None else None)
+        rate = task.fine_tuning_rate(candidate.removed)
+        run = _FineTuning(
+            task, model, epochs, seed, rate, watch, tell if report is not None else None
+        )
         quantizer = FakeQuantizer(model, candidate.bits, run.evaluator())
     try:
         run.quantizer = quantizer
@@ -173,17 +176,18 @@ class _FineTuning:
         model: nn.Module,
         epochs: int,
         seed: int,
+        learning_rate: float,
         watch: _Stopwatch,
         tell: Callable[[float], Any] | None,
     ) -> None:
         self.task, self.model, self.epochs, self.seed = task, model, epochs, seed
-        self.watch, self.tell = watch, tell
+        self.learning_rate, self.watch, self.tell = learning_rate, watch, tell
         self.quantizer: FakeQuantizer | None = None
 
     def evaluator(self) -> Any:
         """An NNI evaluator whose optimizer is built on this very model."""
         nni = lean.import_nni()
-        adam = nni.trace(torch.optim.Adam)(self.model.parameters(), lr=self.task.learning_rate)
+        adam = nni.trace(torch.optim.Adam)(self.model.parameters(), lr=self.learning_rate)
         return lean.nni_utils().TorchEvaluator(self.train, adam, self._step)
 
     def _step(self, batch: Any, model: nn.Module) -> Any:

@@ -36,6 +36,9 @@ class Task:
         metric_mode: ``"max"`` if larger is better, else ``"min"``.
         name: For cache files and messages; set by :func:`load_task` if empty.
         learning_rate: Of Adam in a trial's fine-tuning.
+        pruned_learning_rate: The same once half of the prunable channels or more are gone; between
+            none and half it grows geometrically. What lost channels has farther to go than what was
+            only rounded. None: ``learning_rate`` for all.
         epochs: Fine-tuning epochs of a trial that isn't told a number.
         distillation: Weight in [0, 1] of following the float model in fine-tuning (0: none).
         distillation_loss: ``loss(outputs, float model's outputs) -> scalar tensor``; by default
@@ -61,6 +64,7 @@ class Task:
     metric_mode: str = "max"
     name: str = ""
     learning_rate: float = 1e-3
+    pruned_learning_rate: float | None = None
     epochs: int = 1
     distillation: float = 0.0
     distillation_loss: Callable[[Any, Any], Tensor] | None = None
@@ -81,6 +85,17 @@ class Task:
             raise ValueError(f"pruner={self.pruner!r} is unknown (use {', '.join(PRUNERS)})")
         if not self.learning_rate > 0.0:
             raise ValueError(f"learning_rate={self.learning_rate!r} must be above 0")
+        if self.pruned_learning_rate is not None and not self.pruned_learning_rate > 0.0:
+            raise ValueError(
+                f"pruned_learning_rate={self.pruned_learning_rate!r} must be above 0, or None"
+            )
+
+    def fine_tuning_rate(self, removed: float) -> float:
+        """The learning rate for a network that lost this fraction of its prunable channels."""
+        if self.pruned_learning_rate is None:
+            return self.learning_rate
+        growth = self.pruned_learning_rate / self.learning_rate
+        return float(self.learning_rate * growth ** min(2.0 * removed, 1.0))
 
     @property
     def inputs(self) -> tuple[Tensor, ...]:

@@ -20,13 +20,13 @@ def main() -> None:
     parser.add_argument("--device", default="stm32f746")
     parser.add_argument("--prune", type=float, default=0.5)
     parser.add_argument("--bits", type=int, default=4)
-    parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--learning-rate", type=float, default=4e-3)
-    parser.add_argument("--distillation", type=float, default=0.5)
+    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--learning-rate", type=float, default=5e-3)
+    parser.add_argument("--distillation", type=float, default=0.7)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     args = parser.parse_args()
     task = load_task("evaluators.tasks.kws:build", args.data)
-    task.learning_rate, task.distillation = args.learning_rate, args.distillation
+    task.pruned_learning_rate, task.distillation = args.learning_rate, args.distillation
     network, device = trace(task), load_device(args.device)
     params = {f"{g.name}.prune": args.prune for g in network.groups if g.prunable}
     params |= {f"{name}.w_bits": args.bits for name in network.gene_layers}

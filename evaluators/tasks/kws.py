@@ -65,8 +65,10 @@ def build(data: str | None = None) -> Task:
         example_input=val[0][:2],
         loss=functional.cross_entropy,
         metric=accuracy,
-        learning_rate=1e-3,
+        learning_rate=3e-4,
+        pruned_learning_rate=3e-3,
         epochs=3,
+        distillation=0.7,
         training_seconds=seconds,
     )
 

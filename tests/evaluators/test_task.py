@@ -168,3 +168,12 @@ def test_truncated_baseline_is_trained_again(cache: Path, caplog: pytest.LogCapt
     ):
         assert torch.equal(a, b)
     assert load_task("evaluators.tasks.digits:build").training_seconds == 0
+
+
+@pytest.mark.parametrize(("removed", "rate"), [(0.0, 1e-4), (0.25, 1e-3), (0.5, 1e-2), (0.9, 1e-2)])
+def test_pruned_networks_learn_faster_up_to_half_the_channels(removed: float, rate: float) -> None:
+    task = load_task("evaluators.tasks.digits:build")
+    task.learning_rate, task.pruned_learning_rate = 1e-4, 1e-2
+    assert task.fine_tuning_rate(removed) == pytest.approx(rate)
+    task.pruned_learning_rate = None
+    assert task.fine_tuning_rate(removed) == 1e-4
