@@ -80,6 +80,7 @@ def cached(
         if path.exists():
             try:
                 return load(path)
+            # Whatever a half-written or foreign file makes a reader raise: the value is made anew.
             except Exception as error:
                 LOG.warning(
                     "%s is damaged or outdated (%s: %s); it is made again",

@@ -48,7 +48,8 @@ def import_nni() -> ModuleType:
             setattr(stub, name, _LateDistribution(name))
         sys.modules["scipy.stats"] = stub
     if no_pandas:
-        # json_tricks reads this as 'pandas is not installed' and leaves its encoder out.
+        # json_tricks reads this as 'pandas is not installed' and leaves its encoder out;
+        # importlib documents None as 'not importable', which its types do not allow.
         sys.modules["pandas"] = None  # type: ignore[assignment]
     try:
         return importlib.import_module("nni")

@@ -72,6 +72,7 @@ def load(path: str | Path) -> nn.Module:
         path /= "model.pt"
     extra = {METADATA: ""}
     content = io.BytesIO(path.read_bytes())
+    # torch documents no exceptions for a damaged archive, and raises many kinds.
     try:
         program = torch.export.load(content, extra_files=extra)
     except Exception as error:

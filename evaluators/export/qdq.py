@@ -93,6 +93,7 @@ class _Symbol(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         q = self.quantization
         y: torch.Tensor = self.module(
+            # torch leaves Function.apply untyped.
             _QuantizeDequantize.apply(x, q.scale, q.zero_point, q.bits)  # type: ignore[no-untyped-call]
         )
         return y

@@ -42,4 +42,5 @@ class DSCNN(nn.Module):
         """Stem, four depthwise-separable blocks, mean, classifier."""
         x = self.relu(self.norm(self.stem(self.pad(x))))
         x = self.pool(self.blocks(x)).flatten(1)
+        # torch types a module's call as Any.
         return self.fc(self.drop(x))  # type: ignore[no-any-return]

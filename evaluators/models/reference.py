@@ -26,6 +26,7 @@ _RESNET8 = {
 def _mobilenet_name(module: str) -> str:
     if module in ("fc", "stem.0.1", "stem.1"):
         return {"fc": "head.fc", "stem.0.1": "stem", "stem.1": "stem_bn"}[module]
+    # The caller passes names of this form only, so that there is a match.
     block, half, kind = re.fullmatch(r"blocks\.(\d+)\.(\d)\.(\d)(?:\.1)?", module).groups()  # type: ignore[union-attr]
     return f"block{int(block) + 1}.{('dw', 'pw')[int(half)]}{('', '_bn')[int(kind)]}"
 
