@@ -21,6 +21,8 @@ logger = logging.getLogger("nni.joint_ga")
 
 # After so many results an objective that none of them holds is taken for a wrong name.
 MISSING_LIMIT = 3
+# So many failures before any result mean that the trial itself is broken, not its chromosome.
+FAILURE_LIMIT = 8
 _COMPLAINTS = 5
 
 
@@ -159,7 +161,11 @@ class Study:
         logger.info("uid %d (%s): %s", uid, record.origin or "ga", shown)
 
     def fail(self, uid: int, reason: str, trial: str | None = None) -> None:
-        """The chromosome got no usable result; nothing happens if it has one already."""
+        """The chromosome got no usable result; nothing happens if it has one already.
+
+        Raises:
+            ValueError: The first few trials all failed.
+        """
         record = self.records[uid]
         if record.status != "running":
             return
@@ -167,6 +173,12 @@ class Study:
         self.journal.append("fail", uid=uid, reason=reason, trial=trial)
         self._settle(record, status="failed", reason=reason, trial=trial)
         self.optimizer.fail(uid, reason)
+        ended = [other.status for other in self.records.values() if other.status != "running"]
+        if len(ended) >= FAILURE_LIMIT and set(ended) == {"failed"}:
+            raise ValueError(
+                f"the first {len(ended)} trials all failed, the last one because: {reason}. Mend "
+                "the trial, then resume the experiment"
+            )
 
     def censor(self, uid: int, metrics: Mapping[str, float], rung: int, reason: str) -> None:
         """The trial was stopped on its way; nothing happens if it got to its end all the same.

@@ -14,6 +14,7 @@ What NNI does that the code below answers to, each found on NNI 3.0:
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
@@ -221,7 +222,9 @@ class JointGATuner(Tuner):  # type: ignore[misc]
     def _give_up_in(self, seconds: float, uid: int, reason: str) -> None:
         def lost() -> None:
             self._timers.discard(timer)
-            self._give_up(uid, reason)
+            # `guarded` has told the manager; above a timer there is nobody to raise to.
+            with contextlib.suppress(Exception):
+                self._give_up(uid, reason)
 
         timer = threading.Timer(seconds, lost)
         timer.daemon = True

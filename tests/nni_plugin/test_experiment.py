@@ -74,6 +74,13 @@ def test_an_error_in_the_tuner_ends_the_experiment_with_its_message(
     assert "no trial reports the metric 'weight'" in manager_log
 
 
+def test_a_broken_trial_ends_the_experiment_before_its_budget(nni: Any, tmp_path: Path) -> None:
+    nni.create(nni.config("sys.exit(3)", trialConcurrency=4, maxTrialNumber=200))
+    assert nni.wait("DONE", "ERROR", seconds=240) == "ERROR"
+    assert "trials all failed" in nni.log()
+    assert sum(event["event"] == "ask" for event in nni.journal()) < 50
+
+
 def test_wrong_class_args_and_spaces_end_the_experiment(nni: Any, tmp_path: Path) -> None:
     nni.create(nni.config(searchSpace={"x": {"_type": "choice", "_value": [1]}}))
     assert nni.wait("DONE", "ERROR", seconds=240) == "ERROR"

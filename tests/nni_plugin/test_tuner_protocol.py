@@ -171,6 +171,28 @@ def test_failed_trials_and_those_without_a_result(nni: Dispatcher) -> None:
     assert any("without a final result" in reason for reason in reasons)
 
 
+def test_trials_that_all_fail_end_the_experiment_early(nni: Dispatcher) -> None:
+    ids = nni.ask(9)
+    for parameter_id in ids[:7]:
+        nni.end(parameter_id, False)
+    nni.settle()
+    assert not nni.errors
+    nni.end(ids[7], False)
+    nni.settle()
+    assert "the first 8 trials all failed" in nni.errors[0]
+    assert nni.journal[-1]["event"] == "end"
+    assert nni.journal[-1]["reason"] == "error"
+
+
+def test_failures_after_a_result_end_nothing(nni: Dispatcher) -> None:
+    ids = nni.ask(12)
+    nni.tell(ids[0])
+    for parameter_id in ids[1:]:
+        nni.end(parameter_id, False)
+    nni.settle()
+    assert not nni.errors
+
+
 def test_an_end_that_overtakes_its_result_is_no_failure(nni: Dispatcher) -> None:
     (first,) = nni.ask(1)
     nni.tuner.grace_failed = 30.0
