@@ -1,10 +1,13 @@
-"""Float baselines: trained once, kept in the cache, checked when they are read."""
+"""Float baselines and their metrics: computed once, kept in the cache, checked when read."""
 
 from __future__ import annotations
 
+import itertools
+import json
 import logging
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,8 @@ import torch
 from torch import nn
 
 from evaluators.cache import cache_dir, cached, fingerprint
+from evaluators.task import Task
+from evaluators.training import score
 
 LOG = logging.getLogger(__name__)
 
@@ -70,3 +75,47 @@ def trained(
     model.load_state_dict(cached(file, make, load=load, save=torch.save))
     model.eval()
     return spent
+
+
+def weights_of(model: nn.Module) -> list[bytes]:
+    """A model's weights as bytes, to name what was computed from them."""
+    return [v.detach().cpu().numpy().tobytes() for v in model.state_dict().values()]
+
+
+def metric_and_data(task: Task) -> list[Any]:
+    """What a metric's value depends on beside the model: the metric's code and the data.
+
+    The first batch stands for all of them: reading every one would cost what the cache saves.
+    """
+    code = getattr(task.metric, "__code__", None)
+    parts: list[Any] = [getattr(task.metric, "__qualname__", type(task.metric).__name__)]
+    if code is not None:
+        parts += [code.co_code, code.co_names]
+    # The same order for a loader that shuffles, and no draw from the caller's random numbers.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        for inputs, targets in itertools.islice(task.val, 1):
+            tensors = [*inputs] if isinstance(inputs, (tuple, list)) else [inputs]
+            parts += [x.detach().cpu().numpy().tobytes() for x in (*tensors, targets)]
+    return [*parts, len(task.val) if isinstance(task.val, Sized) else None]
+
+
+def baseline_metric(task: Task) -> float:
+    """The float model's metric on ``val``: the task's own figure, or measured once and cached."""
+    if task.baseline_metric is not None:
+        return task.baseline_metric
+    parts = (task.metric_name, *metric_and_data(task), *weights_of(task.model))
+    name = f"{task.name}-val-{fingerprint(*parts)}.json"
+
+    def load(path: Path) -> float:
+        value = float(json.loads(path.read_text(encoding="utf-8"))["value"])
+        if not math.isfinite(value):
+            raise ValueError("not finite")
+        return value
+
+    def save(value: float, path: Path) -> None:
+        path.write_text(json.dumps({"value": value}), encoding="utf-8")
+
+    value = cached(name, lambda: score(task, task.model, task.val), load=load, save=save)
+    task.baseline_metric = value
+    return value

@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from evaluators.baseline import baseline_metric, metric_and_data, weights_of
 from evaluators.cache import cached, fingerprint
-from evaluators.pipeline import baseline_metric, metric_and_data, weights_of
 from evaluators.prune import prune
 from evaluators.quantize import FLOAT_BITS, input_ranges, quantize_input, round_weights
 from evaluators.task import Task

@@ -19,7 +19,7 @@ from conftest import build_task, random_params
 from nets import ZOO, randomize
 
 from evaluators import Task, evaluate, load_task, trace
-from evaluators.pipeline import baseline_metric
+from evaluators.baseline import baseline_metric
 from evaluators.quantize import QuantizedInput, strip
 from evaluators.training import predict, score
 from hardware import cost_function, load_device
