@@ -13,6 +13,10 @@ WEIGHTED_OPS = frozenset({"conv", "depthwise", "conv_transpose", "linear"})
 BIT_WIDTHS = (1, 2, 3, 4, 5, 6, 7, 8, 16, 32)
 """Bit-widths a tensor can have; a device may support fewer (`Device.weight_bits`)."""
 
+UNIFORM, POWER_OF_TWO = "uniform", "power_of_two"
+W_SCHEMES = (UNIFORM, POWER_OF_TWO)
+"""Values that a weight's integers take: all of its width, or zero and powers of two."""
+
 Shape = tuple[int, ...]
 
 _INPUT_NAME = re.compile(r"input(_?\d+)?")
@@ -68,6 +72,9 @@ class Layer:
         a_bits: Bits of the input activations.
         module: Qualified name of the module whose weights it uses; layers with the same module
             share them, so flash holds them once.
+        w_scheme: One of `W_SCHEMES`. Of powers of two, the sign and the exponent are stored, in
+            `w_bits` as well.
+        sparsity: Fraction of the weights that are zero, anywhere in the layer; see `zeros`.
 
     Raises:
         ValueError: A field is out of its range, named in the message.
@@ -86,6 +93,8 @@ class Layer:
     w_bits: int = 8
     a_bits: int = 8
     module: str = ""
+    w_scheme: str = UNIFORM
+    sparsity: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.name or not isinstance(self.name, str):
@@ -108,6 +117,14 @@ class Layer:
             raise ValueError(f"{where}groups={self.groups!r} must be an integer >= 1")
         put(self, "w_bits", check_bits(self.w_bits, where + "w_bits"))
         put(self, "a_bits", check_bits(self.a_bits, where + "a_bits"))
+        if self.w_scheme not in W_SCHEMES:
+            raise ValueError(
+                f"{where}w_scheme={self.w_scheme!r} must be one of {', '.join(W_SCHEMES)}"
+            )
+        if isinstance(self.sparsity, bool) or not isinstance(self.sparsity, (int, float)):
+            raise ValueError(f"{where}sparsity={self.sparsity!r} must be a number in [0, 1)")
+        if not 0 <= self.sparsity < 1:
+            raise ValueError(f"{where}sparsity={self.sparsity!r} must be in [0, 1)")
         if self.op in ("conv", "depthwise", "conv_transpose"):
             self._check_convolution(where)
 
@@ -149,6 +166,19 @@ class Layer:
         if self.op == "linear":
             return self.in_channels
         return self.in_channels // self.groups * math.prod(self.kernel)
+
+    @property
+    def weights(self) -> int:
+        """All weights of the layer, zeros included."""
+        return self.out_channels * self.row_weights
+
+    @property
+    def zeros(self) -> int:
+        """Weights that `sparsity` makes zero: `floor(n s + 0.5)`, of n weights at most n - 1."""
+        if not self.sparsity:
+            return 0
+        n = self.weights
+        return max(0, min(math.floor(n * self.sparsity + 0.5), n - 1))
 
     @property
     def macs(self) -> int:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from .layer import BIT_WIDTHS, ChannelGroup, Layer, Shape, check_bits, is_input_name
+from .genes import PRUNER, read_bits, read_pruner, read_rank, read_scheme, read_sparsity
+from .layer import UNIFORM, ChannelGroup, Layer, Shape, is_input_name
+from .low_rank import changed, factorized, full_rank
 from .shapes import input_shapes, propagate
 
 __all__ = ["ChannelGroup", "Layer", "Network"]
@@ -59,7 +62,11 @@ class Network:
         self._owner = self._find_owners()
         self._bit_keys = [(n, f"{n}.w_bits", f"{n}.a_bits") for n in self.gene_layers]
         self._genes = {key for _, *keys in self._bit_keys for key in keys}
-        self._genes |= {f"{name}.prune" for name in self._groups} | {"uid"}
+        self._genes |= {f"{name}.prune" for name in self._groups} | {"uid", PRUNER}
+        kinds = ("w_scheme", "sparsity")
+        self._options = {f"{name}.{kind}" for name in self.gene_layers for kind in kinds}
+        self._options |= {f"{name}.rank" for name in self.rank_layers}
+        self._genes |= self._options
 
     def _index_layers(self) -> dict[str, Layer]:
         index: dict[str, Layer] = {}
@@ -125,6 +132,14 @@ class Network:
         """Layers that carry bit genes: weighted ones, the first call of each module."""
         return tuple(name for name, owner in self._owner.items() if name == owner)
 
+    @cached_property
+    def rank_layers(self) -> tuple[str, ...]:
+        """Layers that can be factorized: linear and 1x1 ones whose module is called once."""
+        calls = Counter(self._owner.values())
+        return tuple(
+            name for name in self.gene_layers if calls[name] == 1 and full_rank(self._layers[name])
+        )
+
     def step(self, group: ChannelGroup) -> int:
         """Block size in which the channels of a group are kept."""
         step = math.lcm(group.step, self.channel_multiple)
@@ -175,7 +190,7 @@ class Network:
             ValueError: A gene is no bit-width.
         """
         read = {
-            name: (_read_bits(params, w_key), _read_bits(params, a_key))
+            name: (read_bits(params, w_key), read_bits(params, a_key))
             for name, w_key, a_key in self._bit_keys
         }
         return {name: read[owner] for name, owner in self._owner.items()}
@@ -184,20 +199,30 @@ class Network:
         """Equal for two chromosomes exactly if they make the same network.
 
         Raises:
-            ValueError: As `kept` and `bits`.
+            ValueError: As `apply`.
         """
         bits = self.bits(params)
-        return (
-            tuple(self.kept(params).values()),
-            tuple(bits[name] for name in self.gene_layers),
-        )
+        kept = self.kept(params)
+        plain = (tuple(kept.values()), tuple(bits[name] for name in self.gene_layers))
+        pruner = read_pruner(params)
+        if all(kept[group.name] == group.channels for group in self.groups):
+            # Where no channel goes, nothing chooses one.
+            pruner = None
+        options: tuple[tuple[str, int, str, int], ...] = ()
+        if not self._options.isdisjoint(params):
+            options = tuple(
+                (layer.name, layer.out_channels, layer.w_scheme, layer.zeros)
+                for layer in self.apply(params)
+                if layer.name not in self._layers or layer.w_scheme != UNIFORM or layer.zeros
+            )
+        return (*plain, options, pruner) if options or pruner else plain
 
     def apply(self, params: Mapping[str, Any]) -> tuple[Layer, ...]:
         """Return the layers of the pruned and quantized network, in order.
 
         Raises:
-            ValueError: As `kept` and `bits`, or channels that cannot be followed through the
-                graph.
+            ValueError: As `kept` and `bits`, another gene that is out of its range, or channels
+                that cannot be followed through the graph.
         """
         kept = self.kept(params)
         bits = self.bits(params)
@@ -214,8 +239,34 @@ class Network:
             )
             w_bits, a_bits = bits.get(layer.name, (layer.w_bits, layer.a_bits))
             shapes[layer.name], before[layer.name] = out_shape, layer.out_shape
-            out.append(_changed(layer, in_shape, out_shape, groups, w_bits, a_bits))
-        return tuple(out)
+            out.append(
+                changed(
+                    layer, in_shape=in_shape, out_shape=out_shape, groups=groups, w_bits=w_bits,
+                    a_bits=a_bits,
+                )
+            )  # fmt: skip
+        if PRUNER in params:
+            read_pruner(params)
+        return tuple(out) if self._options.isdisjoint(params) else self._refined(out, params)
+
+    def _refined(self, layers: list[Layer], params: Mapping[str, Any]) -> tuple[Layer, ...]:
+        """The schemes, zeros and factors that a chromosome asks for, on pruned layers."""
+        ranks: dict[str, int] = {}
+        for i, layer in enumerate(layers):
+            owner = self._owner.get(layer.name)
+            if owner is None:
+                continue
+            layers[i] = changed(
+                layer,
+                w_scheme=read_scheme(params, f"{owner}.w_scheme", layer.w_bits),
+                sparsity=read_sparsity(params, f"{owner}.sparsity"),
+            )
+            full = full_rank(layer)
+            rank = read_rank(params, f"{owner}.rank", full)
+            if full and rank < full:
+                # A product of full rank would be the layer itself in more bytes.
+                ranks[layer.name] = rank
+        return factorized(layers, ranks) if ranks else tuple(layers)
 
     def to_json(self) -> str:
         """Return the network as JSON text, the same for equal networks."""
@@ -224,7 +275,7 @@ class Network:
             "name": self.name,
             "channel_multiple": self.channel_multiple,
             "metadata": self.metadata,
-            "layers": [asdict(layer) for layer in self.layers],
+            "layers": [_as_dict(layer) for layer in self.layers],
             "groups": [asdict(group) for group in self.groups],
         }
         return json.dumps(data, indent=1) + "\n"
@@ -282,22 +333,9 @@ class Network:
         return f"Network({self.name!r}, {len(self.layers)} layers, {len(self.groups)} groups)"
 
 
-def _read_bits(params: Mapping[str, Any], key: str) -> int:
-    value = params.get(key, 8)
-    return value if type(value) is int and value in BIT_WIDTHS else check_bits(value, key)
-
-
-def _changed(
-    layer: Layer, in_shape: Shape, out_shape: Shape, groups: int, w_bits: int, a_bits: int
-) -> Layer:
-    """Copy a layer without checking its fields again, which were checked: a GA does this a lot."""
-    new = object.__new__(Layer)
-    new.__dict__.update(
-        layer.__dict__,
-        in_shape=in_shape,
-        out_shape=out_shape,
-        groups=groups,
-        w_bits=w_bits,
-        a_bits=a_bits,
-    )
-    return new
+def _as_dict(layer: Layer) -> dict[str, Any]:
+    """A layer's fields, without those of optional genes: files stay readable by older versions."""
+    fields = asdict(layer)
+    return {
+        k: v for k, v in fields.items() if (k, v) not in (("w_scheme", UNIFORM), ("sparsity", 0.0))
+    }

@@ -3,6 +3,9 @@
 Eight-bit and wider weights are stored plainly. Narrower ones are packed into little-endian
 32-bit words, and every row (one output channel; one kernel tap of a depthwise convolution)
 starts on a word, which is what the kernels in `kernels/` read.
+
+A sparse layer is stored as a bitmap and the weights that it marks, or plainly where that takes
+fewer bytes. Both sizes depend on counts only, so they are known before training.
 """
 
 from __future__ import annotations
@@ -40,7 +43,26 @@ def weight_bytes(layer: Layer) -> int:
     if not layer.is_weighted:
         return 0
     rows, n = weight_rows(layer)
-    return rows * row_bytes(n, layer.w_bits)
+    dense = rows * row_bytes(n, layer.w_bits)
+    if not layer.sparsity:
+        return dense
+    return min(dense, sparse_bytes(rows, n, layer.zeros, layer.w_bits))
+
+
+def sparse_bytes(rows: int, n: int, zeros: int, bits: int) -> int:
+    """Bytes of rows of `n` weights as a bitmap and the weights that are not among the zeros.
+
+    Each row of the bitmap fills whole words, the other weights follow without gaps to whole words.
+    """
+    return rows * row_bytes(n, 1) + -(-(rows * n - zeros) * bits // WORD_BITS) * (WORD_BITS // 8)
+
+
+def stored_sparse(layer: Layer) -> bool:
+    """Whether a layer's weights are stored with a bitmap: that form is the smaller one."""
+    if not layer.is_weighted or not layer.sparsity:
+        return False
+    rows, n = weight_rows(layer)
+    return sparse_bytes(rows, n, layer.zeros, layer.w_bits) < rows * row_bytes(n, layer.w_bits)
 
 
 def tensor_bytes(shape: Shape, bits: int) -> int:
@@ -96,6 +118,50 @@ def unpack_rows(
     packed = np.frombuffer(data, "<u4", rows * words).reshape(rows, words, 1)
     fields = (packed >> shifts) & np.uint32((1 << bits) - 1)
     return fields.reshape(rows, -1)[:, :n].astype(np.int64) - (1 << (bits - 1))
+
+
+def pack_sparse(weights: NDArray[np.int64], zeros: int, bits: int) -> bytes:
+    """Pack signed weights, shape (rows, n), as a bitmap and what it marks.
+
+    Bit `i % 32` of word `i // 32` of a row's bitmap says whether weight `i` is stored. The stored
+    weights of all rows follow one another as one packed row of `pack_rows`.
+
+    Args:
+        weights: Integers in [-2**(bits - 1), 2**(bits - 1)).
+        zeros: Weights to leave out. More may be zero, after rounding: they are stored.
+        bits: 2, 4 or 8.
+
+    Raises:
+        ValueError: Fewer weights are zero, or one does not fit.
+    """
+    flat = weights.reshape(-1)
+    where = np.flatnonzero(flat == 0)
+    if len(where) < zeros:
+        raise ValueError(f"{len(where)} weights are zero, {zeros} should be")
+    stored = np.ones(len(flat), np.uint8)
+    stored[where[:zeros]] = 0
+    rows, n = weights.shape
+    bitmap = np.zeros((rows, row_bytes(n, 1)), np.uint8)
+    marks = np.packbits(stored.reshape(rows, n), axis=1, bitorder="little")
+    bitmap[:, : marks.shape[1]] = marks
+    values = pack_rows(flat[stored == 1][None, :], bits)
+    return bitmap.tobytes() + values + bytes(-len(values) % (WORD_BITS // 8))
+
+
+def unpack_sparse(data: bytes, rows: int, n: int, bits: int) -> NDArray[np.int64]:
+    """Return the signed weights, shape (rows, n), that `pack_sparse` packed.
+
+    Raises:
+        ValueError: Too few bytes.
+    """
+    stride = row_bytes(n, 1)
+    if len(data) < rows * stride:
+        raise ValueError(f"{len(data)} bytes do not hold the bitmap of {rows} rows of {n} weights")
+    bitmap = np.frombuffer(data, np.uint8, rows * stride).reshape(rows, stride)
+    stored = np.unpackbits(bitmap, axis=1, count=n, bitorder="little").reshape(-1) == 1
+    weights = np.zeros(rows * n, np.int64)
+    weights[stored] = unpack_rows(data[rows * stride :], 1, int(stored.sum()), bits)[0]
+    return weights.reshape(rows, n)
 
 
 def field_shifts(bits: int, layout: str) -> NDArray[np.uint32]:
