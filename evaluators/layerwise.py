@@ -19,7 +19,8 @@ from torch import nn
 from evaluators.baseline import baseline_metric, metric_and_data, weights_of
 from evaluators.cache import cached, fingerprint
 from evaluators.prune import prune
-from evaluators.quantize import FLOAT_BITS, input_ranges, quantize_input, round_weights
+from evaluators.quantize import input_ranges, quantize_input
+from evaluators.rounding import FLOAT_BITS, round_weights
 from evaluators.task import Task
 from evaluators.tracing import trace
 from evaluators.training import channels_last, reestimate_batch_norm, score

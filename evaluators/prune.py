@@ -33,6 +33,7 @@ def prune(
     layers: tuple[Layer, ...],
     *,
     task: Task | None = None,
+    pruner: str | None = None,
 ) -> nn.Module:
     """Returns a copy of ``model`` without the channels that aren't kept.
 
@@ -42,24 +43,29 @@ def prune(
         network: The model's network.
         kept: Channels to keep, for each group that loses some.
         layers: ``network.apply(params)``: the shapes to arrive at, which are checked.
-        task: Names the criterion, and has the data that ``taylor`` needs; ``l1`` without it.
+        task: Names the criterion, and has the data that some need; ``l1`` without it.
+        pruner: The criterion, if it isn't the task's.
 
     Raises:
         PruneError: A layer's shape isn't the one asked for.
     """
     model = copy.deepcopy(model)
     if kept:
-        model = _speed_up(model, inputs, _masks(model, network, kept, task))
+        model = _speed_up(model, inputs, _masks(model, network, kept, task, pruner))
     check_shapes(model, layers)
     return model
 
 
 def _masks(
-    model: nn.Module, network: Network, kept: Mapping[str, int], task: Task | None = None
+    model: nn.Module,
+    network: Network,
+    kept: Mapping[str, int],
+    task: Task | None = None,
+    criterion: str | None = None,
 ) -> dict[str, dict[str, torch.Tensor]]:
     pruning = lean.nni_pruning()
     config = pruning_config(model, network, kept)
-    criterion = "l1" if task is None else task.pruner
+    criterion = criterion or ("l1" if task is None else task.pruner)
     if criterion == "taylor" and task is not None:
         pruner = pruning.TaylorPruner(model, config, _frozen_evaluator(model, task), TAYLOR_STEPS)
     else:
@@ -107,6 +113,8 @@ def pruning_config(
     for name, count in kept.items():
         group = network.group(name)
         lead = model.get_submodule(name)
+        # The model may have lost some of the group's channels in a step before.
+        channels = output_channels(lead)
         for layer in group.layers:
             module = model.get_submodule(layer)
             if type(module) is not type(lead):
@@ -120,7 +128,7 @@ def pruning_config(
             entry: dict[str, Any] = {
                 "op_names": [layer],
                 # NNI removes int(C * ratio) channels; the offset keeps that above the float error.
-                "sparse_ratio": (group.channels - count + 1e-3) / group.channels,
+                "sparse_ratio": (channels - count + 1e-3) / channels,
                 "dependency_group_id": name,
                 "internal_metric_block": group.step,
             }
@@ -198,6 +206,11 @@ def check_model(model: nn.Module, network: Network) -> None:
                 f"{'and does not exist' if found is None else found} in {type(model).__name__}; "
                 "write the network's file again with `joint-ga space`"
             )
+
+
+def output_channels(module: Any) -> int:
+    """Channels that a module with weights puts out now."""
+    return int(module.out_features if isinstance(module, nn.Linear) else module.out_channels)
 
 
 def _dimensions(module: Any) -> tuple[int, int, int] | None:

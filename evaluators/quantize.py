@@ -1,8 +1,9 @@
 """Quantization-aware training through NNI's quantizers, with their arithmetic made lean.
 
 Weights are symmetric per output channel. Their scale follows the largest magnitude from 4 bits up
-(``QATQuantizer``) and is learned below (``LsqQuantizer``, from a repaired start). Input
-activations are affine per tensor: unsigned, so a signed input just gets a zero point in the middle.
+(``QATQuantizer``) and is learned below (``LsqQuantizer``, from a repaired start), as it is for
+powers of two. Input activations are affine per tensor: unsigned, so a signed input just gets a
+zero point in the middle. Weights that are to be zero are masked before they are rounded.
 
 NNI wraps the layers, owns the float weights and drives the training; the wrapped forward itself is
 replaced by :class:`LeanForward`, because the stock one deep-copies its settings several times per
@@ -22,59 +23,25 @@ from torch import Tensor, nn
 from evaluators import lean
 from evaluators.candidate import Bits
 from evaluators.channels import TRANSPOSED
+from evaluators.power_of_two import RoundToPowers, largest_integer, start_scale
+from evaluators.rounding import (
+    EPSILON,
+    FLOAT_BITS,
+    StraightThrough,
+    affine_grid,
+    channel_axis,
+    has_learned_scale,
+    round_affine,
+    weight_scale,
+)
 from evaluators.task import Batches
+from evaluators.thinning import level_masks
 from evaluators.tracing import eval_mode
 from evaluators.training import call
-
-FLOAT_BITS = 32
-"""A bit-width that means: leave it in float."""
+from hardware.layer import POWER_OF_TWO
 
 ACTIVATION_DECAY = 0.95
 """Share of the past in the running activation range, per training step."""
-
-LEARNED_BITS = 3
-"""Weights of up to so many bits have a learned scale: rounding the range costs them too much."""
-
-_EPSILON = float(torch.finfo(torch.float32).eps)
-
-
-def _channel_axis(module: nn.Module) -> int:
-    return 1 if isinstance(module, TRANSPOSED) else 0
-
-
-def weight_scale(weight: Tensor, bits: int, axis: int) -> Tensor:
-    """(C,): step of each output channel's weights.
-
-    The largest magnitude over the largest integer; for few bits the start value of LSQ (Esser et
-    al., arXiv:1902.08153), ``2 mean|w| / sqrt(largest integer)``, where NNI has a constant 0.01.
-    """
-    others = [d for d in range(weight.dim()) if d != axis]
-    limit = 2 ** (bits - 1) - 1
-    magnitude = weight.detach().abs()
-    scale: Tensor
-    if bits <= LEARNED_BITS:
-        scale = 2.0 * magnitude.mean(dim=others) / limit**0.5
-    else:
-        scale = magnitude.amax(dim=others) / limit
-    return scale.clamp_(min=_EPSILON)
-
-
-def affine_grid(low: float, high: float, bits: int) -> tuple[float, int]:
-    """Scale and zero point of unsigned integers that cover a range and hold 0.0 exactly."""
-    # Zero must be representable: it is what padding writes.
-    low, high = min(low, 0.0), max(high, 0.0)
-    levels = 2**bits - 1
-    scale = max((high - low) / levels, _EPSILON)
-    return scale, min(max(round(-low / scale), 0), levels)
-
-
-def round_weights(module: nn.Module, bits: int) -> Tensor:
-    """A layer's weights on the grid of symmetric ``bits``-wide integers, per output channel."""
-    axis, limit = _channel_axis(module), 2 ** (bits - 1) - 1
-    weight: Tensor = module.weight.detach()  # type: ignore[operator]
-    scale = weight_scale(weight, bits, axis)
-    zeros = torch.zeros(len(scale), dtype=torch.int32)
-    return torch.fake_quantize_per_channel_affine(weight, scale, zeros, axis, -limit, limit)
 
 
 def input_ranges(
@@ -113,30 +80,6 @@ def quantize_input(model: nn.Module, name: str, low: float, high: float, bits: i
     owner._modules[last] = QuantizedInput(owner.get_submodule(last), scale, zero_point, bits)
 
 
-def round_affine(x: Tensor, scale: float, zero_point: int, levels: int) -> Tensor:
-    """The nearest value that an unsigned integer up to ``levels`` stands for.
-
-    The same as ``torch.fake_quantize_per_tensor_affine``, and as ONNX's QuantizeLinear and
-    DequantizeLinear, in four vectorised passes: torch's own kernel takes 7 times as long on CPUs.
-    """
-    return x.div(scale).round_().clamp_(-zero_point, levels - zero_point).mul_(scale)
-
-
-class _StraightThrough(torch.autograd.Function):
-    """:func:`round_affine` whose gradient passes where the value is inside the range."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, scale: float, zero_point: int, levels: int) -> Tensor:
-        ctx.save_for_backward(x)
-        ctx.limits = ((-zero_point - 0.5) * scale, (levels - zero_point + 0.5) * scale)
-        return round_affine(x, scale, zero_point, levels)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
-        (x,) = ctx.saved_tensors
-        return torch.ops.aten.hardtanh_backward(grads[0], x, *ctx.limits), None, None, None
-
-
 class QuantizedInput(nn.Module):
     """A layer with its input rounded to ``bits``: how a finished candidate computes.
 
@@ -164,11 +107,11 @@ class QuantizedInput(nn.Module):
 class LeanForward:
     """Forward of one wrapped layer: track ranges, round input and weight, run the layer."""
 
-    def __init__(self, wrapper: Any, bits: Bits) -> None:
+    def __init__(self, wrapper: Any, bits: Bits, mask: Tensor | None = None) -> None:
         self.wrapper, self.module = wrapper, wrapper.module
         self.forward: Callable[..., Any] = wrapper.module_forward
-        self.bits = bits
-        self.axis = _channel_axis(self.module)
+        self.bits, self.mask = bits, mask
+        self.axis = channel_axis(self.module)
         self.track_inputs = False
         self.observed = 0
         self.low = self.high = 0.0
@@ -176,12 +119,12 @@ class LeanForward:
         weight = wrapper.weight
         channels = weight.shape[self.axis]
         self.zeros = torch.zeros(channels, dtype=torch.int32)
-        self.learned = bits.weights <= LEARNED_BITS
+        self.learned = has_learned_scale(bits.weights, bits.scheme)
+        self.powers = bits.scheme == POWER_OF_TWO
         if self.learned:
-            start = weight_scale(weight, bits.weights, self.axis)
-            wrapper.weight_scale.data = start
+            wrapper.weight_scale.data = self._start_scale()
             self.float_zeros = torch.zeros(channels)
-            limit = 2 ** (bits.weights - 1) - 1
+            limit = largest_integer(bits.weights) if self.powers else 2 ** (bits.weights - 1) - 1
             self.gradient_factor = (weight.numel() / channels * limit) ** -0.5
 
     def __call__(self, x: Tensor, *rest: Any) -> Any:
@@ -189,7 +132,7 @@ class LeanForward:
         if self.bits.inputs < FLOAT_BITS:
             if self.track_inputs or self.wrapper.training:
                 self._track(x)
-            x = _StraightThrough.apply(  # type: ignore[no-untyped-call]
+            x = StraightThrough.apply(  # type: ignore[no-untyped-call]
                 x, self.scale, self.zero_point, 2**self.bits.inputs - 1
             )
         if self.bits.weights < FLOAT_BITS:
@@ -201,16 +144,41 @@ class LeanForward:
         """(C,): step of each output channel's weights."""
         if self.learned:
             scale: Tensor = self.wrapper.weight_scale.detach()
-            return scale.clamp(min=_EPSILON)
-        return weight_scale(self.wrapper.weight, self.bits.weights, self.axis)
+            return scale.clamp(min=EPSILON)
+        return weight_scale(self._weight(), self.bits.weights, self.axis)
+
+    def _weight(self) -> Tensor:
+        """The float weights, without those that stay zero."""
+        weight: Tensor = self.wrapper.weight
+        return weight if self.mask is None else weight * self.mask
+
+    def _start_scale(self) -> Tensor:
+        weight = self._weight().detach()
+        if self.powers:
+            return start_scale(weight, self.bits.weights, self.axis)
+        start = weight_scale(weight, self.bits.weights, self.axis)
+        if self.mask is not None:
+            # Its mean is over the weights that are there.
+            present = self.mask.transpose(0, self.axis).flatten(1)
+            start = start / present.mean(dim=1).clamp(min=1.0 / present.shape[1])
+        return start
 
     def rounded_weight(self) -> Tensor:
         """The weights on their grid, with a straight-through gradient."""
         limit = 2 ** (self.bits.weights - 1) - 1
+        weight = self._weight()
+        if self.powers:
+            return RoundToPowers.apply(  # type: ignore[no-untyped-call, no-any-return]
+                weight,
+                self.wrapper.weight_scale.clamp(min=EPSILON),
+                self.axis,
+                self.bits.weights,
+                self.gradient_factor,
+            )
         if self.learned and torch.is_grad_enabled():
             return torch._fake_quantize_learnable_per_channel_affine(
-                self.wrapper.weight,
-                self.wrapper.weight_scale.clamp(min=_EPSILON),
+                weight,
+                self.wrapper.weight_scale.clamp(min=EPSILON),
                 self.float_zeros,
                 self.axis,
                 -limit,
@@ -218,7 +186,7 @@ class LeanForward:
                 self.gradient_factor,
             )
         return torch.fake_quantize_per_channel_affine(
-            self.wrapper.weight, self.weight_scale(), self.zeros, self.axis, -limit, limit
+            weight, self.weight_scale(), self.zeros, self.axis, -limit, limit
         )
 
     def _track(self, x: Tensor) -> None:
@@ -245,7 +213,7 @@ class FakeQuantizer:
 
     Args:
         model: Wrapped in place. The evaluator's optimizer must hold this model's parameters.
-        bits: Per module name.
+        bits: Per module name. The smallest weights of a layer that is to have zeros become zero.
         evaluator: An ``nni.compression.TorchEvaluator``.
 
     Raises:
@@ -254,6 +222,7 @@ class FakeQuantizer:
 
     def __init__(self, model: nn.Module, bits: Mapping[str, Bits], evaluator: Any) -> None:
         self.model, self.bits = model, dict(bits)
+        masks = level_masks(model, {name: b.zeros for name, b in bits.items()})
         quantization = lean.nni_quantization()
         learned = quantization_config(model, bits, learned=True)
         plain = quantization_config(model, bits, learned=False)
@@ -266,7 +235,7 @@ class FakeQuantizer:
         else:
             self.nni = quantization.QATQuantizer(model, plain, evaluator)
         self.layers = {
-            name: LeanForward(wrapper, self.bits[name])
+            name: LeanForward(wrapper, self.bits[name], masks.get(name))
             for name, wrapper in self.nni._module_wrappers.items()
         }
         for name, layer in self.layers.items():
@@ -290,6 +259,13 @@ class FakeQuantizer:
         """Scales to train beside the weights."""
         return [layer.wrapper.weight_scale for layer in self.layers.values() if layer.learned]
 
+    def float_weights(self) -> dict[str, Tensor]:
+        """The weights in training, before any rounding, by parameter name; ask before `bake`."""
+        return {
+            f"{name}.weight": layer.wrapper.weight.detach().clone()
+            for name, layer in self.layers.items()
+        }
+
     def compress(self, epochs: int) -> None:
         """Hands over to NNI, which calls the evaluator's training function."""
         self.nni.compress(None, epochs)
@@ -312,7 +288,8 @@ class FakeQuantizer:
         Returns:
             The model, picklable and free of NNI, in eval mode; and the calibration
             ``{layer: {"weight": {"scale": (C,), "bits": b},
-            "input": {"scale": s, "zero_point": z, "bits": b}}}``.
+            "input": {"scale": s, "zero_point": z, "bits": b}}}``; weights on powers of two have
+            ``"scheme": "power_of_two"`` too.
         """
         calibration: dict[str, dict[str, dict[str, Any]]] = {}
         rounded: dict[str, Tensor] = {}
@@ -322,6 +299,8 @@ class FakeQuantizer:
                 with torch.no_grad():
                     rounded[name] = layer.rounded_weight().detach().clone()
                 entry["weight"] = {"scale": layer.weight_scale(), "bits": layer.bits.weights}
+                if layer.powers:
+                    entry["weight"]["scheme"] = layer.bits.scheme
             if layer.bits.inputs < FLOAT_BITS:
                 entry["input"] = {
                     "scale": layer.scale,
@@ -359,7 +338,7 @@ def quantization_config(
         if min(b.weights, b.inputs) < 2:
             raise ValueError(f"layer '{name}': {b} can't be trained (2 bits are the least)")
         transposed = isinstance(model.get_submodule(name), TRANSPOSED)
-        if (b.weights <= LEARNED_BITS) == learned:
+        if has_learned_scale(b.weights, b.scheme) == learned:
             config.append(
                 {
                     "op_names": [name],

@@ -12,7 +12,8 @@ import torch
 
 from evaluators.channels import WEIGHTED
 from evaluators.models.resnet import resnet8
-from evaluators.quantize import input_ranges, quantize_input, round_weights
+from evaluators.quantize import input_ranges, quantize_input
+from evaluators.rounding import round_weights
 from evaluators.training import channels_last, predict
 
 

@@ -7,12 +7,10 @@ import torch
 from torch import nn
 
 from evaluators.candidate import Bits
-from evaluators.quantize import (
-    QuantizedInput,
-    _StraightThrough,
+from evaluators.quantize import QuantizedInput, input_ranges, quantization_config
+from evaluators.rounding import (
+    StraightThrough,
     affine_grid,
-    input_ranges,
-    quantization_config,
     round_affine,
     round_weights,
     weight_scale,
@@ -26,7 +24,7 @@ def test_rounding_equals_torch(bits: int, low: float, high: float) -> None:
     levels = 2**bits - 1
     x = torch.empty(4000).uniform_(low - 1.0, high + 1.0).requires_grad_()
     want = torch.fake_quantize_per_tensor_affine(x, scale, zero, 0, levels)
-    got = _StraightThrough.apply(x, scale, zero, levels)
+    got = StraightThrough.apply(x, scale, zero, levels)
     # Exact ties may fall to either side: torch multiplies by 1/scale, this divides.
     assert ((want - got).abs() > 1e-6).sum() <= 2
     assert len(got.unique()) <= 2**bits
@@ -40,7 +38,7 @@ def test_gradient_is_not_written_in_place() -> None:
     """NNI's own function zeroes the incoming gradient, which another branch may share."""
     x = torch.tensor([-1.0, 0.5, 9.0], requires_grad=True)
     shared = x * 1.0
-    y = _StraightThrough.apply(shared, 0.1, 0, 15) + shared
+    y = StraightThrough.apply(shared, 0.1, 0, 15) + shared
     y.sum().backward()
     assert x.grad.tolist() == [1.0, 2.0, 1.0]
 
