@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from ga.archive import Archive
 from ga.assisted import Assistant
 from ga.costs import CostFunction, KnownCosts, broken_limits
 from ga.evaluation import (
@@ -20,16 +19,12 @@ from ga.evaluation import (
     Evaluation,
     SpaceExhausted,
 )
-from ga.explain import importances
 from ga.feasibility import Feasibility
-from ga.notes import Notes
-from ga.objectives import Objectives, parse_constraints
-from ga.pareto import hypervolume
+from ga.findings import Findings
 from ga.population import Population
 from ga.proposals import Proposal, Proposals
 from ga.seeding import corners, first_candidates
 from ga.space import Genome, SearchSpace
-from ga.stopping import hypervolume_history, stagnates
 from ga.surrogate import Surrogate
 from ga.survival import SURVIVALS, Individual
 
@@ -42,7 +37,7 @@ _PLAIN_SHARE = 0.05
 _DESIGN = 12
 
 
-class Optimizer:
+class Optimizer(Findings):
     """Proposes candidates and learns from their results, in any order and number.
 
     The population is a function of the results in order of completion, and the randomness of a
@@ -94,28 +89,20 @@ class Optimizer:
     ) -> None:
         if not isinstance(space, SearchSpace):
             raise ValueError(f"space={space!r} should be a ga.SearchSpace")
-        self.space = space
-        self.objectives = Objectives.parse(objectives)
-        self.constraints = parse_constraints(constraints)
-        self.population_size = _population_size(population_size, budget)
+        _check_count("budget", budget)
+        _check_count("stagnation", stagnation)
         if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
             raise ValueError(f"seed={seed!r} should be a whole number from 0 on")
-        self.seed = seed
-        self.notes = Notes()
-        self._costs = KnownCosts(costs, self.notes)
-        self._phenotype = phenotype
-        self._archive = Archive(self.objectives, self.constraints)
         if survival not in SURVIVALS:
             raise ValueError(f"survival={survival!r} (allowed: {', '.join(SURVIVALS)})")
-        _check_count("stagnation", stagnation)
-        self._budget, self._stagnation = budget, stagnation
+        super().__init__(space, objectives, constraints, seed, budget, stagnation)
+        self.population_size = _population_size(population_size, budget)
+        self._costs = KnownCosts(costs, self.notes)
+        self._phenotype = phenotype
         self._population = Population(self.population_size, SURVIVALS[survival])
-        self._pending: dict[int, Candidate] = {}
-        self._genomes: dict[int, Genome] = {}
         self._costed: dict[Genome, Mapping[str, float]] = {}
         self._seen: set[Hashable] = set()
         self._next_id = 1
-        self._exhausted = False
         levels = sensitivities or {}
         self._surrogate = Surrogate(
             space, self.objectives, self.constraints, surrogate, levels, seed, self.notes
@@ -319,74 +306,10 @@ class Optimizer:
             return {name: float(metrics[name]) for name in names}
         return self._costs.of(candidate.params) or {}
 
-    # ---- results
-
-    @property
-    def evaluations(self) -> list[Evaluation]:
-        """All finished candidates (complete, failed, censored) in order of completion."""
-        return self._archive.finished
-
-    @property
-    def pending(self) -> list[Candidate]:
-        """Candidates that were asked for and are not finished."""
-        return list(self._pending.values())
-
-    def front(self) -> list[Evaluation]:
-        """Feasible evaluations that no other dominates, best first in the first objective."""
-        return [scored.evaluation for scored in self._archive.front()]
-
-    def hypervolume(self, reference: Mapping[str, float]) -> float:
-        """The volume between the front and a reference point, in the units of the objectives.
-
-        Args:
-            reference: `{metric: value}`, one for each objective; worse than what shall count.
-
-        Raises:
-            ValueError: the reference does not name exactly the objectives.
-        """
-        point = self.objectives.reference(reference)
-        return hypervolume([scored.losses for scored in self._archive.front()], point)
-
-    def hypervolume_history(self, reference: Mapping[str, float] | None = None) -> list[float]:
-        """The hypervolume after each complete result, in order of completion.
-
-        Args:
-            reference: as for `hypervolume`; None scales every objective to what was observed, the
-                reference point just beyond the worst feasible result.
-        """
-        point = None if reference is None else self.objectives.reference(reference)
-        return hypervolume_history(list(self._archive.scored.values()), point)
-
-    def importances(self) -> dict[str, dict[str, float]]:
-        """For each objective, the share of its variation that each gene accounts for."""
-        scored = [s for n, s in self._archive.scored.items() if n in self._genomes]
-        genomes = [self._genomes[s.evaluation.id] for s in scored]
-        return {
-            name: importances(self.space, genomes, [s.losses[i] for s in scored], self.seed)
-            for i, name in enumerate(self.objectives.names)
-        }
-
     @property
     def rank_correlation(self) -> dict[str, float]:
         """Kendall's tau of the surrogate on held-back results, per expensive metric."""
         return dict(self._surrogate.tau)
-
-    def should_stop(self) -> str | None:
-        """Why the search is over (`budget`, `stagnation`, `exhausted`), or None."""
-        reason = None
-        if self._exhausted and not self._pending:
-            reason = "exhausted"
-        elif self._budget is not None and len(self._archive) >= self._budget:
-            reason = "budget"
-        elif self._stagnation is not None and stagnates(
-            list(self._archive.scored.values()), self._stagnation
-        ):
-            reason = "stagnation"
-        if reason:
-            self.notes.once(
-                f"end {reason}", f"the search ends after {len(self._archive)} results: {reason}"
-            )
-        return reason
 
     # ---- replay
 
@@ -442,7 +365,6 @@ class Optimizer:
 
 
 def _population_size(size: int | None, budget: int | None) -> int:
-    _check_count("budget", budget)
     if size is None:
         # About 5% of the trials did best on the NAS-Bench-201 table; see docs/search.md.
         return 20 if budget is None else min(100, max(8, round(0.05 * budget)))
