@@ -11,13 +11,15 @@ import torch
 from torch import nn
 
 from evaluators.baseline import baseline_metric
-from evaluators.candidate import read_candidate
-from evaluators.finetuning import FineTuning, Stopwatch
-from evaluators.prune import check_model, prune
-from evaluators.quantize import FakeQuantizer
+from evaluators.candidate import Candidate, read_candidate
+from evaluators.cutting import Epochs, coarse_step, cut
+from evaluators.early_end import Judge
+from evaluators.finetuning import Course, FineTuning, Stopwatch
+from evaluators.inheritance import Inheritance
+from evaluators.prune import check_model
+from evaluators.quantize import FakeQuantizer, strip
 from evaluators.task import Task
 from evaluators.tracing import trace
-from evaluators.training import channels_last, reestimate_batch_norm, score
 from hardware import Layer, Network, cost_function, load_device
 
 Report = Callable[[dict[str, float]], None]
@@ -39,6 +41,7 @@ class Result:
             s, "zero_point": z, "bits": b}}}``; weights are ``integer * scale`` exactly.
         layers: As ``hardware`` costs them.
         timings: Seconds by stage.
+        notes: What was special about the training: an ancestor, an early end, in words.
     """
 
     metrics: dict[str, float]
@@ -46,6 +49,7 @@ class Result:
     calibration: dict[str, dict[str, dict[str, Any]]]
     layers: tuple[Layer, ...]
     timings: dict[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def evaluate(
@@ -57,6 +61,7 @@ def evaluate(
     epochs: int | None = None,
     seed: int = 0,
     report: Report | None = None,
+    inheritance: Inheritance | None = None,
 ) -> Result:
     """Applies a chromosome to a task's model and measures what comes out.
 
@@ -69,6 +74,8 @@ def evaluate(
         seed: Of everything random.
         report: Called with the metrics so far after pruning, after calibration, and after each
             epoch; the last call has the final metrics.
+        inheritance: Where checkpoints of earlier trials lie, to start from the nearest; by
+            default the task's model is the start.
 
     Raises:
         ValueError: A chromosome of another model, or unusable bits, ratios, data or metric.
@@ -87,6 +94,7 @@ def evaluate(
             check_model(task.model, network)
         candidate = read_candidate(network, params)
         costs = cost_function(network, device)(params)
+        plan = Epochs.plan(task.schedule, epochs, candidate)
     with watch("baseline"):
         baseline = baseline_metric(task)
 
@@ -105,35 +113,79 @@ def evaluate(
             report(result)
         return result
 
-    with watch("prune"):
-        torch.manual_seed(seed)
-        model = prune(task.model, task.inputs, network, candidate.kept, candidate.layers, task=task)
-        model = channels_last(model, task.inputs)
-        if candidate.kept:
-            reestimate_batch_norm(model, task.train)
-    if report is not None:
-        with watch("evaluate"):
-            value = score(task, model, task.val)
-        tell(value)
-
+    judge = Judge(task, baseline, epochs)
+    course = Course(
+        task,
+        network.layers,
+        seed,
+        tell if report is not None else None,
+        judge,
+        watch=watch,
+    )
+    notes: list[str] = []
+    model, removed = _cut(course, network, params, candidate, plan, inheritance, notes)
     with watch("quantize"):
-        rate = task.fine_tuning_rate(candidate.removed)
-        run = FineTuning(
-            task, model, epochs, seed, rate, watch, tell if report is not None else None
-        )
+        run = FineTuning(course, model, plan.bits, removed)
         quantizer = FakeQuantizer(model, candidate.bits, run.evaluator())
     try:
         run.quantizer = quantizer
-        quantizer.compress(epochs)
+        quantizer.compress(plan.bits)
         with watch("quantize"):
             before = run.probe()
+            trained = quantizer.float_weights()
             model, calibration = quantizer.bake()
             _check_baked(before, run.probe())
     finally:
         quantizer.unwrap()
-    with watch("evaluate"):
-        value = score(task, model, task.val)
-    return Result(tell(value), model, calibration, candidate.layers, watch.seconds)
+    trained_epochs = plan.coarse + plan.fine + run.trained
+    if run.verdict is not None:
+        notes.append(f"ended after {trained_epochs} of {epochs} epochs: {run.verdict}")
+    if inheritance is not None and run.trained:
+        with watch("inherit"):
+            notes += inheritance.keep(
+                task, network, params, {**strip(model).state_dict(), **trained}, trained_epochs
+            )
+    final = tell(course.score(model))
+    return Result(final, model, calibration, candidate.layers, watch.seconds, tuple(notes))
+
+
+def _cut(
+    course: Course,
+    network: Network,
+    params: Mapping[str, Any],
+    candidate: Candidate,
+    plan: Epochs,
+    inheritance: Inheritance | None,
+    notes: list[str],
+) -> tuple[nn.Module, float]:
+    """The float model that is quantized, and how much it lost since it was last trained.
+
+    It comes from the task's model or from an ancestor, in one or two steps.
+    """
+    task, start, lost = course.task, course.task.model, 0.0
+    coarse, fine = plan.coarse, plan.fine
+    if inheritance is not None:
+        with course.watch("inherit"):
+            found = inheritance.start(task, network, params)
+        if found is not None:
+            # An ancestor is the coarse step.
+            start, coarse, fine = found.model, 0, coarse + fine
+            lost = read_candidate(network, found.genes).removed
+            notes.append(found.note)
+    torch.manual_seed(course.seed)
+    if coarse:
+        half = coarse_step(network, params)
+        with course.watch("prune"):
+            start = cut(task, network, half, start)
+        course.train_float(start, coarse, half.removed)
+        lost = half.removed
+    with course.watch("prune"):
+        model = cut(task, network, candidate, start)
+    if course.tell is not None:
+        course.tell(course.score(model))
+    removed = max(0.0, candidate.removed - lost)
+    course.train_float(model, fine, removed)
+    return model, (0.0 if fine else removed)
 
 
 def _check_baked(before: torch.Tensor, after: torch.Tensor) -> None:

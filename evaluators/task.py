@@ -11,11 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hardware.genes import PRUNERS
+
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-PRUNERS = ("l1", "l2", "fpgm", "taylor")
-"""Criteria by which NNI can choose channels; ``taylor`` alone needs data."""
+RELATIONS = ("distance", "similarity")
+"""Relations between the samples of a batch that a compressed network can learn to keep."""
+
+RATE_SCHEDULES = ("cosine", "linear", "constant")
+"""How the learning rate falls in a trial's fine-tuning."""
+
+SCHEDULES = ("direct", "progressive")
+"""Ways from the float model to the pruned and quantized one."""
 
 Batches = Iterable[tuple[Any, Any]]
 
@@ -43,6 +51,17 @@ class Task:
         distillation: Weight in [0, 1] of following the float model in fine-tuning (0: none).
         distillation_loss: ``loss(outputs, float model's outputs) -> scalar tensor``; by default
             soft labels, for classifiers with outputs (N, classes).
+        attention: Weight of keeping the float model's maps of where features are large, at each
+            resolution (0: none). It needs no equal channel counts.
+        relations: Weight of keeping the relations between a batch's samples, as they enter the
+            last layer (0: none).
+        relation: Which: ``distance`` or ``similarity``.
+        rate_schedule: How the learning rate falls: ``cosine``, ``linear`` or ``constant``.
+        schedule: ``direct`` prunes and quantizes at once, ``progressive`` prunes in two steps
+            with float training after each, then quantizes; the epochs are shared out.
+        early_end: A trial's fine-tuning ends before its last epoch once the result is clear, see
+            ``early_end.Judge``: this is the share of the float metric that a network may lose
+            and still be worth training. None: every epoch is run.
         pruner: What channels are chosen by: ``l1`` or ``l2`` (smallest norm goes), ``fpgm``
             (nearest to the geometric median goes), ``taylor`` (least effect on the loss goes,
             measured on training batches).
@@ -68,6 +87,12 @@ class Task:
     epochs: int = 1
     distillation: float = 0.0
     distillation_loss: Callable[[Any, Any], Tensor] | None = None
+    attention: float = 0.0
+    relations: float = 0.0
+    relation: str = "distance"
+    rate_schedule: str = "cosine"
+    schedule: str = "direct"
+    early_end: float | None = None
     pruner: str = "l1"
     baseline_metric: float | None = None
     training_seconds: float = 0.0
@@ -81,8 +106,21 @@ class Task:
             )
         if not 0.0 <= self.distillation <= 1.0:
             raise ValueError(f"distillation={self.distillation!r} must be in [0, 1]")
-        if self.pruner not in PRUNERS:
-            raise ValueError(f"pruner={self.pruner!r} is unknown (use {', '.join(PRUNERS)})")
+        for name, known in (
+            ("pruner", PRUNERS),
+            ("relation", RELATIONS),
+            ("rate_schedule", RATE_SCHEDULES),
+            ("schedule", SCHEDULES),
+        ):
+            value = getattr(self, name)
+            if value not in known:
+                raise ValueError(f"{name}={value!r} is unknown (use {', '.join(known)})")
+        for name in ("attention", "relations"):
+            value = getattr(self, name)
+            if not 0.0 <= value < float("inf"):
+                raise ValueError(f"{name}={value!r} must be 0 or more")
+        if self.early_end is not None and not 0.0 < self.early_end <= 1.0:
+            raise ValueError(f"early_end={self.early_end!r} must be in (0, 1], or None")
         if not self.learning_rate > 0.0:
             raise ValueError(f"learning_rate={self.learning_rate!r} must be above 0")
         if self.pruned_learning_rate is not None and not self.pruned_learning_rate > 0.0:

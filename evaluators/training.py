@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from evaluators.channels import BATCH_NORMS
-from evaluators.task import Batches, Task
+from evaluators.task import RATE_SCHEDULES, Batches, Task
 from evaluators.tracing import eval_mode
-
-DISTILLATION_TEMPERATURE = 4.0
-"""Softens both distributions (Hinton et al., arXiv:1503.02531, use 2 to 5 for small students)."""
 
 
 class DataError(ValueError):
@@ -77,24 +73,14 @@ def _metric(task: Task, outputs: Tensor, targets: Tensor, what: str) -> float:
         raise DataError(f"{name} is no number on '{what}' but a {kind}: {error}") from error
 
 
-def soft_label_loss(outputs: Tensor, teacher: Tensor) -> Tensor:
-    """Kullback-Leibler divergence of softened class distributions, scaled by T squared."""
-    t = DISTILLATION_TEMPERATURE
-    log_p = functional.log_softmax(outputs / t, dim=1)
-    q = functional.softmax(teacher / t, dim=1)
-    return functional.kl_div(log_p, q, reduction="batchmean") * (t * t)
-
-
 def train_epoch(
     model: nn.Module,
     batches: Batches,
     loss: Callable[[Any, Any], Tensor],
     optimizer: torch.optim.Optimizer,
     *,
-    schedule: Callable[[], None] | None = None,
-    teacher: nn.Module | None = None,
-    distillation: float = 0.0,
-    distillation_loss: Callable[[Any, Any], Tensor] | None = None,
+    follow: Callable[[Tensor, Any, Any], Tensor] | None = None,
+    after_step: Iterable[Callable[[], None]] = (),
 ) -> float:
     """One pass over the training data; returns the mean loss of its batches.
 
@@ -103,46 +89,53 @@ def train_epoch(
         batches: The training split.
         loss: The task's.
         optimizer: Over the model's parameters.
-        schedule: Called after each step.
-        teacher: Float model to follow as well.
-        distillation: Weight of following it; the task's own loss has the rest.
-        distillation_loss: How far the outputs are from it; soft labels by default.
+        follow: ``follow(own loss, inputs, outputs)`` is minimized in place of the own loss, as
+            ``distillation.Teacher.loss`` is.
+        after_step: Called in this order after each step: schedules, masks.
 
     Raises:
         DataError: There is no batch, or the loss is not finite.
     """
     model.train()
-    follow = distillation_loss or soft_label_loss
     total, count = 0.0, 0
     for inputs, target in batches:
         outputs = call(model, inputs)
         value = loss(outputs, target)
-        if teacher is not None and distillation > 0.0:
-            with torch.no_grad():
-                soft = call(teacher, inputs)
-            value = (1.0 - distillation) * value + distillation * follow(outputs, soft)
+        if follow is not None:
+            value = follow(value, inputs, outputs)
         number = float(value.detach())
         if not math.isfinite(number):
             raise DataError(f"the training loss became {number}: lower the task's learning_rate")
         optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(value)
         optimizer.step()
-        if schedule is not None:
-            schedule()
+        for act in after_step:
+            act()
         total, count = total + number, count + 1
     if count == 0:
         raise DataError("the task's 'train' split yields no batch: check its loader")
     return total / count
 
 
-def cosine(optimizer: torch.optim.Optimizer, steps: int, warmup: int = 0) -> Callable[[], None]:
-    """A schedule to call after each step: linear warm-up, then a half cosine down to 1 %.
+def annealing(
+    kind: str, optimizer: torch.optim.Optimizer, steps: int, warmup: int = 0
+) -> Callable[[], None]:
+    """A schedule to call after each step: linear warm-up, then down to 1 % of the rate.
+
+    Args:
+        kind: ``cosine`` (a half wave), ``linear``, or ``constant``, which stays at the rate.
+        optimizer: Its groups' present rates are the peak.
+        steps: Of the whole training.
+        warmup: Steps of it that rise to the peak.
 
     Raises:
-        ValueError: ``steps`` is below 1.
+        ValueError: ``steps`` is below 1, or ``kind`` is unknown.
     """
     if steps < 1:
         raise ValueError(f"steps={steps} must be at least 1")
+    if kind not in RATE_SCHEDULES:
+        known = ", ".join(RATE_SCHEDULES)
+        raise ValueError(f"rate_schedule={kind!r} is unknown (use {known})")
     rates = [float(g["lr"]) for g in optimizer.param_groups]
     done = 0
 
@@ -151,7 +144,7 @@ def cosine(optimizer: torch.optim.Optimizer, steps: int, warmup: int = 0) -> Cal
             factor = (done + 1) / (warmup + 1)
         else:
             progress = min(1.0, (done - warmup) / max(1, steps - warmup))
-            factor = 0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * progress))
+            factor = 0.01 + 0.99 * _shape(kind, progress)
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate * factor
 
@@ -162,6 +155,12 @@ def cosine(optimizer: torch.optim.Optimizer, steps: int, warmup: int = 0) -> Cal
 
     set_rates()
     return step
+
+
+def _shape(kind: str, progress: float) -> float:
+    if kind == "cosine":
+        return 0.5 * (1.0 + math.cos(math.pi * progress))
+    return 1.0 - progress if kind == "linear" else 1.0
 
 
 def length(batches: Batches) -> int:
@@ -193,9 +192,9 @@ def fit(
     torch.manual_seed(seed)
     steps = max(1, epochs * length(batches))
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=weight_decay)
-    schedule = cosine(optimizer, steps, warmup=min(steps // 10, 100))
+    schedule = annealing("cosine", optimizer, steps, warmup=min(steps // 10, 100))
     for _ in range(epochs):
-        train_epoch(model, batches, loss, optimizer, schedule=schedule)
+        train_epoch(model, batches, loss, optimizer, after_step=[schedule])
     model.eval()
 
 
