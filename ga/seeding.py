@@ -22,22 +22,36 @@ _CORNERS: tuple[dict[str, str], ...] = (
     {"prune": "middle", "w_bits": "middle", "a_bits": "high"},
 )
 
+# What changes nothing, for genes that a space has beside those: dense, whole, and of choices
+# without an order the first one that is listed.
+_NEUTRAL = {"sparsity": "low", "rank": "high", "w_scheme": "first", "pruner": "first"}
+
 
 def corners(space: SearchSpace) -> list[Genome]:
     """Uniform settings of all layers, for spaces with genes of the kinds prune, w_bits, a_bits.
 
-    Other spaces have none: the ends of, say, a learning rate's range are poor places to start.
+    Genes of the kinds sparsity, rank, w_scheme and pruner stay where they change nothing. Other
+    spaces have no corners: the ends of, say, a learning rate's range are poor places to start.
     """
     known = {kind for corner in _CORNERS for kind in corner}
-    if any(locus.kind not in known or not locus.gene.numeric for locus in space.loci):
+    for locus in space.loci:
+        first = _NEUTRAL.get(locus.kind) == "first"
+        if locus.kind not in known and locus.kind not in _NEUTRAL:
+            return []
+        if not locus.gene.numeric and not first:
+            return []
+    if all(locus.kind in _NEUTRAL for locus in space.loci):
         return []
     found: dict[Genome, None] = {}
     for corner in _CORNERS:
-        found[tuple(_place(locus.gene, corner[locus.kind]) for locus in space.loci)] = None
+        places = corner | _NEUTRAL
+        found[tuple(_place(locus.gene, places[locus.kind]) for locus in space.loci)] = None
     return list(found)
 
 
 def _place(gene: Gene, where: str) -> int | float:
+    if where == "first":
+        return 0
     # An ordered gene may list its values downwards.
     unit = {"low": 0.0, "middle": 0.5, "high": 1.0}[where]
     first, last = gene.decode(gene.from_unit(0.0)), gene.decode(gene.from_unit(1.0))
@@ -71,7 +85,7 @@ def ladder(space: SearchSpace, sensitivities: Mapping[str, float], rungs: int) -
         for g in order:
             for i in space.groups[g]:
                 locus = space.loci[i]
-                if locus.kind == "prune" and target == "low":
+                if locus.kind in _NEUTRAL or (locus.kind == "prune" and target == "low"):
                     continue
                 genome[i] = _place(locus.gene, target)
             way.append(tuple(genome))

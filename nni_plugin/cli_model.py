@@ -35,6 +35,18 @@ def space(
         str | None, typer.Option(help="Offer these only, e.g. 2,4,8 (default: the device's).")
     ] = None,
     activation_bits: Annotated[str | None, typer.Option(help="Likewise.")] = None,
+    extra: Annotated[
+        str | None,
+        typer.Option(
+            "--with", help="Further genes: some of pruner,scheme,sparsity,rank.", metavar="GENES"
+        ),
+    ] = None,
+    first_last: Annotated[
+        int | None, typer.Option(help="Fewest bits of the first and the last layer, e.g. 8.")
+    ] = None,
+    channel_multiple: Annotated[
+        int, typer.Option(help="Keep channel counts at multiples of it, e.g. 4 or 8.")
+    ] = 1,
 ) -> None:
     """Write the NNI search space of a model, and its description (.network.json) beside it."""
     import hardware
@@ -46,8 +58,10 @@ def space(
         "max_prune": max_prune,
         "weight_bits": _bits(weight_bits, "--weight-bits"),
         "activation_bits": _bits(activation_bits, "--activation-bits"),
+        "first_last": first_last,
+        "extra": [name.strip() for name in (extra or "").split(",") if name.strip()],
     }
-    network, genes = write_space(built, task, board, output, options)
+    network, genes = write_space(built, task, board, output, options, channel_multiple)
     prunable = sum(group.prunable for group in network.groups)
     print(
         f"{output}: {genes} genes ({len(network.layers)} layers, {prunable} prunable channel "
@@ -61,13 +75,18 @@ def network_file(output: Path) -> Path:
 
 
 def write_space(
-    task: Task, name: str, device: Device, output: Path, options: dict[str, Any]
+    task: Task,
+    name: str,
+    device: Device,
+    output: Path,
+    options: dict[str, Any],
+    channel_multiple: int = 1,
 ) -> tuple[Network, int]:
     """Traces the task's model and writes both files; returns the network and the gene count."""
     from evaluators import trace
-    from nni_plugin.search_space import for_network
+    from nni_plugin.network_space import for_network
 
-    network = trace(task)
+    network = trace(task, channel_multiple=channel_multiple)
     network.metadata.update(
         task=name, metric_name=task.metric_name, metric_mode=task.metric_mode, device=device.id
     )

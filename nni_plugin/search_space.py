@@ -1,4 +1,4 @@
-"""NNI search spaces and `ga` genes; the search space of a network on a device."""
+"""NNI search spaces and `ga` genes."""
 
 from __future__ import annotations
 
@@ -8,23 +8,20 @@ from typing import Any
 
 from ga import Categorical, Gene, Integer, Normal, Ordered, Real, SearchSpace
 from ga.genes import same_value
-from hardware import ChannelGroup, Device, Network
+from nni_plugin.network_space import NniSpace, for_network
 
-NniSpace = dict[str, dict[str, Any]]
+__all__ = ["NniSpace", "for_network", "parse"]
 
-# Prune ratios on offer per group, in eighths up to 7/8; a group of very many channels gets
-# sixteenths, since one step of an eighth would already remove dozens of them.
-_COARSE = 8
-_FINE = 16
-_WIDE = 128
+# Kinds of genes whose choices are numbers with an order, however they are listed.
+_ORDERED = ("prune", "w_bits", "a_bits", "sparsity", "rank")
 
 
 def parse(nni_space: Mapping[str, Any]) -> SearchSpace:
     """The genes of an NNI search space, of any type that NNI documents, nested choices too.
 
     A `choice` of numbers only, listed upwards or downwards, becomes an ordered gene; so do all
-    numeric choices under keys that end in .prune, .w_bits or .a_bits, in any order. Every other
-    choice is categorical. `randint` keeps NNI's meaning: the upper bound is not included.
+    numeric choices under keys that end in .prune, .w_bits, .a_bits, .sparsity or .rank, in any
+    order. Every other choice is categorical. `randint` keeps NNI's meaning: the upper bound is not included.
 
     Raises:
         ValueError: not a dict, an unknown `_type`, an empty or malformed `_value`, or no gene that
@@ -91,7 +88,7 @@ def _choice(name: str, values: list[Any]) -> Gene:
             raise ValueError(
                 f"search space entry {name!r} has a value that is not finite: {unique}"
             )
-        if name.rsplit(".", 1)[-1] in ("prune", "w_bits", "a_bits"):
+        if name.rsplit(".", 1)[-1] in _ORDERED:
             return Ordered(name, tuple(sorted(unique)))
         if unique in (sorted(unique), sorted(unique, reverse=True)):
             return Ordered(name, tuple(unique))
@@ -156,89 +153,3 @@ _PARSERS: dict[str, Callable[[str, list[Any]], Gene]] = {
     **{k: _uniform(k) for k in ("uniform", "quniform", "loguniform", "qloguniform")},
     **{k: _normal(k) for k in ("normal", "qnormal", "lognormal", "qlognormal")},
 }
-
-
-def for_network(
-    network: Network,
-    device: Device,
-    *,
-    max_prune: float = 0.875,
-    weight_bits: Sequence[int] | None = None,
-    activation_bits: Sequence[int] | None = None,
-) -> NniSpace:
-    """The NNI search space of a network on a device.
-
-    A `<group>.prune` choice for every prunable channel group, with the ratios that leave distinct
-    numbers of channels, in eighths (sixteenths from 128 channels on); `<layer>.w_bits` and
-    `<layer>.a_bits` choices for every layer with weights. What has one option only is left out:
-    a missing gene means no pruning and 8 bits, so a device whose only width is not 8 keeps it.
-
-    Args:
-        network: what is compressed.
-        device: says which bits can be run.
-        max_prune: largest ratio on offer, below 1.
-        weight_bits: offer these only; a subset of the device's.
-        activation_bits: likewise.
-
-    Raises:
-        ValueError: bits that the device cannot run, a ratio outside [0, 1), a layer name with a
-            slash, or no gene at all.
-    """
-    if not 0 <= max_prune < 1:
-        raise ValueError(f"max_prune={max_prune} should be from 0 to below 1")
-    w_bits = _bits("weight_bits", weight_bits, device.weight_bits, device)
-    a_bits = _bits("activation_bits", activation_bits, device.activation_bits, device)
-    space: NniSpace = {}
-
-    def offer(key: str, values: list[Any], default: Any) -> None:
-        if "/" in key:
-            raise ValueError(
-                f"layer name {key.rpartition('.')[0]!r} contains a slash, at which NNI's web UI "
-                "cuts names; rename the module"
-            )
-        if values and values != [default]:
-            space[key] = {"_type": "choice", "_value": values}
-
-    ratios = {g.name: _ratios(network, g, max_prune) for g in network.groups if g.prunable}
-    bit_layers = set(network.gene_layers)
-    for layer in network.layers:
-        if layer.name in ratios:
-            offer(f"{layer.name}.prune", list(ratios[layer.name]), 0.0)
-        if layer.name in bit_layers:
-            offer(f"{layer.name}.w_bits", list(w_bits), 8)
-            offer(f"{layer.name}.a_bits", list(a_bits), 8)
-    if not space:
-        reasons = "; ".join(f"{g.name}: {g.reason}" for g in network.groups if not g.prunable)
-        raise ValueError(
-            f"network {network.name or '(unnamed)'!r} has no usable gene on device {device.id!r}: "
-            f"nothing can be pruned ({reasons or 'it has no channel groups'}) and the device runs "
-            f"one bit-width only (weights: {w_bits}, activations: {a_bits})"
-        )
-    return space
-
-
-def _bits(
-    name: str, wanted: Sequence[int] | None, supported: Sequence[int], device: Device
-) -> list[int]:
-    allowed = sorted(supported)
-    bad = sorted(set(wanted or ()) - set(allowed))
-    if bad or (wanted is not None and not wanted):
-        raise ValueError(
-            f"{name}={bad[0] if bad else wanted!r} is not supported by device {device.id!r} "
-            f"(allowed: {', '.join(map(str, allowed))})"
-        )
-    return sorted(set(wanted)) if wanted is not None else allowed
-
-
-def _ratios(network: Network, group: ChannelGroup, max_prune: float) -> list[float]:
-    """Prune ratios of a group that leave distinct numbers of channels, from 0 on."""
-    parts = _FINE if group.channels >= _WIDE else _COARSE
-    ratios: list[float] = []
-    kept: set[int] = set()
-    for i in range(parts):
-        ratio = i / parts
-        left = network.kept({f"{group.name}.prune": ratio})[group.name]
-        if ratio <= max_prune and left not in kept:
-            kept.add(left)
-            ratios.append(ratio)
-    return ratios
