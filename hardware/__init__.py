@@ -1,10 +1,9 @@
 """What a candidate network costs on a device: flash, RAM, latency, energy."""
 
+from .cost_function import CostFunction, cost_function
 from .costs import (
-    CostFunction,
     Costs,
     Flash,
-    cost_function,
     duty_cycle_energy_mj,
     estimate,
     flash,

@@ -52,14 +52,14 @@ def layer_instructions(layers: Sequence[Layer], core: str) -> list[float]:
         ValueError: An operator without a kernel.
     """
     fused = fused_activations(layers)
-    return [0.0 if layer.name in fused else _counted(layer, core) for layer in layers]
+    return [0.0 if layer.name in fused else counted(layer, core) for layer in layers]
 
 
 _COUNTED: dict[tuple[Any, ...], float] = {}
 _COUNTED_MAX = 200_000
 
 
-def _counted(layer: Layer, core: str) -> float:
+def counted(layer: Layer, core: str) -> float:
     """Instructions of a layer; remembered, since a search meets the same shapes all the time."""
     key = (
         core, layer.op, layer.in_shape, layer.out_shape, layer.kernel, layer.stride, layer.padding,

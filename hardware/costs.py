@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,6 @@ from .device import Device
 from .latency import layer_cycles
 from .layer import Layer
 from .memory import Buffer, buffers, plan
-from .network import Network
 from .packing import weight_bytes
 
 KB = 1024
@@ -29,6 +29,15 @@ class Costs:
     energy_mj: float
     macs: int
     bops: int
+
+    @classmethod
+    def of(
+        cls, flash: int, arena: int, cycles: float, macs: int, bops: int, device: Device
+    ) -> Costs:
+        """Return the costs that follow from sums over a network: bytes, bytes, cycles, counts."""
+        latency_ms = cycles / device.clock_mhz / 1000
+        energy_mj = device.power_mw * latency_ms / 1000
+        return cls(flash / KB, arena / KB, latency_ms, energy_mj, macs, bops)
 
     def as_dict(self) -> dict[str, float]:
         """Return the metrics, rounded as every trial reports them (the one place for it)."""
@@ -75,7 +84,7 @@ def layer_flash(layer: Layer, device: Device) -> Flash:
 
 def flash(layers: Iterable[Layer], device: Device) -> Flash:
     """Return the flash bytes of a network; layers that share a module count once."""
-    parts = [layer_flash(layer, device) for layer in _unique(layers)]
+    parts = [layer_flash(layer, device) for layer in unique(layers)]
     return Flash(
         sum(p.weights for p in parts),
         sum(p.bias for p in parts),
@@ -83,7 +92,8 @@ def flash(layers: Iterable[Layer], device: Device) -> Flash:
     )
 
 
-def _unique(layers: Iterable[Layer]) -> Iterable[Layer]:
+def unique(layers: Iterable[Layer]) -> Iterable[Layer]:
+    """Yield the layers whose weights are stored: of those that share a module, the first."""
     seen: set[str] = set()
     for layer in layers:
         if not layer.module or layer.module not in seen:
@@ -126,15 +136,10 @@ def estimate(layers: Sequence[Layer], device: Device) -> Costs:
         if count := layer.macs:
             macs += count
             bops += count * layer.w_bits * layer.a_bits
-    latency_ms = sum(layer_cycles(layers, device.core, device.runtime)) / device.clock_mhz / 1000
-    return Costs(
-        size_kb=flash(layers, device).total / KB,
-        ram_kb=plan(ram_buffers(layers, device)) / KB,
-        latency_ms=latency_ms,
-        energy_mj=device.power_mw * latency_ms / 1000,
-        macs=macs,
-        bops=bops,
-    )
+    # Rounded once, so that no order of adding matters (see `cost_function`).
+    cycles = math.fsum(layer_cycles(layers, device.core, device.runtime))
+    arena = plan(ram_buffers(layers, device))
+    return Costs.of(flash(layers, device).total, arena, cycles, macs, bops, device)
 
 
 def duty_cycle_energy_mj(costs: Costs, device: Device, period_ms: float) -> float:
@@ -169,7 +174,7 @@ def layer_costs(layers: Sequence[Layer], device: Device) -> list[dict[str, Any]]
         ValueError: As `estimate`.
     """
     blocks = ram_buffers(layers, device)
-    owners = {id(layer) for layer in _unique(layers)}
+    owners = {id(layer) for layer in unique(layers)}
     cycles = layer_cycles(layers, device.core, device.runtime)
     rows = []
     for step, layer in enumerate(layers):
@@ -186,37 +191,3 @@ def layer_costs(layers: Sequence[Layer], device: Device) -> list[dict[str, Any]]
             }
         )
     return rows
-
-
-class CostFunction:
-    """Costs of a chromosome on a device: what the tuner computes and every trial reports."""
-
-    def __init__(self, network: Network, device: Device) -> None:
-        self.network = network
-        self.device = device
-        estimate(network.layers, device)
-
-    def __call__(self, params: Mapping[str, Any]) -> dict[str, float]:
-        """Return the rounded metrics of a chromosome.
-
-        Raises:
-            ValueError: A chromosome for another model, or bits that the device cannot run.
-        """
-        return estimate(self.network.apply(params), self.device).as_dict()
-
-    def phenotype(self, params: Mapping[str, Any]) -> Hashable:
-        """Equal for two chromosomes exactly if they make the same network."""
-        return self.network.phenotype(params)
-
-    def batch(self, population: Iterable[Mapping[str, Any]]) -> list[dict[str, float]]:
-        """Return the metrics of many chromosomes, each exactly as a single call gives them."""
-        return [self(params) for params in population]
-
-
-def cost_function(network: Network, device: Device) -> CostFunction:
-    """Return a callable from trial parameters to `{metric: value}`.
-
-    Raises:
-        ValueError: An operator of the network has no cost model on the device.
-    """
-    return CostFunction(network, device)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from .calibration import layer_class, layer_instructions
+from .calibration import counted, layer_class
 from .jobs import KNOWN_OPS
 from .layer import Layer
 from .memory import fused_activations
@@ -26,18 +26,22 @@ def layer_cycles(layers: Sequence[Layer], core: str, stack: Stack) -> list[float
     Raises:
         ValueError: An operator without a cost model; the message names it.
     """
-    if stack.model == "kernels":
-        factors = {"depthwise": stack.depthwise, "linear": stack.linear}
-        counts = layer_instructions(layers, core)
-        return [
-            stack.kappa * factors.get(layer_class(layer), 1.0) * n
-            for layer, n in zip(layers, counts, strict=True)
-        ]
     fused = fused_activations(layers)
-    one = _ne16 if stack.model == "ne16" else _from_table
-    return [
-        0.0 if layer.name in fused or layer.op in _VIEWS else one(layer, stack) for layer in layers
-    ]
+    return [0.0 if layer.name in fused else cycles_of(layer, core, stack) for layer in layers]
+
+
+def cycles_of(layer: Layer, core: str, stack: Stack) -> float:
+    """Return the cycles of one layer that no other has taken in; 0 for a view.
+
+    Raises:
+        ValueError: As `layer_cycles`.
+    """
+    if stack.model == "kernels":
+        factor = {"depthwise": stack.depthwise, "linear": stack.linear}.get(layer_class(layer), 1.0)
+        return stack.kappa * factor * counted(layer, core)
+    if layer.op in _VIEWS:
+        return 0.0
+    return _ne16(layer, stack) if stack.model == "ne16" else _from_table(layer, stack)
 
 
 def _check(layer: Layer) -> None:

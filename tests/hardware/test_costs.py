@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -22,8 +24,10 @@ from hardware import (
 )
 from hardware.costs import ram_buffers
 from hardware.memory import Buffer, buffers, liveness_peak, plan
+from hardware.planner import Planner
 from hardware.reference_networks import REFERENCE_NETWORKS
 
+SHIPPED = Path(__file__).parents[2] / "experiment_configs"
 NETS = {name: build() for name, build in REFERENCE_NETWORKS.items()}
 
 
@@ -58,6 +62,20 @@ def test_reference_networks_to_the_byte(name, macs, parameters, peak, arena):
 def test_plan_is_at_least_the_liveness_bound(blocks):
     made = [Buffer(16 * s, min(a, b), max(a, b)) for s, a, b in blocks]
     assert liveness_peak(made) <= plan(made) <= sum(b.size for b in made)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=30).flatmap(
+        lambda spans: st.tuples(
+            st.just([(min(s), max(s)) for s in spans]),
+            st.lists(st.integers(1, 90), min_size=len(spans), max_size=len(spans)),
+        )
+    )
+)
+def test_planner_with_fixed_lifetimes_plans_the_same(drawn):
+    spans, sizes = drawn
+    blocks = [Buffer(size, *span) for size, span in zip(sizes, spans, strict=True)]
+    assert Planner(spans).top(sizes) == plan(blocks)
 
 
 def random_params(net, draw):
@@ -162,13 +180,35 @@ def test_operator_without_a_cost_is_named():
         cost_function(Network([layer]), load_device("stm32l4r5"))
 
 
-def test_a_chromosome_costs_less_than_a_millisecond():
-    device = load_device("stm32l4r5")
-    for name, net in NETS.items():
-        costs = cost_function(net, device)
-        params = {f"{g.name}.prune": 0.3 for g in net.groups if g.prunable}
-        costs(params)
-        best = min(_seconds(costs, params) for _ in range(30))
+def random_population(net, n, seed=0):
+    rng = random.Random(seed)
+    return [
+        {f"{g.name}.prune": rng.choice([0.0, 0.25, 0.5, 0.75]) for g in net.groups if g.prunable}
+        | {f"{name}.w_bits": rng.choice([2, 4, 8]) for name in net.gene_layers}
+        | {f"{name}.a_bits": rng.choice([4, 8]) for name in net.gene_layers}
+        for _ in range(n)
+    ]
+
+
+@pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.network.json")), ids=lambda p: p.name[:-13])
+@pytest.mark.parametrize("device", ["stm32l4r5", "mpic"])
+def test_remembered_parts_add_up_to_the_estimate(path, device):
+    net, board = Network.load(path), load_device(device)
+    costs = cost_function(net, board)
+    population = random_population(net, 12)
+    true = [estimate(net.apply(params), board).as_dict() for params in population]
+    assert [costs(params) for params in population] == true
+    assert costs.batch(population) == true
+    assert cost_function(net, board).batch(population) == true
+
+
+def test_a_chromosome_of_a_large_network_costs_less_than_a_millisecond():
+    for name in ("mobilenetv2", "mobilenetv3"):
+        net = Network.load(SHIPPED / f"{name}.space.network.json")
+        costs = cost_function(net, load_device("stm32l4r5"))
+        population = random_population(net, 10)
+        costs.batch(population)
+        best = min(_seconds(costs, params) for params in population * 4)
         assert best < 1e-3, f"{name}: {best * 1e3:.2f} ms"
 
 
@@ -176,6 +216,18 @@ def _seconds(costs, params):
     start = time.process_time()
     costs(params)
     return time.process_time() - start
+
+
+def test_values_that_python_holds_equal_are_not_confused():
+    costs = cost_function(NETS["kws"], load_device("stm32l4r5"))
+    assert costs({"stem.prune": 0}) == costs({"stem.prune": 0.0, "pw0.w_bits": 8.0})
+    with pytest.raises(ValueError, match=r"stem\.prune=False"):
+        costs({"stem.prune": False})
+    with pytest.raises(ValueError, match=r"pw9\.w_bits"):
+        costs.batch([{}, {"pw9.w_bits": 8}])
+    with pytest.raises(ValueError, match=r"stem\.prune=\[0\]"):
+        costs.batch([{}, {"stem.prune": [0]}])
+    assert costs.batch([]) == []
 
 
 def test_duty_cycle_and_efficiency():
