@@ -17,8 +17,11 @@ from evaluators.task import Task
 from evaluators.training import call
 from hardware import Layer, Network
 
-TAYLOR_STEPS = 10
-"""Training batches that ``taylor`` sums its scores over."""
+SCORING_STEPS = 10
+"""Training batches that the criteria with data see. The model's weights stand still meanwhile:
+``taylor`` sums its scores, ``slim`` and ``movement`` train one score of their own per channel."""
+
+_NORMS = {"l1": "L1NormPruner", "l2": "L2NormPruner", "fpgm": "FPGMPruner"}
 
 
 class PruneError(RuntimeError):
@@ -66,13 +69,23 @@ def _masks(
     pruning = lean.nni_pruning()
     config = pruning_config(model, network, kept)
     criterion = criterion or ("l1" if task is None else task.pruner)
-    if criterion == "taylor" and task is not None:
-        pruner = pruning.TaylorPruner(model, config, _frozen_evaluator(model, task), TAYLOR_STEPS)
+    steps: tuple[Any, ...] = ()
+    if criterion in _NORMS:
+        pruner = getattr(pruning, _NORMS[criterion])(model, config)
+    elif task is None:
+        raise ValueError(f"pruner={criterion!r} needs a task: it scores channels on its data")
     else:
-        name = {"l1": "L1NormPruner", "l2": "L2NormPruner", "fpgm": "FPGMPruner"}[criterion]
-        pruner = getattr(pruning, name)(model, config)
+        evaluator = _frozen_evaluator(model, task)
+        if criterion == "taylor":
+            pruner = pruning.TaylorPruner(model, config, evaluator, SCORING_STEPS)
+        elif criterion == "slim":
+            pruner = pruning.SlimPruner(model, config, evaluator, SCORING_STEPS)
+        else:
+            # From its first step on, its masks reach the ratio with the last one.
+            pruner = pruning.MovementPruner(model, config, evaluator, 0, SCORING_STEPS)
+            steps = (SCORING_STEPS, None)
     try:
-        _, masks = pruner.compress()
+        _, masks = pruner.compress(*steps)
     finally:
         pruner.unwrap_model()
     return {

@@ -63,8 +63,9 @@ class Task:
             ``early_end.Judge``: this is the share of the float metric that a network may lose
             and still be worth training. None: every epoch is run.
         pruner: What channels are chosen by: ``l1`` or ``l2`` (smallest norm goes), ``fpgm``
-            (nearest to the geometric median goes), ``taylor`` (least effect on the loss goes,
-            measured on training batches).
+            (nearest to the geometric median goes), or by ten training batches: ``taylor`` (least
+            effect on the loss goes), ``slim`` (a factor trained under a penalty on its size) or
+            ``movement`` (a score trained in its place).
         baseline_metric: The float model's metric on ``val``, if known.
         training_seconds: What training the baseline took just now (0 if it was cached).
 

@@ -15,7 +15,7 @@ from .layer import BIT_WIDTHS, POWER_OF_TWO, UNIFORM, W_SCHEMES, check_bits
 PRUNER = "pruner"
 """Name of the gene that all channel groups share."""
 
-PRUNERS = ("l1", "l2", "fpgm", "taylor")
+PRUNERS = ("l1", "l2", "fpgm", "taylor", "slim", "movement")
 """Criteria by which channels are chosen; `evaluators` maps them to NNI's pruners."""
 
 LEAST_SCHEME_BITS = 3

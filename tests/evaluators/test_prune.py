@@ -87,7 +87,7 @@ def test_a_wrong_shape_is_noticed() -> None:
         check_shapes(model, layers)
 
 
-@pytest.mark.parametrize("pruner", ["l2", "fpgm", "taylor"])
+@pytest.mark.parametrize("pruner", ["l2", "fpgm", "taylor", "slim", "movement"])
 @pytest.mark.parametrize("name", ["residual", "grouped", "squeeze_linear"])
 def test_other_criteria_leave_the_shapes_asked_for(name: str, pruner: str) -> None:
     build, shape = ZOO[name]
@@ -101,6 +101,19 @@ def test_other_criteria_leave_the_shapes_asked_for(name: str, pruner: str) -> No
     with torch.no_grad():
         assert torch.isfinite(pruned(*task.inputs)).all()
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+
+
+@pytest.mark.parametrize("pruner", ["taylor", "slim", "movement"])
+def test_criteria_with_data_need_some(pruner: str) -> None:
+    build, shape = ZOO["residual"]
+    task = build_task(build(), shape)
+    network = trace(task)
+    candidate = read_candidate(network, {"stem.0.prune": 0.5, "pruner": pruner})
+    with pytest.raises(ValueError, match=f"pruner='{pruner}' needs a task"):
+        prune(
+            task.model, task.inputs, network, candidate.kept, candidate.layers,
+            pruner=candidate.pruner,
+        )  # fmt: skip
 
 
 def test_unknown_criterion() -> None:
