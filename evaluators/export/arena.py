@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .integer import IntegerNetwork
-from .steps import Convolution, Tensor
+from .steps import Convolution
 
-ALIGNMENT = 8
+ALIGNMENT = 16
 
 
 @dataclass(frozen=True)
@@ -15,56 +15,58 @@ class Arena:
     """A static plan.
 
     Attributes:
-        offsets: byte offset in the arena of every tensor but the network's input and output, which
-            the caller owns.
-        size: bytes of the arena.
-        scratch: bytes for a row of weights unpacked from 2 or 4 bits.
-        input: bytes of the caller's input.
-        output: bytes of the caller's output.
+        offsets: byte offset of every tensor, the network's input and output included.
+        scratch: per step, the offset of a row of weights unpacked from 2 or 4 bits.
+        size: bytes of the arena: all RAM of one inference but the stack.
     """
 
     offsets: dict[str, int]
+    scratch: dict[str, int]
     size: int
-    scratch: int
-    input: int
-    output: int
-
-    @property
-    def total(self) -> int:
-        """All RAM of one inference but the stack."""
-        return self.size + self.scratch + self.input + self.output
 
 
 def plan(network: IntegerNetwork) -> Arena:
     """Place tensors largest first, each at the lowest offset free while it lives.
 
-    The same greedy rule as tflite-micro's planner.
+    The same rule as `hardware.memory`, so a network whose activations all take a byte gets the
+    arena that the search has counted. Where they differ: the output is wider here, activations
+    below 8 bits take a whole byte, and kernels unpack a row of weights where others unfold patches.
     """
-    own = {network.input.name, network.output.name}
-    tensors: dict[str, Tensor] = {}
-    life: dict[str, tuple[int, int]] = {}
+    life: dict[str, list[int]] = {network.input.name: [0, 0]}
+    sizes = {network.input.name: network.input.bytes}
+    rows: dict[str, str] = {}
     for index, step in enumerate(network.steps):
-        for tensor in (step.output, *step.inputs):
-            if tensor.name in own:
-                continue
-            tensors.setdefault(tensor.name, tensor)
-            first = life.get(tensor.name, (index, index))[0]
-            life[tensor.name] = (first, index)
+        for tensor in (*step.inputs, step.output):
+            sizes.setdefault(tensor.name, tensor.bytes)
+            life.setdefault(tensor.name, [index, index])[1] = index
+    life[network.output.name][1] = max(len(network.steps) - 1, 0)
+    for index, step in enumerate(network.steps):
+        if isinstance(step, Convolution) and (size := scratch_bytes(step)):
+            # A space: no tensor is called so.
+            rows[step.name] = f"{step.name} scratch"
+            sizes[rows[step.name]], life[rows[step.name]] = size, [index, index]
+    padded = {name: -(-size // ALIGNMENT) * ALIGNMENT for name, size in sizes.items()}
+    # tflite-micro fills its list from the tail before a stable sort: of equals, the last is first.
+    order = list(padded)[::-1]
+    order.sort(key=lambda n: -padded[n])
     offsets: dict[str, int] = {}
-    ends: dict[str, int] = {}
-    for name in sorted(tensors, key=lambda n: -tensors[n].bytes):
+    for name in order:
         offset = 0
         for other in sorted(offsets, key=lambda n: offsets[n]):
-            together = life[other][0] <= life[name][1] and life[name][0] <= life[other][1]
-            if together and offsets[other] < offset + tensors[name].bytes:
-                offset = max(offset, -(-ends[other] // ALIGNMENT) * ALIGNMENT)
-        offsets[name], ends[name] = offset, offset + tensors[name].bytes
-    scratch = max((_scratch(s) for s in network.steps if isinstance(s, Convolution)), default=0)
-    size = max(ends.values(), default=0)
-    return Arena(offsets, size, scratch, network.input.bytes, network.output.bytes)
+            if life[other][0] > life[name][1] or life[name][0] > life[other][1]:
+                continue
+            if offsets[other] >= offset + padded[name]:
+                break
+            offset = max(offset, offsets[other] + padded[other])
+        offsets[name] = offset
+    scratch = {step: offsets.pop(name) for step, name in rows.items()}
+    size = max((o + padded[n] for n, o in offsets.items()), default=0)
+    size = max([size, *(o + padded[rows[s]] for s, o in scratch.items())])
+    return Arena(offsets, scratch, size)
 
 
-def _scratch(step: Convolution) -> int:
+def scratch_bytes(step: Convolution) -> int:
+    """Bytes of the weights that a step unpacks at a time: a row, or a whole depthwise filter."""
     if step.bits == 8:
         return 0
     return int(step.weight.size if step.is_depthwise else step.weight[0].size)

@@ -60,12 +60,18 @@ def _header(network: IntegerNetwork, plan: arena.Arena, title: str) -> str:
 #define MODEL_OUTPUT_SIZE {_count(result)}
 #define MODEL_OUTPUT_SCALE {result.quantization.scale!r}f
 #define MODEL_OUTPUT_ZERO_POINT {result.quantization.zero_point}
-#define MODEL_RAM_BYTES {plan.size + plan.scratch} /* static; input and output are the caller's */
+#define MODEL_RAM_BYTES {plan.size} /* of the arena: all but the stack */
 
 typedef {given.quantization.kind} model_input_t;
 typedef {result.quantization.kind} model_output_t;
 
-/* Not reentrant: activations live in one static arena. */
+/* Activations live in one static arena, so `infer` is not reentrant. Input and output have their
+ * places there too: `infer(MODEL_INPUT, MODEL_OUTPUT)` needs no other RAM, and overwrites the
+ * input. Buffers of your own work as well.
+ */
+extern uint8_t model_arena[MODEL_RAM_BYTES];
+#define MODEL_INPUT ((model_input_t *)(void *)(model_arena + {plan.offsets[given.name]}))
+#define MODEL_OUTPUT ((model_output_t *)(void *)(model_arena + {plan.offsets[result.name]}))
 void infer(const model_input_t *input, model_output_t *output);
 
 #endif
@@ -83,8 +89,7 @@ def _model(
         "",
         '#include "kernels.h"',
         "",
-        f"static _Alignas(8) uint8_t arena[{max(plan.size, 1)}];",
-        f"static int8_t scratch[{max(plan.scratch, 1)}];",
+        f"_Alignas({arena.ALIGNMENT}) uint8_t model_arena[MODEL_RAM_BYTES];",
     ]
     for name, (index, module) in packed.items():
         if name in used:
@@ -136,10 +141,12 @@ def _call(
         yield f"const window_t window = {_window(step.window)};"
     if isinstance(step, Convolution):
         layer = f"&layer_{packed[step.module][0]}"
-        if step.is_depthwise:
-            yield f"depthwise(in, &out, {layer}, &window, {bounds}, scratch);"
-        else:
-            yield f"convolution(in, &out, {layer}, &window, {step.groups}, {bounds}, scratch);"
+        place = plan.scratch.get(step.name)
+        scratch = "NULL" if place is None else f"(int8_t *)model_arena + {place}"
+        kernel, groups = ("depthwise", "") if step.is_depthwise else (
+            "convolution", f" {step.groups},"
+        )  # fmt: skip
+        yield f"{kernel}(in, &out, {layer}, &window,{groups} {bounds}, {scratch});"
     elif isinstance(step, Sum):
         yield f"const int32_t multiplier[] = {{{', '.join(map(str, step.multipliers))}}};"
         yield f"sum(in, multiplier, {count}, {step.shift}, &out, {bounds});"
@@ -159,7 +166,7 @@ def _tensor(tensor: Tensor, network: IntegerNetwork, plan: arena.Arena) -> str:
     elif tensor.name == network.output.name:
         data = "output"
     else:
-        data = f"arena + {plan.offsets[tensor.name]}"
+        data = f"model_arena + {plan.offsets[tensor.name]}"
     h, w, c = tensor.shape
     q = tensor.quantization
     return f"{{{data}, {h}, {w}, {c}, {q.item_bytes}, {q.zero_point}}}"

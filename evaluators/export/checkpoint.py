@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 from collections.abc import Mapping
@@ -11,19 +12,22 @@ from typing import Any
 import torch
 from torch import nn
 
-from .folding import attach_inputs, strip_quantizers
-
 METADATA = "candidate.json"
 
 
 def save(
-    model: nn.Module,
-    calibration: Mapping[str, Mapping[str, Any]],
+    network: nn.Module,
     inputs: tuple[torch.Tensor, ...],
     metadata: Mapping[str, Any],
     path: Path,
 ) -> bool:
-    """Write the network, quantization included, batch-norm unfolded.
+    """Write the network, quantization included, batch-norm folded.
+
+    Args:
+        network: `FoldedModel.simulated()`; left as it is.
+        inputs: one batch of each input.
+        metadata: JSON values that `load` gives back.
+        path: file to write.
 
     It loads without this package, NNI or the model's own source:
     `torch.export.load("model.pt").module()`.
@@ -32,8 +36,7 @@ def save(
         Whether the batch dimension is free. A model that fixes it in its code is written for the
         batch size of `inputs`.
     """
-    plain, rounded = strip_quantizers(model, calibration)
-    network = attach_inputs(plain, rounded)
+    network = copy.deepcopy(network).eval()
     for parameter in network.parameters():
         # Pruning leaves views of larger tensors, which would be written whole.
         parameter.data = parameter.data.clone(memory_format=torch.contiguous_format)

@@ -18,7 +18,7 @@ from evaluators.task import Task
 from evaluators.tracing import trace
 from hardware import Device, Layer, Network, estimate, load_device
 
-from . import arena, c_code, card, checkpoint, litert, packed, qdq, verify
+from . import arena, c_code, card, checkpoint, litert, packed, qdq, storage, verify
 from .folding import FoldedModel, fold
 from .graph import UnsupportedNetworkError
 from .integer import IntegerNetwork, lower
@@ -98,6 +98,7 @@ def export_candidate(
             metric=task.metric,
             calibration_batches=_first(task.train),
             float_model=task.model,
+            val=task.val,
             facts=facts,
         )
         _write_json(folder / "metrics.json", metrics)
@@ -118,9 +119,12 @@ def export_model(
     metric: Callable[[Any, Any], float],
     calibration_batches: Sequence[torch.Tensor] = (),
     float_model: nn.Module | None = None,
+    val: Iterable[tuple[Any, Any]] | None = None,
     facts: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Write the files of an evaluated network into a folder and verify them on the test split.
+
+    What is written, and measured, is the network of `storage.as_stored`.
 
     Args:
         model: `Result.model`.
@@ -130,9 +134,10 @@ def export_model(
         test: batches, read once.
         folder: existing folder.
         metric: the task's.
-        calibration_batches: inputs that give the ranges of the integer network's wide tensors.
+        calibration_batches: inputs that give the ranges of operands of sums and means.
         float_model: scored on the same pass, for comparison.
-        facts: goes into the result as it is; `metric_name`, `task` and `params` are used.
+        val: batches on which the written network's metric replaces the trained one's.
+        facts: goes into the result; `metric_name`, `task`, `params` and `val` are used.
 
     Returns:
         `facts`, and what was measured on the files.
@@ -143,12 +148,13 @@ def export_model(
     facts = dict(facts or {})
     name = str(facts.setdefault("metric_name", "accuracy"))
     title = f"{facts.get('task', 'network')}, exported by nni-joint-ga"
-    folded = fold(model, calibration)
+    folded, reason = _as_stored(fold(model, calibration), inputs, calibration_batches)
+    network = folded.simulated().eval()
     qdq.write_onnx(folded, inputs, folder / "model.onnx")
     keys = ("task", "params", "seed", "epochs", "device", "versions")
     metadata = {k: facts[k] for k in keys if k in facts}
-    free_batch = checkpoint.save(model, calibration, inputs, metadata, folder / "model.pt")
-    integer, reason = _lower(folded, inputs, calibration_batches)
+    free_batch = checkpoint.save(network, inputs, metadata, folder / "model.pt")
+    integer = None if reason else lower(folded, inputs[0], calibration_batches or None)
     modules = _pack(folded, layers, integer)
     if modules:
         content, _ = packed.weights_file(modules)
@@ -157,9 +163,10 @@ def export_model(
         if integer is not None:
             c_code.write_c(integer, modules, folder / "c", title)
 
-    small, tflite_reason = _write_tflite(folded, inputs, calibration_batches, folder)
+    small, tflite_reason = _write_tflite(folded, inputs, calibration_batches, folder, reason)
     runners = {
-        "network": verify.torch_runner(model.eval()),
+        "network": verify.torch_runner(network),
+        "trained": verify.torch_runner(model.eval()),
         "onnx": verify.onnx_runner(folder / "model.onnx"),
         "onnx_default": verify.onnx_runner(folder / "model.onnx", simulate=False),
     }
@@ -179,9 +186,14 @@ def export_model(
         return float(metric(torch.from_numpy(outputs[which]), torch.from_numpy(targets)))
 
     scores = {name: score("network"), "samples": len(targets)}
-    scores |= {
-        f"{k}_{name}": score(k) for k in ("float", "onnx", "integer", "tflite") if k in outputs
-    }
+    others = ("float", "trained", "onnx", "integer", "tflite")
+    scores |= {f"{k}_{name}": score(k) for k in others if k in outputs}
+    if val is not None:
+        found, wanted = verify.outputs_on({"network": runners["network"]}, val)
+        value = float(metric(torch.from_numpy(found["network"]), torch.from_numpy(wanted)))
+        before = facts.get("val", {})
+        facts["val"] = {**before, "default": round(value, 6), name: round(value, 6)}
+        facts["val"][f"trained_{name}"] = before.get(name)
     return {
         **facts,
         "test": scores,
@@ -189,7 +201,7 @@ def export_model(
         "onnx_mismatches_default_options": differ("network", "onnx_default"),
         "integer_mismatches": None if integer is None else differ("onnx", "integer"),
         "integer_reason": reason,
-        "integer_ram_bytes": None if integer is None else arena.plan(integer).total,
+        "integer_ram_bytes": None if integer is None else arena.plan(integer).size,
         "tflite_mismatches": None if small is None else differ("network", "tflite"),
         "tflite_reason": tflite_reason,
         "weights_bytes": (folder / "weights.bin").stat().st_size if modules else None,
@@ -202,19 +214,16 @@ def export_model(
     }
 
 
-def _lower(
-    folded: FoldedModel,
-    inputs: tuple[torch.Tensor, ...],
-    batches: Sequence[torch.Tensor],
-    wide_bits: int = 32,
-) -> tuple[IntegerNetwork | None, str | None]:
-    """The integer network, or why there is none."""
+def _as_stored(
+    folded: FoldedModel, inputs: tuple[torch.Tensor, ...], batches: Sequence[torch.Tensor]
+) -> tuple[FoldedModel, str | None]:
+    """The network to write; as it is, with the reason, if there is no integer form of it."""
     try:
         if len(inputs) != 1:
             raise UnsupportedNetworkError("the network has more than one input")
-        return lower(folded, inputs[0], batches or None, wide_bits), None
+        return storage.as_stored(folded, inputs[0], batches), None
     except UnsupportedNetworkError as error:
-        return None, str(error)
+        return folded, str(error)
 
 
 def _write_tflite(
@@ -222,17 +231,19 @@ def _write_tflite(
     inputs: tuple[torch.Tensor, ...],
     batches: Sequence[torch.Tensor],
     folder: Path,
+    reason: str | None,
 ) -> tuple[IntegerNetwork | None, str | None]:
     """The network that was written, or why there is none."""
     if not litert.is_available():
         return None, "ai-edge-litert is not installed (pip install 'nni-joint-ga[litert]')"
-    network, reason = _lower(folded, inputs, batches, wide_bits=8)
-    if network is not None:
-        try:
-            litert.write_tflite(network, folded, folder / "model.tflite")
-        except UnsupportedNetworkError as error:
-            return None, str(error)
-    return network, reason
+    if reason is not None:
+        return None, reason
+    try:
+        network = lower(folded, inputs[0], batches or None, wide_bits=8)
+        litert.write_tflite(network, folded, folder / "model.tflite")
+    except UnsupportedNetworkError as error:
+        return None, str(error)
+    return network, None
 
 
 def _pack(

@@ -81,21 +81,19 @@ class QuantizedLayer:
 class RoundedInput(nn.Module):
     """A module behind the fake quantization of its input, in plain tensor arithmetic.
 
-    Same result as `torch.fake_quantize_per_tensor_affine`, which `torch.export` cannot trace.
+    Divides and rounds half to even in float32, as ONNX's QuantizeLinear and training do.
     """
 
     def __init__(self, module: nn.Module, quantization: InputQuantization) -> None:
         super().__init__()
         self.module = module
         self.quantization = quantization
-        # torch multiplies by the float32 reciprocal; dividing would move ties.
-        self.inverse = float(np.float32(1) / np.float32(quantization.scale))
         self.scale = float(np.float32(quantization.scale))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Quantize `x`, then call the module."""
         q = self.quantization
-        steps = torch.clamp(torch.round(x * self.inverse), -q.zero_point, q.high - q.zero_point)
+        steps = torch.clamp(torch.round(x / self.scale), -q.zero_point, q.high - q.zero_point)
         output: torch.Tensor = self.module(steps * self.scale)
         return output
 

@@ -46,10 +46,11 @@ class Node:
 
     Attributes:
         name: unique.
-        op: input, conv (linear too), add, concat, clamp, max_pool, avg_pool, reshape or output.
+        op: input, conv (linear too), add, concat, clamp, round, max_pool, avg_pool, reshape or
+            output.
         inputs: names of the producing nodes.
         shape: of the output.
-        layer: conv: name of its module.
+        layer: conv, round: name of its module.
         groups: conv: number of groups.
         window: conv and pools.
         bounds: clamp: lowest and highest real value.
@@ -118,7 +119,9 @@ class _Builder:
             raise UnsupportedNetworkError(f"constant tensor {node.target!r} in the graph")
         module = self.modules.get(str(node.target)) if node.op == "call_module" else None
         kind = type(module).__name__ if module is not None else _function_name(node)
-        if isinstance(module, RoundedInput):
+        if isinstance(module, RoundedInput) and isinstance(module.module, nn.Identity):
+            self._add(node, "round", self._source(node.args[0]), layer=str(node.target))
+        elif isinstance(module, RoundedInput):
             self._weighted(node, module.module)
         elif isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Linear)):
             raise UnsupportedNetworkError(
@@ -168,7 +171,7 @@ class _Builder:
 
     def _add(self, node: fx.Node, op: str, *sources: str, **attributes: Any) -> None:
         self.nodes[node.name] = Node(node.name, op, sources, _shape(node), **attributes)
-        if op == "clamp" and sources[0] in self.orders:
+        if op in ("clamp", "round") and sources[0] in self.orders:
             self.orders[node.name] = self.orders[sources[0]]
 
     def _source(self, argument: Any) -> str:

@@ -1,11 +1,11 @@
 """The network in integers only: what a microcontroller computes, as a Python reference.
 
-Quantization-aware training rounds the inputs of layers, nothing else: sums, means and what
-branches stay in float. So every tensor is stored as its reader wants it. If all readers are
-layers of one input quantization, the producer writes those bytes; clamps, max pools and
-concatenations commute with rounding and pass the wish on to their inputs. Operands of sums and
-means, and tensors whose readers disagree, are stored in 32 bits (16 to save RAM), and a layer
-among such readers gets its rounded copy. The output is 32 bits wide.
+Every tensor is stored as its reader wants it. If all readers are layers of one input quantization,
+or the network rounds the tensor itself (`storage.as_stored`), the producer writes those bytes;
+clamps, max pools and concatenations commute with rounding and pass the wish on to their inputs.
+What a network still keeps in float, operands of sums and means and tensors whose readers
+disagree, is stored in 32 bits (or 16), and a layer among such readers gets its rounded copy. The
+output is 32 bits wide.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import fx
+from torch import fx, nn
 
 from . import fixed_point
 from .fixed_point import Integers, Quantization
@@ -86,19 +86,46 @@ def lower(
     Raises:
         UnsupportedNetworkError: the kernels lack an operator or a bit-width.
     """
+    batches = calibration_inputs if calibration_inputs is not None else [example_input]
+    lowering, traced = _prepare(folded, example_input, batches, wide_bits)
+    output = next(n for n in traced.graph.nodes if n.op == "output").args[0]
+    return lowering.build(len(output.meta["tensor_meta"].shape) - 1)
+
+
+def wide_tensors(
+    folded: FoldedModel, example_input: torch.Tensor, calibration_inputs: Iterable[torch.Tensor]
+) -> dict[str, Quantization]:
+    """Tensors that training left in float, and the bytes to store each in.
+
+    Returns:
+        fx node's name -> 8-bit quantization: a reading layer's own if there is one, else over the
+        range seen. The output, which stays wide, is not among them.
+
+    Raises:
+        UnsupportedNetworkError: as `lower`.
+    """
+    lowering, _ = _prepare(folded, example_input, calibration_inputs, 8)
+    return lowering.widened()
+
+
+def _prepare(
+    folded: FoldedModel,
+    example_input: torch.Tensor,
+    batches: Iterable[torch.Tensor],
+    wide_bits: int,
+) -> tuple[_Lowering, fx.GraphModule]:
     for layer in folded.layers.values():
         if layer.bits > 8 or (layer.input is not None and layer.input.bits > 8):
             raise UnsupportedNetworkError(f"layer {layer.name!r} uses more than 8 bits")
-    for name in folded.inputs.keys() - folded.layers.keys():
-        raise UnsupportedNetworkError(f"layer {name!r} keeps float weights")
+    for name in sorted(folded.inputs.keys() - folded.layers.keys()):
+        if not isinstance(folded.plain.get_submodule(name), nn.Identity):
+            raise UnsupportedNetworkError(f"layer {name!r} keeps float weights")
     nodes, traced = build_graph(folded, example_input)
     ranges = _Ranges(traced)
-    for batch in calibration_inputs if calibration_inputs is not None else [example_input]:
+    for batch in batches:
         with torch.no_grad():
             ranges.run(batch)
-    output = next(n for n in traced.graph.nodes if n.op == "output").args[0]
-    rank = len(output.meta["tensor_meta"].shape) - 1
-    return _Lowering(folded, nodes, ranges.ranges, wide_bits).build(rank)
+    return _Lowering(folded, nodes, ranges.ranges, wide_bits), traced
 
 
 class _Ranges(fx.Interpreter):
@@ -141,6 +168,7 @@ class _Lowering:
             and self.nodes[n.inputs[0]].op in ("conv", "add", "avg_pool")
         }
         self.stored: dict[str, Tensor] = {}
+        self.wide: dict[str, Quantization] = {}
         self.copies: dict[tuple[str, Quantization], Tensor] = {}
         self.steps: list[Step] = []
 
@@ -160,12 +188,33 @@ class _Lowering:
             if node.op == "output":
                 own = self._wide(node.inputs[0], 8 if self.wide_bits == 8 else 32)
             else:
-                wanted = wishes[node.name] or {None}
-                single = next(iter(wanted)) if len(wanted) == 1 else None
-                own = single or self._wide(node.name, self.wide_bits)
+                own = self._own(node, wishes[node.name])
             self.stored[node.name] = Tensor(node.name, node.shape, own)
             for source in node.inputs:
                 wishes[source].add(self._wish(node, own))
+
+    def widened(self) -> dict[str, Quantization]:
+        """What `_choose_storage` found no single reader's quantization for."""
+        self._choose_storage()
+        return self.wide
+
+    def _own(self, node: Node, wanted: set[Quantization | None]) -> Quantization:
+        if node.op == "round":
+            return self._rounding(node)
+        single = next(iter(wanted)) if len(wanted) == 1 else None
+        if single is not None:
+            return single
+        bytes_wide = [w for w in wanted if w is not None and (w.low, w.high) == (0, 255)]
+        if self.wide_bits == 8 and bytes_wide:
+            own = max(bytes_wide, key=lambda w: w.scale)
+        else:
+            own = self._wide(node.name, self.wide_bits)
+        self.wide[node.name] = own
+        return own
+
+    def _rounding(self, node: Node) -> Quantization:
+        given = self.folded.inputs[node.layer]
+        return fixed_point.unsigned(given.scale, given.zero_point, given.bits)
 
     def _wide(self, name: str, bits: int) -> Quantization:
         low, high = self.ranges[name]
@@ -179,7 +228,7 @@ class _Lowering:
             given = self.folded.layers[node.layer].input
             assert given is not None
             return fixed_point.unsigned(given.scale, given.zero_point, given.bits)
-        commutes = node.op in ("max_pool", "concat", "reshape", "output", "clamp")
+        commutes = node.op in ("max_pool", "concat", "reshape", "output", "clamp", "round")
         return own if commutes else None
 
     def _emit(self, node: Node) -> None:
@@ -220,7 +269,7 @@ class _Lowering:
         elif node.op == "clamp":
             self.steps.append(_sum(node.name, inputs, tensor, bounds))
         else:
-            # A view: the same bytes under another shape.
+            # A view: the same bytes, under another shape or in the place of a rounding.
             self.stored[node.name] = replace(inputs[0], shape=node.shape)
 
     def _as(self, source: str, quantization: Quantization) -> Tensor:

@@ -1,7 +1,8 @@
 """`model.onnx`: QuantizeLinear / DequantizeLinear pairs around the layers that are quantized.
 
-Integer weights of up to 4 bits are stored as INT4 (opset 21), others as INT8 or INT16; input
-activations are UINT8, with a Clip in front when they use fewer than 8 bits (UINT16 above 8).
+Integer weights of up to 4 bits are stored as INT4 (opset 21), 5 to 8 as UINT8 with the zero point
+128, wider ones as INT16; activations are UINT8, with a Clip in front when they use fewer than 8
+bits (UINT16 above 8).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
+from . import storage
 from .folding import FoldedModel, InputQuantization, QuantizedLayer, RoundedInput
 
 OPSET = 21
@@ -23,6 +25,10 @@ OPSET = 21
 
 _EXPORT_OPSET = 18
 _IR_VERSION = 10
+
+_WEIGHT_ZERO = 128
+"""Signed 8-bit weights would go to ONNX Runtime's u8 x s8 kernels, whose sums saturate in 16 bits
+on x86 without VNNI; its u8 x u8 kernels are exact everywhere."""
 
 
 def write_onnx(folded: FoldedModel, inputs: tuple[torch.Tensor, ...], path: Path) -> None:
@@ -37,7 +43,7 @@ def write_onnx(folded: FoldedModel, inputs: tuple[torch.Tensor, ...], path: Path
         ValueError: the exporter renamed or merged away a quantized weight.
     """
     names = [f"input_{i}" if i else "input" for i in range(len(inputs))]
-    model = _with_symbols(folded.simulated())
+    model = _with_symbols(folded.simulated(), storage.repeated(folded))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
@@ -86,12 +92,14 @@ class _QuantizeDequantize(torch.autograd.Function):
 
 
 class _Symbol(nn.Module):
-    def __init__(self, module: nn.Module, quantization: InputQuantization) -> None:
+    def __init__(self, module: nn.Module, quantization: InputQuantization | None) -> None:
         super().__init__()
         self.module, self.quantization = module, quantization
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         q = self.quantization
+        if q is None:
+            return self.module(x)  # type: ignore[no-any-return]
         y: torch.Tensor = self.module(
             # torch leaves Function.apply untyped.
             _QuantizeDequantize.apply(x, q.scale, q.zero_point, q.bits)  # type: ignore[no-untyped-call]
@@ -99,11 +107,11 @@ class _Symbol(nn.Module):
         return y
 
 
-def _with_symbols(model: nn.Module) -> nn.Module:
+def _with_symbols(model: nn.Module, repeated: frozenset[str]) -> nn.Module:
     for name, module in list(model.named_modules()):
         if isinstance(module, RoundedInput):
             parent, _, last = name.rpartition(".")
-            symbol = _Symbol(module.module, module.quantization)
+            symbol = _Symbol(module.module, None if name in repeated else module.quantization)
             setattr(model.get_submodule(parent), last, symbol)
     return model.eval()
 
@@ -119,7 +127,7 @@ def _with_integer_weights(graph: Any, folded: FoldedModel) -> Any:
         if layer is None:
             kept.append(initializer)
             continue
-        zeros = _tensor(f"{name}.zero", layer, np.zeros(layer.channels, np.int8))
+        zeros = _tensor(f"{name}.zero", layer, np.zeros(layer.channels, np.int16))
         scale = numpy_helper.from_array(layer.scale, f"{name}.scale")
         kept += [_tensor(f"{name}.int", layer, layer.weight), scale, zeros]
         inputs = [f"{name}.int", f"{name}.scale", f"{name}.zero"]
@@ -168,7 +176,8 @@ def _tensor(name: str, layer: QuantizedLayer, values: Any) -> Any:
         return numpy_helper.from_array(values.astype(np.int16), name)
     flat = values.astype(np.int8).reshape(-1)
     if layer.bits > 4:
-        return numpy_helper.from_array(flat.reshape(values.shape), name)
+        shifted = (values.astype(np.int16) + _WEIGHT_ZERO).astype(np.uint8)
+        return numpy_helper.from_array(shifted, name)
     # ONNX packs two elements a byte, the first in the low half; an odd one is padded.
     nibbles = np.concatenate([flat, np.zeros(len(flat) % 2, np.int8)]).view(np.uint8) & 15
     packed = nibbles[0::2] | (nibbles[1::2] << 4)

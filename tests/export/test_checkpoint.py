@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from evaluators.export import checkpoint, load
+from evaluators.export import checkpoint, fold, load
 
 ALONE = """
 import sys
@@ -22,9 +22,10 @@ assert torch.equal(got, want), (got - want).abs().max()
 def test_the_checkpoint_runs_with_torch_alone(network, tmp_path):
     net = network("Branches", lambda i: (4, 8))
     path = tmp_path / "model.pt"
-    assert checkpoint.save(net.model, net.calibration, (net.x[:2],), {"seed": 3}, path)
+    network = fold(net.model, net.calibration).simulated()
+    assert checkpoint.save(network, (net.x[:2],), {"seed": 3}, path)
     with torch.no_grad():
-        want = net.model(net.x[:5])
+        want = network(net.x[:5])
     torch.save((net.x[:5], want), tmp_path / "pair.pt")
     subprocess.run(
         [sys.executable, "-c", ALONE, str(path), str(tmp_path / "pair.pt")],
@@ -39,7 +40,7 @@ def test_the_checkpoint_runs_with_torch_alone(network, tmp_path):
 def test_a_truncated_checkpoint_is_refused(network, tmp_path):
     net = network("Dense")
     path = tmp_path / "model.pt"
-    checkpoint.save(net.model, net.calibration, (net.x[:2],), {}, path)
+    checkpoint.save(fold(net.model, net.calibration).simulated(), (net.x[:2],), {}, path)
     path.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(ValueError, match="truncated"):
         load(path)

@@ -10,6 +10,7 @@ from evaluators.export.folding import (
     fold,
     strip_quantizers,
 )
+from evaluators.quantize import round_affine
 
 KINDS = ["Residual", "Depthwise", "Branches", "Sequence", "Dense"]
 
@@ -37,12 +38,12 @@ def test_integers_and_scales_reproduce_the_folded_weights(network):
 
 
 @pytest.mark.parametrize("bits", [2, 4, 5, 8])
-def test_rounded_input_is_torchs_fake_quantization(bits):
+def test_rounded_input_is_what_training_rounds_to(bits):
     torch.manual_seed(bits)
     x = torch.randn(10_000) * 3
     x = torch.cat([x, torch.arange(-300, 300) * 0.5 * 0.037])  # ties
     q = InputQuantization(0.037, 2**bits // 3, bits)
-    want = torch.fake_quantize_per_tensor_affine(x, q.scale, q.zero_point, 0, q.high)
+    want = round_affine(x, q.scale, q.zero_point, q.high)
     assert torch.equal(RoundedInput(nn.Identity(), q)(x), want)
 
 

@@ -60,7 +60,7 @@ def test_weights_are_stored_as_integers_of_their_width(network, tmp_path):
         if i.name.endswith(".weight.int")
     }
     tp = onnx.TensorProto
-    kinds = {8: tp.INT8, 4: tp.INT4, 3: tp.INT4, 2: tp.INT4, 16: tp.INT16}
+    kinds = {8: tp.UINT8, 4: tp.INT4, 3: tp.INT4, 2: tp.INT4, 16: tp.INT16}
     assert types == {k: kinds[v.bits] for k, v in folded.layers.items()}
     floats = [i for i in model.graph.initializer if i.data_type == tp.FLOAT]
     assert max(np.prod(i.dims) for i in floats) <= 12, "a weight is still there in float"

@@ -5,9 +5,6 @@
 
 enum { SYS_OPEN = 1, SYS_CLOSE = 2, SYS_WRITE = 5, SYS_READ = 6 };
 
-static model_input_t input[MODEL_INPUT_SIZE];
-static model_output_t output[MODEL_OUTPUT_SIZE];
-
 static __attribute__((noinline)) int call(int operation, const void *argument) {
   register int r0 __asm__("r0") = operation;
   register const void *r1 __asm__("r1") = argument;
@@ -22,10 +19,12 @@ static uintptr_t open_file(const char *name, uintptr_t length, uintptr_t mode) {
 
 int main(void) {
   const uintptr_t in = open_file("input.bin", 9, 1), out = open_file("output.bin", 10, 5);
-  const uintptr_t read[3] = {in, (uintptr_t)input, sizeof input};
-  const uintptr_t write[3] = {out, (uintptr_t)output, sizeof output};
+  const uintptr_t read[3] = {in, (uintptr_t)MODEL_INPUT,
+                             MODEL_INPUT_SIZE * sizeof(model_input_t)};
+  const uintptr_t write[3] = {out, (uintptr_t)MODEL_OUTPUT,
+                              MODEL_OUTPUT_SIZE * sizeof(model_output_t)};
   while (call(SYS_READ, read) == 0) {
-    infer(input, output);
+    infer(MODEL_INPUT, MODEL_OUTPUT);
     call(SYS_WRITE, write);
   }
   call(SYS_CLOSE, &out);
