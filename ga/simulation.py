@@ -102,10 +102,17 @@ class Simulation:
         if self.slots < 1:
             raise ValueError(f"slots={self.slots} should be from 1 on")
 
-    def run(self, trials: int) -> list[Outcome]:
-        """Go on until this many trials are finished in all, or the space is exhausted."""
+    def run(
+        self, trials: int, until: Callable[[Sequence[Outcome]], bool] | None = None
+    ) -> list[Outcome]:
+        """Go on until this many trials are finished in all, or the space is exhausted.
+
+        Args:
+            trials: their number.
+            until: ends the run earlier; asked with the finished trials after every result.
+        """
         started = len(self.outcomes) + len(self._running)
-        while len(self.outcomes) < trials:
+        while len(self.outcomes) < trials and not (until is not None and until(self.outcomes)):
             while len(self._running) < self.slots and started < trials and not self.exhausted:
                 started += self._start()
             if not self._events:

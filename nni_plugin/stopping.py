@@ -187,7 +187,7 @@ class Halving:
     def reason(self, uid: int, seen: Seen) -> str | None:
         """See ``Policy``."""
         rung = len(seen.paths[uid])
-        if not self._decides(rung):
+        if not self._decides(rung) or rung >= _whole(seen):
             return None
         there = [other for other, path in seen.paths.items() if len(path) >= rung]
         if len(there) < self.eta:
@@ -234,6 +234,12 @@ def _crowding(losses: NDArray[np.float64]) -> NDArray[np.float64]:
         if span > 0:
             distance[order[1:-1]] += (column[order[2:]] - column[order[:-2]]) / span
     return distance
+
+
+def _whole(seen: Seen) -> float:
+    """Reports of a trial that runs to its end, as far as one did: there is nothing to save then."""
+    lengths = [len(seen.paths[uid]) for uid in seen.finals if uid in seen.paths]
+    return max(lengths, default=math.inf)
 
 
 def _directions(seen: Seen) -> dict[str, float]:

@@ -126,6 +126,13 @@ def test_halving_waits_for_eta_trials_and_decides_at_its_rungs_only() -> None:
         assert (policy.reason(0, look) is not None) is decides, rungs
 
 
+def test_halving_leaves_a_trial_alone_that_is_through() -> None:
+    policy = Halving(eta=2, first=1)
+    paths = {uid: [{"accuracy": uid / 10, "size": 1.0}] * 2 for uid in range(6)}
+    assert policy.reason(0, seen(paths, set())) is not None
+    assert policy.reason(0, seen(paths, {4, 5})) is None, "whole trials have two reports"
+
+
 def test_halving_keeps_both_ends_of_a_front() -> None:
     policy = Halving(eta=2)
     paths = {uid: [{"accuracy": uid / 10, "size": float(uid)}] for uid in range(6)}
