@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from evaluators.inheritance import Inheritance
     from evaluators.layerwise import ladder, sensitivity
     from evaluators.pipeline import Result, evaluate
     from evaluators.task import Task, load_task
@@ -21,11 +22,21 @@ _HOMES = {
     "trace": "tracing",
     "evaluate": "pipeline",
     "Result": "pipeline",
+    "Inheritance": "inheritance",
     "sensitivity": "layerwise",
     "ladder": "layerwise",
 }
 
-__all__ = ["Result", "Task", "evaluate", "ladder", "load_task", "sensitivity", "trace"]
+__all__ = [
+    "Inheritance",
+    "Result",
+    "Task",
+    "evaluate",
+    "ladder",
+    "load_task",
+    "sensitivity",
+    "trace",
+]
 
 
 def __getattr__(name: str) -> Any:

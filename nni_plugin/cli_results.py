@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -141,12 +142,12 @@ def export(
         chosen = _chosen(opened, trial, pick, knee)
         command = trial_command(opened)
         task, device = task or command.task, device or command.device
-        data, network = data or command.data, command.network
+        data, network, schedule = data or command.data, command.network, command.schedule
         chromosome: dict[str, Any] = chosen.params
         print(f"trial {chosen.trial or '-'} (uid {chosen.uid}): {_brief(chosen.metrics)}")
     else:
         assert params is not None
-        chromosome, network = read_chromosome(params), None
+        chromosome, network, schedule = read_chromosome(params), None, None
     if not task or not device:
         raise typer.BadParameter("--task and --device are needed")
 
@@ -154,8 +155,10 @@ def export(
     from evaluators import load_task
     from evaluators.export import export_candidate
 
+    built = load_task(task, data)
     result = export_candidate(
-        load_task(task, data),
+        # A chosen candidate gets all of its epochs.
+        replace(built, early_end=None, schedule=schedule or built.schedule),
         {key: value for key, value in chromosome.items() if key != "uid"},
         device=hardware.load_device(device),
         out_dir=output,

@@ -15,6 +15,7 @@ import sys
 import time
 import traceback
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from nni_plugin.chromosome import read_chromosome
@@ -55,6 +56,12 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--seed", type=int, default=0, metavar="N", help="of fine-tuning (default: 0)")
     add("--data", metavar="PATH", help="handed to the task's function")
     add("--network", metavar="FILE", help="network file of 'joint-ga space'; traced without it")
+    add("--schedule", metavar="NAME", help="direct or progressive (default: the task's)")
+    add("--early-end", type=float, metavar="SHARE", help="of the metric to lose at most, see docs")
+    add("--inherit", metavar="DIR", help="checkpoints to start from and to add to (default: none)")
+    add(
+        "--inherit-mb", type=float, default=256.0, metavar="N", help="that they take (default: 256)"
+    )
     return parser.parse_args(argv)
 
 
@@ -70,11 +77,16 @@ def _run(args: argparse.Namespace) -> None:
 
     start = time.perf_counter()
     import hardware
-    from evaluators import evaluate, load_task
+    from evaluators import Inheritance, evaluate, load_task
 
     timings["import"] = time.perf_counter() - start
     start = time.perf_counter()
+    inheritance = None
+    if args.inherit is not None:
+        inheritance = Inheritance(args.inherit, limit_mb=args.inherit_mb, uid=echo.get(UID))
     task = load_task(args.task, args.data)
+    chosen = {"schedule": args.schedule, "early_end": args.early_end}
+    task = replace(task, **{name: value for name, value in chosen.items() if value is not None})
     network = hardware.Network.load(args.network) if args.network else None
     timings["task"] = time.perf_counter() - start
     print(f"start-up: {_age_s():.2f} s, {time.process_time():.2f} s of CPU", flush=True)
@@ -95,7 +107,10 @@ def _run(args: argparse.Namespace) -> None:
         epochs=args.epochs,
         seed=args.seed,
         report=report,
+        inheritance=inheritance,
     )
+    for note in result.notes:
+        print(f"note: {note}")
     _report_final(result, timings, echo, to_nni=not args.params)
 
 

@@ -25,6 +25,7 @@ class TrialCommand:
     data: str | None
     network: Path | None
     folder: Path
+    schedule: str | None = None
 
 
 def profile(experiment: Experiment) -> dict[str, Any]:
@@ -64,4 +65,4 @@ def trial_command(experiment: Experiment) -> TrialCommand:
     network = folder / args.network if args.network else None
     if args.data and (folder / args.data).exists():
         args.data = str(folder / args.data)
-    return TrialCommand(args.task, args.device, args.data, network, folder)
+    return TrialCommand(args.task, args.device, args.data, network, folder, args.schedule)

@@ -37,6 +37,9 @@ def wrong():
 """
 
 
+TINY = ("--task", "tiny_task:build", "--device", "stm32f746")
+
+
 def write(folder: Path, params: Any) -> None:
     (folder / "tiny_task.py").write_text(TASK)
     (folder / "params.json").write_text(json.dumps({"uid": 5} if params is None else params))
@@ -84,6 +87,9 @@ def test_without_nni_the_last_line_holds_all_metrics(tmp_path: Path) -> None:
         (("--task", "tiny_task:build", "--device", "stm32f746"), {"9.prune": 0.5}, ["9.prune"]),
         (("--task", "tiny_task:build", "--device", "stm32f746"), {"0.w_bits": 77}, ["77"]),
         (("--task", "tiny_task:build", "--device", "stm32f746"), [1, 2], ["list"]),
+        ((*TINY, "--schedule", "slow"), None, ["schedule='slow'", "direct, progressive"]),
+        ((*TINY, "--early-end", "2"), None, ["early_end=2.0"]),
+        ((*TINY, "--inherit", "folder", "--inherit-mb", "0"), None, ["limit_mb=0.0"]),
     ],
 )
 def test_a_failing_trial_says_why_in_one_line(
@@ -104,6 +110,20 @@ def test_a_failing_trial_says_why_in_one_line(
     for word in words:
         assert word in errors[0]
     assert "Traceback" not in said
+
+
+def test_a_second_trial_inherits_from_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("JOINT_GA_CACHE", str(tmp_path / "cache"))
+    for uid, bits in ((5, 8), (6, 4)):
+        write(tmp_path, {"uid": uid, "0.prune": 0.5, "0.w_bits": bits})
+        options = ("--inherit", "checkpoints", "--schedule", "progressive", "--epochs", "2")
+        assert main(["--params", "params.json", *TINY, *options]) == 0
+    notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")]
+    assert len(notes) == 1
+    assert notes[0].startswith("note: started from the checkpoint of uid 5 (2 epochs, distance")
 
 
 def test_outside_an_experiment_it_asks_for_params(tmp_path: Path) -> None:
