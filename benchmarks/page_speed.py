@@ -1,6 +1,6 @@
 """How fast the live Pareto page is with 5,000 trials and 300 genes, in headless Chromium.
 
-    python benchmarks/page_speed.py [--trials 5000] [--layers 100]
+    python -m benchmarks.page_speed [--trials 5000] [--layers 100]
 
 Prints the time of the first paint of the front, of the whole page, of an update by new trials
 (median of 5), and what the page costs the tuner. Needs chromium and selenium.
@@ -111,7 +111,8 @@ def main() -> None:
             wait(lambda: driver.execute_script(ready, 1))
             timing = driver.execute_script(
                 "const at = (n) => performance.getEntriesByName(n)[0].startTime;"
-                "return [at('first-contentful-paint'), at('joint-ga-front'), at('joint-ga-ready')]"
+                "return ['first-contentful-paint', 'joint-ga-front', 'joint-ga-interactive',"
+                "'joint-ga-ready'].map(at)"
             )
             loaded = renderer_seconds(driver)
             updates, writes = [], []
@@ -131,7 +132,8 @@ def main() -> None:
     print(f"{args.trials} trials, {3 * args.layers} genes")
     print(f"first contentful paint   {timing[0] / 1000:6.2f} s")
     print(f"front painted            {timing[1] / 1000:6.2f} s   (goal: < 2 s)")
-    print(f"whole page drawn         {timing[2] / 1000:6.2f} s")
+    print(f"front answers the mouse  {timing[2] / 1000:6.2f} s")
+    print(f"whole page drawn         {timing[3] / 1000:6.2f} s")
     print(f"update by 20 trials      {statistics.median(updates) / 1000:6.2f} s   (goal: < 0.5 s)")
     print(f"CPU to load and draw     {loaded:6.2f} s, per update {updated:.2f} s")
     print(f"first write by the tuner {first_write:6.2f} s, in a thread of its own")

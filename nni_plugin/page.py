@@ -23,7 +23,7 @@ __all__ = ["LivePage", "PageData", "plotly_js", "render"]
 
 _LOG = logging.getLogger(__name__)
 _ASSETS = Path(__file__).parent / "assets"
-_SCRIPTS = ("store.js", "charts.js", "cloud.js", "layers.js", "main.js")
+_SCRIPTS = ("store.js", "sketch.js", "charts.js", "cloud.js", "layers.js", "main.js")
 _FOLDER = "joint-ga"
 _INTERVAL_S = 1.0
 
@@ -52,9 +52,11 @@ def render(data: dict[str, Any] | None = None) -> str:
     html = (_ASSETS / "page.html").read_text(encoding="utf-8")
     script = "\n".join((_ASSETS / name).read_text(encoding="utf-8") for name in _SCRIPTS)
     if data is None:
-        embedded = ""
-        plotly = f'<script src="{_FOLDER}/plotly.min.js" defer></script>'
+        embedded = plotly = ""
+        # Fetched at once, run by main.js once the front has been sketched.
+        preload = f'<link rel="preload" href="{_FOLDER}/plotly.min.js" as="script">'
     else:
+        preload = ""
         # "<" must not appear in the text: "</script>" would end the element.
         text = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
         embedded = f'<script type="application/json" id="joint-ga-data">{text}</script>'
@@ -62,6 +64,7 @@ def render(data: dict[str, Any] | None = None) -> str:
     parts = {
         "/*CSS*/": (_ASSETS / "page.css").read_text(encoding="utf-8"),
         "/*JS*/": script,
+        "<!--PRELOAD-->": preload,
         "<!--DATA-->": embedded,
         "<!--PLOTLY-->": plotly,
     }

@@ -55,18 +55,31 @@ function pointTrace(rows, x, y, name, marker) {
   };
 }
 
-function drawScatter() {
+// What the scatter shows: the two metrics, and the trials that have both.
+function scatterRows() {
   const x = $("x").value, y = $("y").value, log = $("log-x").checked;
+  const complete = store.rows.filter((r) => r.status === COMPLETE && value(r, x) !== null && value(r, y) !== null);
+  const feasible = complete.filter((r) => r.feasible);
+  const front = feasible.filter((r) => store.front.has(r.uid));
+  const infeasible = $("show-infeasible").checked ? complete.filter((r) => !r.feasible) : [];
+  return { x, y, log, complete, feasible, front, infeasible };
+}
+
+// All values of a metric that the axes have to cover: the trials' and the reference marks'.
+const spread = (rows, name) => rows.map((r) => value(r, name)).concat(marks().map((m) => m.at[name]).filter((v) => v !== undefined));
+
+function drawScatter() {
+  if (!window.Plotly) {
+    drawSketch();
+    return;
+  }
+  const { x, y, log, complete, feasible, front, infeasible } = scatterRows();
   if (!x || !y) {
     Plotly.react("scatter", [], baseLayout({}), PLOT_CONFIG);
     return;
   }
-  const complete = store.rows.filter((r) => r.status === COMPLETE && value(r, x) !== null && value(r, y) !== null);
-  const feasible = complete.filter((r) => r.feasible);
-  const front = feasible.filter((r) => store.front.has(r.uid));
   const traces = [];
-  const shown = $("show-infeasible").checked ? complete.filter((r) => !r.feasible) : [];
-  setCloud(x, y, feasible.filter((r) => !store.front.has(r.uid)), shown);
+  setCloud(x, y, feasible.filter((r) => !store.front.has(r.uid)), infeasible);
   traces.push(...cloudLegend());
   const steps = staircase(feasible, x, y);
   traces.push({
@@ -86,12 +99,11 @@ function drawScatter() {
     shapes.push({ type: "line", xref: "paper", x0: 0, x1: 1, y0: baseline[y], y1: baseline[y],
       line: { color: theme("baseline"), width: 1.5, dash: "dash" } });
   }
-  const spread = (name) => complete.map((r) => value(r, name)).concat(marks().map((m) => m.at[name]).filter((v) => v !== undefined));
   Plotly.react("scatter", traces, baseLayout({
     shapes, showlegend: true, legend: { orientation: "h", y: 1.06, x: 0 },
-    uirevision: `${x}|${y}|${log}`, margin: { l: 60, r: 12, t: 26, b: 44 }, modebar: { orientation: "v", bgcolor: "rgba(0,0,0,0)" },
-    xaxis: { title: { text: x }, type: log ? "log" : "linear", ...axisRange(spread(x), log) },
-    yaxis: { title: { text: y }, ...axisRange(spread(y), false) },
+    uirevision: `${x}|${y}|${log}`, margin: SCATTER_MARGIN, modebar: { orientation: "v", bgcolor: "rgba(0,0,0,0)" },
+    xaxis: { title: { text: x }, type: log ? "log" : "linear", ...axisRange(spread(complete, x), log) },
+    yaxis: { title: { text: y }, ...axisRange(spread(complete, y), false) },
   }), PLOT_CONFIG);
   // Later on it is redrawn by Plotly's own events, zooming included.
   if (!window.jointGA.updates) drawCloud();
@@ -140,6 +152,7 @@ function markTraces(x, y) {
 
 // Lines as one path per group, broken by nulls: thousands of trials cost two SVG elements.
 function drawParallel() {
+  if (!window.Plotly) return;
   const complete = store.rows.filter((r) => r.status === COMPLETE);
   const names = store.state.metrics.filter((m) => new Set(complete.map((r) => value(r, m))).size > 1).slice(0, 9);
   const spans = names.map((m) => {
@@ -190,6 +203,7 @@ function drawParallel() {
 }
 
 function drawHypervolume() {
+  if (!window.Plotly) return;
   const over = Number($("hv-axis").value), history = store.state.hypervolume;
   Plotly.react("hypervolume", [{
     type: "scatter", mode: "lines", line: { shape: "hv", color: theme("front"), width: 2 },

@@ -1,7 +1,10 @@
 // What a chromosome does to each layer, and which genes matter: plain DOM, no chart library.
 
-const LAYER_GENE = /^(.*)\.(prune|w_bits|a_bits)$/;
-const GENE_ROWS = [["prune", "pruned"], ["w_bits", "weight bits"], ["a_bits", "activation bits"]];
+const LAYER_GENE = /^(.*)\.(prune|rank|sparsity|w_bits|a_bits|w_scheme)$/;
+const GENE_ROWS = [["prune", "pruned"], ["rank", "rank kept"], ["sparsity", "zeros"], ["w_bits", "weight bits"],
+  ["a_bits", "activation bits"], ["w_scheme", "weight scheme"]];
+const SHORT = { uniform: "uni", power_of_two: "2ⁿ" };
+const SHARES = new Set(["prune", "rank", "sparsity"]);
 const MOST_GENES = 40;
 
 function element(tag, className, text) {
@@ -11,7 +14,7 @@ function element(tag, className, text) {
   return node;
 }
 
-// {layers: [names], values: {layer: {prune, w_bits, a_bits}}, other: [[gene, value]]}
+// {layers: [names], values: {layer: {prune, w_bits, ...}}, other: [[gene, value]]}
 function byLayer(row) {
   const layers = [], values = {}, other = [];
   store.space.genes.forEach(({ name }, index) => {
@@ -32,7 +35,9 @@ function byLayer(row) {
 
 // Strength of a cell in [0, 1]: how much this gene compresses.
 function strength(kind, v) {
-  if (kind === "prune") return v;
+  if (kind === "prune" || kind === "sparsity") return v;
+  if (kind === "rank") return 1 - v;
+  if (kind === "w_scheme") return v === "uniform" ? 0 : 0.5;
   return Math.max(0, Math.min(1, (8 - v) / 6));
 }
 
@@ -52,7 +57,7 @@ function heatMap(row, { named }) {
         cell.style.background = `color-mix(in srgb, var(--high) ${share}%, var(--low))`;
         if (share > 55) cell.style.color = "var(--card)";
         cell.title = `${layer}.${kind} = ${v}`;
-        if (labels) cell.textContent = kind === "prune" ? `${Math.round(v * 100)}%` : v;
+        if (labels) cell.textContent = SHARES.has(kind) ? `${Math.round(v * 100)}%` : kind === "w_scheme" ? SHORT[v] || v : v;
       }
       grid.append(cell);
     }

@@ -180,6 +180,19 @@ function drawRest() {
   drawImportance();
 }
 
+const painted = () => new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+
+// Reading 4.8 MB of Plotly takes a browser longer than all else together, so the front is sketched
+// first. (The file has been fetched meanwhile: the page asks for it in its head.)
+function loadPlotly() {
+  if (window.Plotly) return Promise.resolve();
+  return new Promise((loaded, failed) => {
+    const script = element("script");
+    Object.assign(script, { src: `${FOLDER}plotly.min.js`, onload: loaded, onerror: () => { script.remove(); failed(new Error("plotly.min.js is not served")); } });
+    document.head.append(script);
+  });
+}
+
 async function follow() {
   let wait = POLL_MS;
   try {
@@ -187,8 +200,14 @@ async function follow() {
     const changed = await pollStore();
     if (changed === "points" || !window.jointGA.updates) {
       drawFront();
-      await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
-      if (!window.jointGA.updates) performance.mark("joint-ga-front");
+      await painted();
+      if (!window.jointGA.updates) {
+        performance.mark("joint-ga-front");
+        await loadPlotly();
+        drawScatter();
+        await painted();
+        performance.mark("joint-ga-interactive");
+      }
       await pollGenes();
       drawRest();
       finishUpdate(start);

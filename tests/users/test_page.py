@@ -219,6 +219,56 @@ def test_the_page_follows_the_run(chromium, served, write, events, tmp_path):
 
 
 @pytest.mark.browser
+def test_the_front_is_sketched_before_plotly_is_read(chromium, served, write, tmp_path):
+    LivePage(tmp_path / "log", write() / "checkpoint" / "journal.jsonl", "exp1").write()
+    plotly = tmp_path / "log" / "joint-ga" / "plotly.min.js"
+    target = plotly.readlink()
+    plotly.unlink()
+    chromium.get(f"{served}/pareto.html")
+    wait_for(chromium, "return document.getElementById('status').textContent === 'disconnected'")
+    inked = (
+        "const c = document.getElementById('cloud');"
+        "const all = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;"
+        "return all.filter((v, i) => i % 4 === 3 && v).length"
+    )
+    assert chromium.execute_script(inked) > 500
+    assert chromium.execute_script("return typeof Plotly") == "undefined"
+    assert "uid" in chromium.find_element("id", "chosen-metrics").text
+    plotly.symlink_to(target)
+    wait_for(chromium, "return window.jointGA.updates > 0")
+
+
+@pytest.mark.browser
+def test_every_kind_of_gene_has_its_row_in_the_heat_map(chromium, served, tmp_path, write):
+    genes = {"a.prune": [0, 0.5], "a.rank": [0.5, 1.0], "a.sparsity": [0, 0.6], "a.w_bits": [4, 8],
+             "a.a_bits": [8], "a.w_scheme": ["uniform", "power_of_two"],
+             "pruner": ["l1", "fpgm"]}  # fmt: skip
+    space = {name: {"_type": "choice", "_value": values} for name, values in genes.items()}
+    params = {name: values[-1] for name, values in genes.items()}
+    events = [
+        {"event": "start", "objectives": {"s": "maximize"}, "space": space, "time": 1.0},
+        {"event": "ask", "uid": 1, "params": params, "time": 1.0},
+        {"event": "tell", "uid": 1, "metrics": {"s": 1.0}, "time": 2.0},
+    ]
+    LivePage(tmp_path / "log", write(events) / "checkpoint" / "journal.jsonl").write()
+    open_page(chromium, f"{served}/pareto.html")
+    text = chromium.find_element("id", "layers").text
+    for word in (
+        "pruned",
+        "50%",
+        "rank kept",
+        "100%",
+        "zeros",
+        "60%",
+        "weight scheme",
+        "2ⁿ",
+        "fpgm",
+    ):
+        assert word in text
+    assert complaints(chromium) == []
+
+
+@pytest.mark.browser
 def test_nothing_finished_and_only_failures_are_said(chromium, served, write, events, tmp_path):
     journal = write(events[:1]) / "checkpoint" / "journal.jsonl"
     page = LivePage(tmp_path / "log", journal, "exp1")
