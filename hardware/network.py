@@ -14,7 +14,7 @@ from typing import Any
 from .genes import PRUNER, read_bits, read_pruner, read_rank, read_scheme, read_sparsity
 from .layer import UNIFORM, ChannelGroup, Layer, Shape, is_input_name
 from .low_rank import changed, factorized, full_rank
-from .shapes import input_shapes, propagate
+from .shapes import input_shapes, operator_left, propagate
 
 __all__ = ["ChannelGroup", "Layer", "Network"]
 
@@ -241,8 +241,8 @@ class Network:
             shapes[layer.name], before[layer.name] = out_shape, layer.out_shape
             out.append(
                 changed(
-                    layer, in_shape=in_shape, out_shape=out_shape, groups=groups, w_bits=w_bits,
-                    a_bits=a_bits,
+                    layer, op=operator_left(layer, in_shape, out_shape, groups), in_shape=in_shape,
+                    out_shape=out_shape, groups=groups, w_bits=w_bits, a_bits=a_bits,
                 )
             )  # fmt: skip
         if PRUNER in params:

@@ -53,6 +53,17 @@ def propagate(
     )
 
 
+def operator_left(layer: Layer, in_shape: Shape, out_shape: Shape, groups: int) -> str:
+    """Return the operator that a layer is after pruning, by which its weights are stored.
+
+    A grouped convolution with one channel left in each group is a depthwise one; a depthwise one
+    with a single channel is an ordinary one.
+    """
+    if layer.op == "conv" and 1 < groups == in_shape[0] == out_shape[0]:
+        return "depthwise"
+    return "conv" if layer.op == "depthwise" and groups == 1 else layer.op
+
+
 def _convolution(layer: Layer, channels: int, kept: int | None) -> tuple[int, int]:
     """Output channels and groups; whole groups are removed where the counts say so."""
     ins, outs = layer.in_channels // layer.groups, layer.out_channels // layer.groups

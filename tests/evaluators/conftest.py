@@ -17,6 +17,7 @@ from evaluators import Task
 from evaluators.batches import ArrayBatches
 from evaluators.training import accuracy
 from hardware import Network
+from hardware.genes import PRUNERS
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -76,4 +77,19 @@ def random_params(
     for name in network.gene_layers:
         params[f"{name}.w_bits"] = rng.choice(bits)
         params[f"{name}.a_bits"] = rng.choice((4, 8)) if 4 in bits else 8
+    return params
+
+
+def random_options(network: Network, rng: random.Random) -> dict[str, Any]:
+    """Some of the genes that a space may leave out."""
+    params: dict[str, Any] = {"pruner": rng.choice(PRUNERS)}
+    for name in network.gene_layers:
+        options = {
+            "w_scheme": ("uniform", "power_of_two"),
+            "sparsity": (0.0, 0.3, 0.5, 0.9),
+            "rank": (0.1, 0.4, 0.7, 1.0),
+        }
+        for kind, values in options.items():
+            if (kind != "rank" or name in network.rank_layers) and rng.random() < 0.7:
+                params[f"{name}.{kind}"] = rng.choice(values)
     return params

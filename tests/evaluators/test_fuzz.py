@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import json
 import random
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,14 +15,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 sys.path.insert(0, str(Path(__file__).parent))
-from conftest import build_task, random_params
+from conftest import build_task, random_options, random_params
 from masked import Masked
 from nets import conv_bn, randomize
 from test_prune import removed_channels
 
-from evaluators import trace
+from evaluators import evaluate, trace
 from evaluators.candidate import read_candidate
 from evaluators.prune import prune
+from evaluators.quantize import strip
+from evaluators.thinning import thin
+from evaluators.tracing import _Layers, graph_of
+from hardware import cost_function, load_device
 
 
 class Residual(nn.Module):
@@ -112,3 +119,67 @@ def test_random_networks(seed: int) -> None:
                 module = pruned.get_submodule(layer)
                 width = getattr(module, "out_channels", None) or module.out_features
                 assert width == kept
+
+
+def thinned_by_hand(model: nn.Module, candidate) -> nn.Module:
+    """The pruned model with whole layers of low rank, and with its smallest weights zeroed."""
+    model = copy.deepcopy(model)
+    for name, rank in candidate.ranks.items():
+        weight = model.get_submodule(name).weight.data
+        u, s, v = torch.linalg.svd(weight.flatten(1), full_matrices=False)
+        weight.copy_(((u[:, :rank] * s[:rank]) @ v[:rank]).reshape(weight.shape))
+    for name, bits in candidate.bits.items():
+        if bits.zeros:
+            flat = model.get_submodule(name).weight.data.reshape(-1)
+            flat[flat.abs().argsort()[: bits.zeros]] = 0.0
+    return model
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_thinner_networks(seed: int) -> None:
+    rng = random.Random(seed)
+    model = randomize(random_net(rng), seed)
+    task = build_task(model, (3, 8, 8))
+    network = trace(task, channel_multiple=rng.choice((1, 1, 4)))
+    params = random_params(network, rng) | random_options(network, rng)
+    # Zeros in the factors have no single-layer counterpart to compare with.
+    for name in network.rank_layers:
+        if f"{name}.rank" in params:
+            params.pop(f"{name}.sparsity", None)
+    candidate = read_candidate(network, params)
+    small = prune(
+        model, task.inputs, network, candidate.kept, candidate.pruned, task=task,
+        pruner=candidate.pruner,
+    )  # fmt: skip
+    want = thinned_by_hand(small, candidate)
+    thin(small, candidate)
+    x = torch.randn(3, 3, 8, 8)
+    with torch.no_grad():
+        expected = want(x)
+        assert (small(x) - expected).abs().max() < 1e-4 * max(1.0, float(expected.abs().max()))
+    # The layers that were priced are those of the model, traced anew.
+    found = {layer.name: layer for layer in _Layers(graph_of(small, task.inputs)).build()}
+    for layer in candidate.layers:
+        if layer.is_weighted:
+            plain = replace(layer, w_bits=8, a_bits=8, w_scheme="uniform", sparsity=0.0)
+            assert replace(found[layer.name], inputs=plain.inputs) == plain
+            zeros = int((small.get_submodule(layer.module).weight == 0).sum())
+            assert zeros == layer.zeros
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_tuners_costs_are_the_trials_for_all_genes(seed: int) -> None:
+    rng = random.Random(seed)
+    task = build_task(randomize(random_net(rng), seed), (3, 8, 8))
+    network, board = trace(task), load_device("stm32f746")
+    params = random_params(network, rng) | random_options(network, rng)
+    told = json.loads(json.dumps(params))
+    result = evaluate(task, told, device=board, network=network, epochs=seed % 2)
+    costs = cost_function(network, board)(params)
+    assert {name: result.metrics[name] for name in costs} == costs
+    plain = strip(result.model)
+    for layer in result.layers:
+        if layer.is_weighted:
+            weight = plain.get_submodule(layer.module).weight
+            assert weight.numel() == layer.weights
+            assert int((weight == 0).sum()) >= layer.zeros

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 sys.path.insert(0, str(Path(__file__).parent))
 from test_network import residual_net
 
-from hardware import Layer, Network, estimate, load_device
+from hardware import ChannelGroup, Layer, Network, estimate, load_device
 from hardware.genes import PRUNERS
 from hardware.packing import (
     pack_sparse,
@@ -141,3 +141,27 @@ def test_sparse_weights_come_back(rows, n, bits, share, seed):
 def test_too_few_zeros_are_noticed():
     with pytest.raises(ValueError, match="1 weights are zero, 2 should be"):
         pack_sparse(np.array([[1, 0, 3]]), 2, 4)
+
+
+@pytest.mark.parametrize(("kept", "op", "groups"), [(1, "conv", 1), (4, "depthwise", 4)])
+def test_what_is_left_of_a_depthwise_layer_says_how_it_is_stored(kept, op, groups):
+    layers = [
+        Layer("a", "conv", ("input",), (3, 8, 8), (8, 8, 8), (3, 3), (1, 1), (1, 1), module="a"),
+        Layer(
+            "b", "depthwise", ("a",), (8, 8, 8), (8, 8, 8), (3, 3), (1, 1), (1, 1), 8, module="b"
+        ),
+    ]
+    net = Network(layers, [ChannelGroup("a", ("a", "b"), 8)])
+    last = net.apply({"a.prune": 1 - kept / 8, "b.w_bits": 2})[1]
+    assert (last.op, last.groups) == (op, groups)
+    # Nine taps in one row of words, or a word for each tap.
+    assert weight_bytes(last) == (4 if kept == 1 else 9 * 4)
+
+
+def test_a_grouped_convolution_may_end_as_a_depthwise_one():
+    layers = [
+        Layer("a", "conv", ("input",), (3, 8, 8), (8, 8, 8), (3, 3), (1, 1), (1, 1), module="a"),
+        Layer("b", "conv", ("a",), (8, 8, 8), (8, 8, 8), (3, 3), (1, 1), (1, 1), 4, module="b"),
+    ]
+    groups = [ChannelGroup("a", ("a",), 8, 4), ChannelGroup("b", ("b",), 8, 4)]
+    assert Network(layers, groups).apply({"a.prune": 0.5, "b.prune": 0.5})[1].op == "depthwise"

@@ -17,6 +17,7 @@ from evaluators import Task, trace
 from evaluators.models.ds_cnn import DSCNN
 from hardware import Network, estimate, load_device
 from nni_plugin.classargs import TunerArgs
+from nni_plugin.network_space import EXTRA_GENES, for_network
 from nni_plugin.search_space import parse
 from nni_plugin.trial import arguments
 
@@ -61,3 +62,19 @@ def test_the_keyword_network_traced_anew_costs_the_same() -> None:
         loss=nn.functional.cross_entropy, metric=lambda outputs, targets: 0.0, name="kws",
     )  # fmt: skip
     compare(read(CONFIGS / "ga_joint_kws.yml"), trace(task), "stm32l4r5")
+
+
+@pytest.mark.parametrize("kind", ["digits", "kws"])
+def test_so_they_are_with_every_optional_gene(kind: str, tmp_path: Path) -> None:
+    network = Network.load(CONFIGS / f"{kind}.space.network.json")
+    board = load_device("stm32l4r5")
+    space = for_network(network, board, extra=EXTRA_GENES)
+    kinds = {key.rsplit(".", 1)[-1] for key in space}
+    assert {"pruner", "w_scheme", "sparsity", "rank"} <= kinds
+    (tmp_path / "space.json").write_text(json.dumps(space))
+    network.save(tmp_path / "space.network.json")
+    args = {"costs": {"network": str(tmp_path / "space.network.json"), "device": board.id}}
+    compare(
+        {"tuner": {"classArgs": args}, "searchSpaceFile": str(tmp_path / "space.json")},
+        network, board.id,
+    )  # fmt: skip
