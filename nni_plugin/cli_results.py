@@ -126,6 +126,9 @@ def export(
         int | None, typer.Option(help="Of fine-tuning (default: three times the task's).")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of fine-tuning.")] = 0,
+    schedule: Annotated[
+        str | None, typer.Option(help="direct or progressive; default: the experiment's.")
+    ] = None,
     directory: Directory = None,
 ) -> None:
     """Fine-tune a chosen chromosome fully and write ONNX, packed weights, C, PyTorch and a card.
@@ -142,34 +145,45 @@ def export(
         chosen = _chosen(opened, trial, pick, knee)
         command = trial_command(opened)
         task, device = task or command.task, device or command.device
-        data, network, schedule = data or command.data, command.network, command.schedule
+        data, network = data or command.data, command.network
+        schedule = schedule or command.schedule
+        # The task's module lies where the trials started.
+        sys.path.insert(0, str(command.folder))
         chromosome: dict[str, Any] = chosen.params
         print(f"trial {chosen.trial or '-'} (uid {chosen.uid}): {_brief(chosen.metrics)}")
     else:
         assert params is not None
-        chromosome, network, schedule = read_chromosome(params), None, None
+        chromosome, network = read_chromosome(params), None
     if not task or not device:
         raise typer.BadParameter("--task and --device are needed")
 
     import hardware
     from evaluators import load_task
-    from evaluators.export import export_candidate
+    from evaluators.export import EPOCHS_FACTOR, export_candidate
 
     built = load_task(task, data)
+    # A chosen candidate gets all of its epochs.
+    built = replace(built, early_end=None, schedule=schedule or built.schedule)
+    epochs = EPOCHS_FACTOR * built.epochs if epochs is None else epochs
+    again = ["joint-ga", "export", "--task", task, "--device", device]
+    again += ["--params", str(output / "params.json"), *(["--data", data] if data else [])]
+    again += ["--schedule", built.schedule, "--epochs", str(epochs), "--seed", str(seed)]
     result = export_candidate(
-        # A chosen candidate gets all of its epochs.
-        replace(built, early_end=None, schedule=schedule or built.schedule),
+        built,
         {key: value for key, value in chromosome.items() if key != "uid"},
         device=hardware.load_device(device),
         out_dir=output,
         network=hardware.Network.load(network) if network else None,
         epochs=epochs,
         seed=seed,
-        command=shlex.join(["joint-ga", *sys.argv[1:]]),
+        command=shlex.join([*again, "-o", f"{output}-again"]),
     )
     print(f"validation: {_brief(result['val'])}")
     print(f"test:       {_brief(result['test'])}")
-    print(f"ONNX predictions that differ on the test set: {result['onnx_mismatches']}")
+    print(
+        f"ONNX predictions that differ on the test set: {result['onnx_mismatches']}, with ONNX "
+        f"Runtime's default options {result['onnx_mismatches_default_options']}"
+    )
     for name, size in result["files"].items():
         print(f"  {output / name}  {size:,} bytes")
 

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from .questions import DEFAULT_TRIALS, ask_device, ask_limits, ask_task, ask_trials, can_ask
+
 __all__ = ["add_commands"]
 
 
@@ -49,7 +51,9 @@ def init(
         str | None, typer.Option(help="MODULE:FUNCTION of your task; without it a template.")
     ] = None,
     device: Annotated[str | None, typer.Option(help="A shipped device or a YAML file.")] = None,
-    trials: Annotated[int, typer.Option(help="Budget.")] = 48,
+    trials: Annotated[
+        int | None, typer.Option(help="Budget.", show_default=str(DEFAULT_TRIALS))
+    ] = None,
     concurrency: Annotated[int, typer.Option(help="Trials side by side.")] = 2,
     limit: Annotated[
         list[str] | None, typer.Option(help="Constraint, e.g. 'ram_kb <= 64'; repeatable.")
@@ -62,37 +66,30 @@ def init(
 ) -> None:
     """Write the config, the search space and, if you have none yet, a task to start from.
 
-    Without --task, my_task.py is written: a task in 15 lines to put your own model into. What is
-    not given is asked for on a terminal.
+    Without a task, my_task.py is written: one to put your own model into. On a terminal, task,
+    device, limits and budget are asked for if no option gives any of them; with some given, the
+    rest takes its defaults, but for the device.
     """
     from .init_experiment import Plan, write_plan
 
+    asks = can_ask() and not (task or device or limit or trials)
+    if asks:
+        task = ask_task()
+    device = device or ask_device()
+    limits = ask_limits() if asks else tuple(limit or ())
     plan = Plan.make(
         folder=folder,
         task=task,
-        device=device or _ask_device(),
-        trials=trials,
+        device=device,
+        trials=ask_trials() if asks else (DEFAULT_TRIALS if trials is None else trials),
         concurrency=concurrency,
-        limits=tuple(limit or ()),
+        limits=limits,
         costs=tuple(objective or ("size_kb", "latency_ms")),
         data=data,
     )
     for path in write_plan(plan):
         print(f"written: {path}")
     print(f"Start it with: joint-ga run {folder / 'ga_joint.yml'}")
-
-
-def _ask_device() -> str:
-    """The device, from the terminal; the first shipped one where nobody can be asked."""
-    import sys
-
-    import hardware
-
-    shipped = hardware.list_devices()
-    default = "stm32f746" if "stm32f746" in shipped else shipped[0]
-    if not sys.stdin.isatty():
-        return default
-    return str(typer.prompt(f"Device ({', '.join(shipped)}, or a YAML file)", default=default))
 
 
 def add_commands(app: typer.Typer) -> None:

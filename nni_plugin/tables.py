@@ -51,9 +51,15 @@ def front_table(
     from rich.table import Table
 
     metrics = list(dict.fromkeys([*log.objectives, *log.constraints]))
-    table = Table(title=f"Pareto front: {len(history.front)} of {len(log.finished())} trials")
-    for title in ("", "uid", "trial"):
-        table.add_column(title, no_wrap=True)
+    front = [log.trials[uid] for uid in history.front]
+    names = _names(front, log.objectives)
+    first = next(iter(log.objectives))
+    front.sort(key=lambda t: t.metrics[first], reverse=log.objectives[first] == "maximize")
+    shown = _thinned(front, set(names), most)
+    title = f"Pareto front: {len(front)} of {len(log.finished())} trials"
+    table = Table(title=title + (f", {len(shown)} shown" if len(shown) < len(front) else ""))
+    for column in ("", "uid", "trial"):
+        table.add_column(column, no_wrap=True)
     for name in metrics:
         mode = log.objectives.get(name)
         goal = {"maximize": " ↑", "minimize": " ↓"}.get(mode or "", "")
@@ -79,11 +85,7 @@ def front_table(
         if int8 is not None:
             add("uniform int8", int8, "magenta")
         table.add_section()
-    front = [log.trials[uid] for uid in history.front]
-    names = _names(front, log.objectives)
-    first = next(iter(log.objectives))
-    front.sort(key=lambda t: t.metrics[first], reverse=log.objectives[first] == "maximize")
-    for trial in _thinned(front, set(names), most):
+    for trial in shown:
         add(names.get(trial.uid, ""), trial, "bold" if trial.uid in names else "")
     return table
 

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from .checkpoint import load
-from .folder import export_candidate, export_model
+from .folder import EPOCHS_FACTOR, export_candidate, export_model
 from .folding import fold
 from .integer import lower
 from .qdq import write_onnx
 
-__all__ = ["export_candidate", "export_model", "fold", "load", "lower", "write_onnx"]
+__all__ = [
+    "EPOCHS_FACTOR",
+    "export_candidate",
+    "export_model",
+    "fold",
+    "load",
+    "lower",
+    "write_onnx",
+]

@@ -16,7 +16,8 @@ class Arena:
 
     Attributes:
         offsets: byte offset of every tensor, the network's input and output included.
-        scratch: per step, the offset of a row of weights unpacked from 2 or 4 bits.
+        scratch: per step, the offset of a row of weights unpacked from fewer bits, a bitmap or
+            codes.
         size: bytes of the arena: all RAM of one inference but the stack.
     """
 
@@ -67,6 +68,6 @@ def plan(network: IntegerNetwork) -> Arena:
 
 def scratch_bytes(step: Convolution) -> int:
     """Bytes of the weights that a step unpacks at a time: a row, or a whole depthwise filter."""
-    if step.bits == 8:
+    if step.reads_in_place:
         return 0
     return int(step.weight.size if step.is_depthwise else step.weight[0].size)

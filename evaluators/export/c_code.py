@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from hardware.layer import POWER_OF_TWO
+
 from . import arena
 from .graph import Window
 from .integer import IntegerNetwork
@@ -105,11 +107,16 @@ def _model(
 
 def _arrays(index: int, module: PackedLayer) -> Iterable[str]:
     r = module.requantization
+    content, bitmap = module.weights, "NULL"
+    if module.has_bitmap:
+        bitmap = f"bitmap_{index}"
+        marks = np.frombuffer(content[: module.bitmap_bytes], "<u4")
+        yield _array(f"uint32_t {bitmap}", marks, "u")
+        content = content[module.bitmap_bytes :]
     if module.bits == 8:
-        yield _array(f"int8_t weights_{index}", module.rows.reshape(-1))
+        yield _array(f"int8_t weights_{index}", np.frombuffer(content, np.int8))
     else:
-        words = np.frombuffer(module.weights, "<u4")
-        yield _array(f"uint32_t weights_{index}", words, "u")
+        yield _array(f"uint32_t weights_{index}", np.frombuffer(content, "<u4"), "u")
     if module.has_bias:
         yield _array(f"int32_t bias_{index}", r.bias)
     yield _array(f"int32_t multiplier_{index}", r.multiplier)
@@ -117,7 +124,7 @@ def _arrays(index: int, module: PackedLayer) -> Iterable[str]:
     bias = f"bias_{index}" if module.has_bias else "NULL"
     yield (
         f"static const layer_t layer_{index} = {{weights_{index}, {bias}, multiplier_{index}, "
-        f"shift_{index}, {module.bits}}};"
+        f"shift_{index}, {module.bits}, {int(module.scheme == POWER_OF_TWO)}, {bitmap}}};"
     )
 
 

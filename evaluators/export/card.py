@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hardware import Device, Layer, layer_costs
+from hardware.layer import POWER_OF_TWO
 
 _PACKAGES = ("nni-joint-ga", "nni", "torch", "onnx", "onnxruntime", "deap")
 
@@ -18,6 +19,7 @@ _FILES = {
     "weights.bin": "packed weights and requantization for microcontrollers; layout in `weights.h`",
     "c/": "self-contained C of the integer network: `infer()` in `model.h`",
     "model.tflite": "LiteRT, int8",
+    "params.json": "the chromosome",
     "metrics.json": "all figures of this page",
 }
 
@@ -50,8 +52,7 @@ def render(
         "|---|---|---|",
         f"| {name}, test ({test['samples']} samples, read once) | {test[name]:.4f} "
         f"| {test['float_' + name]:.4f} |",
-        f"| {name}, validation (what the search saw) | {val[name]:.4f} "
-        f"| {val['baseline_' + name]:.4f} |",
+        f"| {name}, validation | {val[name]:.4f} | {val['baseline_' + name]:.4f} |",
         f"| size, KB | {val['size_kb']} | {metrics['size_kb_float32']} "
         f"({metrics['size_kb_int8']} as uniform int8) |",
         f"| peak RAM, KB (model) | {val['ram_kb']} | |",
@@ -99,21 +100,28 @@ def render(
 
 
 def _parity(metrics: Mapping[str, Any]) -> list[str]:
-    total = metrics["test"]["samples"]
+    test, name = metrics["test"], metrics["metric_name"]
+    total = test["samples"]
     lines = [
         "## Parity",
         "",
         f"- `model.onnx` in ONNX Runtime: {metrics['onnx_mismatches']} of {total} test predictions "
-        "differ from the evaluated network (`session.disable_quant_qdq=1`); "
-        f"{metrics['onnx_mismatches_default_options']} with ONNX Runtime's default options.",
+        "differ from the evaluated network, "
+        f"{metrics['onnx_mismatches_default_options']} with its integer kernels (its default).",
     ]
+    before = test.get(f"trained_{name}")
+    if before is not None and metrics["integer_mismatches"] is not None:
+        lines.append(
+            "- The evaluated network has every tensor rounded as the device stores it; as it was "
+            f"trained, with sums and means in float, its {name} on test is {before:.4f}."
+        )
     if metrics["integer_mismatches"] is None:
         lines.append(f"- no integer network: {metrics['integer_reason']}.")
     else:
         lines.append(
             f"- integer network (`c/`): {metrics['integer_mismatches']} of {total} test "
-            "predictions differ from `model.onnx`; it needs "
-            f"{metrics['integer_ram_bytes']} bytes of RAM."
+            "predictions differ from `model.onnx`; its arena has "
+            f"{metrics['integer_ram_bytes']} bytes, input and output included."
         )
     if metrics["tflite_mismatches"] is not None:
         lines.append(
@@ -136,13 +144,21 @@ def _layer_rows(layers: Sequence[Layer], device: Device) -> list[str]:
     rows = []
     for layer, cost in zip(layers, layer_costs(layers, device), strict=True):
         shape = "x".join(map(str, layer.out_shape))
-        bits = (layer.w_bits, layer.a_bits) if layer.is_weighted else ("", "")
+        bits: tuple[object, object] = ("", "")
+        if layer.is_weighted:
+            bits = (_weight_text(layer), layer.a_bits)
         size = round(cost["size_kb"] * 1024)
         rows.append(
             f"| {layer.name} | {layer.op} | {shape} | {bits[0]} | {bits[1]} | {size} "
             f"| {cost['macs']} |"
         )
     return rows
+
+
+def _weight_text(layer: Layer) -> str:
+    powers = " (powers of two)" if layer.w_scheme == POWER_OF_TWO else ""
+    zeros = f", {layer.zeros} of {layer.weights} zero" if layer.zeros else ""
+    return f"{layer.w_bits}{powers}{zeros}"
 
 
 def _folder(name: str, files: Mapping[str, int]) -> bool:

@@ -88,6 +88,7 @@ def export_candidate(
             "size_kb_float32": _float_kb(network.layers),
             "size_kb_int8": round(estimate(network.apply({}), device).size_kb, 3),
         }
+        _write_json(folder / "params.json", facts["params"])
         metrics = export_model(
             result.model,
             result.calibration,

@@ -19,6 +19,9 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from evaluators.power_of_two import largest_integer
+from hardware.layer import POWER_OF_TWO, UNIFORM
+
 CHANNEL_DIM: dict[type[nn.Module], int] = {
     nn.Conv1d: 0,
     nn.Conv2d: 0,
@@ -62,6 +65,8 @@ class QuantizedLayer:
         bias: float32 `[C]`, None if the module has none after folding.
         channel_dim: dimension of the output channels in `weight`.
         input: quantization of the module's input, None if it is read in float.
+        scheme: values of the integers: one of `hardware.layer.W_SCHEMES`.
+        zeros: weights that are zero by decision; more may be zero after rounding.
     """
 
     name: str
@@ -71,11 +76,20 @@ class QuantizedLayer:
     bias: npt.NDArray[np.float32] | None
     channel_dim: int
     input: InputQuantization | None
+    scheme: str = UNIFORM
+    zeros: int = 0
 
     @property
     def channels(self) -> int:
         """Number of output channels."""
         return len(self.scale)
+
+    @property
+    def integer_bits(self) -> int:
+        """Width that holds the integers as they are, for runtimes that know no codes of powers."""
+        if self.scheme == UNIFORM:
+            return self.bits
+        return max(self.bits, largest_integer(self.bits).bit_length() + 1)
 
 
 class RoundedInput(nn.Module):
@@ -182,6 +196,7 @@ def fold(model: nn.Module, calibration: Mapping[str, Mapping[str, Any]]) -> Fold
         model: `Result.model`: quantized weights written in, batch-norm unfolded.
         calibration: `Result.calibration`, `{layer: {"weight": {"scale": [C], "bits": b},
             "input": {"scale": s, "zero_point": z, "bits": b}}}`; either entry may be missing.
+            A weight's `scheme` and `zeros` may stand beside its bits.
 
     Raises:
         ValueError: a weight is off its quantization grid, or the two belong to different networks.
@@ -227,6 +242,8 @@ def fold(model: nn.Module, calibration: Mapping[str, Mapping[str, Any]]) -> Fold
                 None if bias is None else bias.float().numpy(),
                 dim,
                 inputs.get(name),
+                str(target.get("scheme", UNIFORM)),
+                int(target.get("zeros", 0)),
             )
     return FoldedModel(plain, layers, inputs)
 
@@ -245,7 +262,8 @@ def _integers(
     bits = int(target["bits"])
     exact = weight / scale.reshape(shape)
     q = exact.round()
-    limit = 2 ** (bits - 1) - 1
+    powers = target.get("scheme") == POWER_OF_TWO
+    limit = largest_integer(bits) if powers else 2 ** (bits - 1) - 1
     worst = float((exact - q).abs().max()) if q.numel() else 0.0
     if worst > _GRID_TOLERANCE or float(q.abs().max()) > limit:
         raise ValueError(

@@ -302,7 +302,8 @@ class _Lowering:
         )
         return Convolution(
             node.name, (source,), tensor, bounds, layer.name, weight, storage_bits(layer.bits),
-            layer.bias is not None, requantization, node.window, node.groups,
+            layer.bias is not None, requantization, node.window, node.groups, layer.scheme,
+            layer.zeros,
         )  # fmt: skip
 
 

@@ -14,6 +14,14 @@ of a depthwise convolution, one tap over all channels. 8-bit rows are plain int8
 start on a 32-bit word; weight `i` of a row is stored as `w + 2**(bits - 1)`, lowest bits first: at
 bit `i * bits` of the row.
 
+Where `power_of_two` is set, `w` is a code `c`: the weight is 0 for 0, else `2**(|c| - 1)` with the
+sign of `c`.
+
+Where `stored` is not 0, zeros are left out: a bitmap comes first, each of its rows on a 32-bit
+word, bit `i % 32` of word `i // 32` set if weight `i` of the row is stored. The `stored` weights of
+all rows follow as a single packed row, filled up to whole words. Such modules stand among those of
+2 and 4 bits, whatever their width.
+
 An accumulator `acc`, the sum of `w * (x - input zero point)`, becomes the output integer
 `((acc * multiplier + (bias << left) + (1 << (right - 1))) >> right) + output zero point`, in
 64 bits. This is the flash that `hardware.flash` counts, byte for byte.
@@ -28,7 +36,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hardware import Layer
-from hardware.packing import pack_rows
+from hardware.layer import POWER_OF_TWO, UNIFORM
+from hardware.packing import pack_rows, pack_sparse, prefers_bitmap, row_bytes
 
 from . import fixed_point
 from .fixed_point import Requantization
@@ -52,6 +61,8 @@ class PackedLayer:
         output_zero_point: of the output.
         input_scale: real value of a step of the input.
         output_scale: likewise of the output; 1 where no integer network exists.
+        scheme: one of `hardware.layer.W_SCHEMES`.
+        zeros: weights that the file leaves out, if a bitmap is the smaller form.
     """
 
     name: str
@@ -64,13 +75,39 @@ class PackedLayer:
     output_zero_point: int
     input_scale: float
     output_scale: float
+    scheme: str = UNIFORM
+    zeros: int = 0
+
+    @property
+    def has_bitmap(self) -> bool:
+        """Whether zeros are left out."""
+        rows, n = self.rows.shape
+        return prefers_bitmap(rows, n, self.zeros, self.bits)
+
+    @property
+    def stored(self) -> int:
+        """Weights behind the bitmap, 0 without one."""
+        return self.rows.size - self.zeros if self.has_bitmap else 0
+
+    @property
+    def fields(self) -> npt.NDArray[np.int64]:
+        """What is stored for each weight: its integer, or the code of a power of two."""
+        if self.scheme == UNIFORM:
+            return self.rows
+        exponents = np.log2(np.maximum(np.abs(self.rows), 1)).astype(np.int64)
+        return np.where(self.rows == 0, 0, np.sign(self.rows) * (exponents + 1))
 
     @property
     def weights(self) -> bytes:
-        """Packed weights."""
-        if self.bits == 16:
-            return self.rows.astype("<i2").tobytes()
-        return pack_rows(self.rows, self.bits)
+        """Packed weights, with the bitmap in front if there is one."""
+        if self.has_bitmap:
+            return pack_sparse(self.fields, self.zeros, self.bits)
+        return pack_rows(self.fields, self.bits)
+
+    @property
+    def bitmap_bytes(self) -> int:
+        """Bytes of the bitmap."""
+        return len(self.rows) * row_bytes(self.rows.shape[1], 1) if self.has_bitmap else 0
 
     @property
     def record(self) -> bytes:
@@ -109,14 +146,10 @@ def pack(
 
 
 def _from_step(layer: QuantizedLayer, step: Convolution) -> PackedLayer:
-    weight = step.weight.astype(np.int64)
-    channels = len(weight)
-    rows = weight[..., 0].transpose(1, 2, 0) if step.is_depthwise else weight
     given, output = step.inputs[0].quantization, step.output.quantization
     return PackedLayer(
-        layer.name, rows.reshape(-1, channels) if step.is_depthwise else rows.reshape(channels, -1),
-        step.bits, layer.bits, step.has_bias, step.requantization,
-        given.zero_point, output.zero_point, given.scale, output.scale,
+        layer.name, step.rows, step.bits, layer.bits, step.has_bias, step.requantization,
+        given.zero_point, output.zero_point, given.scale, output.scale, layer.scheme, layer.zeros,
     )  # fmt: skip
 
 
@@ -136,7 +169,7 @@ def _alone(layer: QuantizedLayer, described: Layer) -> PackedLayer:
     )
     return PackedLayer(
         layer.name, rows, storage_bits(layer.bits), layer.bits, layer.bias is not None,
-        requantization, zero_point, 0, scale, 1.0,
+        requantization, zero_point, 0, scale, 1.0, layer.scheme, layer.zeros,
     )  # fmt: skip
 
 
@@ -148,7 +181,7 @@ def weights_file(packed: Sequence[PackedLayer]) -> tuple[bytes, dict[str, tuple[
     for layer in packed:
         records[layer.name] = len(content)
         content += layer.record
-    for layer in sorted(packed, key=lambda p: p.bits >= 8):
+    for layer in sorted(packed, key=lambda p: p.bits >= 8 and not p.has_bitmap):
         offsets[layer.name] = (records[layer.name], len(content))
         content += layer.weights
     return content, offsets
@@ -161,6 +194,7 @@ def header(packed: Sequence[PackedLayer], title: str) -> str:
     rows = [
         f'    {{"{p.name}", {offsets[p.name][0]}, {offsets[p.name][1]}, {len(p.rows)}, '
         f"{p.rows.shape[1]}, {len(p.requantization.shift)}, {p.bits}, {int(p.has_bias)}, "
+        f"{int(p.scheme == POWER_OF_TWO)}, {p.stored}, "
         f"{np.float32(p.input_scale)!s}f, {np.float32(p.output_scale)!s}f}},"
         for p in packed
     ]
@@ -175,7 +209,8 @@ def header(packed: Sequence[PackedLayer], title: str) -> str:
             "    const char *name;",
             "    uint32_t record, weights; /* offsets in weights.bin */",
             "    uint32_t rows, row_weights, channels;",
-            "    uint8_t weight_bits, has_bias;",
+            "    uint8_t weight_bits, has_bias, power_of_two;",
+            "    uint32_t stored; /* weights behind the bitmap, 0 without one */",
             "    float input_scale, output_scale;",
             "} joint_ga_module;", "",
             "static const joint_ga_module joint_ga_modules[JOINT_GA_MODULES] = {",

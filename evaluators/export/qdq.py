@@ -1,7 +1,8 @@
 """`model.onnx`: QuantizeLinear / DequantizeLinear pairs around the layers that are quantized.
 
 Integer weights of up to 4 bits are stored as INT4 (opset 21), 5 to 8 as UINT8 with the zero point
-128, wider ones as INT16; activations are UINT8, with a Clip in front when they use fewer than 8
+128, wider ones as INT16; powers of two as the integers that they are, so above 4 in UINT8. Zeros
+are stored like any weight. Activations are UINT8, with a Clip in front when they use fewer than 8
 bits (UINT16 above 8).
 """
 
@@ -172,10 +173,10 @@ def _weight_name(layer: str, quantized: QuantizedLayer) -> str:
 
 
 def _tensor(name: str, layer: QuantizedLayer, values: Any) -> Any:
-    if layer.bits > 8:
+    if layer.integer_bits > 8:
         return numpy_helper.from_array(values.astype(np.int16), name)
     flat = values.astype(np.int8).reshape(-1)
-    if layer.bits > 4:
+    if layer.integer_bits > 4:
         shifted = (values.astype(np.int16) + _WEIGHT_ZERO).astype(np.uint8)
         return numpy_helper.from_array(shifted, name)
     # ONNX packs two elements a byte, the first in the low half; an odd one is padded.

@@ -14,6 +14,9 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional
 
+from hardware.layer import UNIFORM
+from hardware.packing import prefers_bitmap
+
 from .fixed_point import Integers, Quantization, Requantization
 from .graph import Shape, Window
 
@@ -60,7 +63,8 @@ class Step(ABC):
 class Convolution(Step):
     """Convolution or linear layer with int8 weights `[C, kh, kw, c_in / groups]`.
 
-    `bits` is the width that the weights are stored with: 2, 4 or 8.
+    `bits` is the width that the weights are stored with: 2, 4 or 8. `scheme` says whether that is
+    the integer or the code of a power of two, `zeros` how many of them a bitmap may leave out.
     """
 
     module: str
@@ -70,11 +74,28 @@ class Convolution(Step):
     requantization: Requantization
     window: Window
     groups: int
+    scheme: str = UNIFORM
+    zeros: int = 0
 
     @property
     def is_depthwise(self) -> bool:
         """One filter per input channel."""
         return self.groups > 1 and self.groups == self.inputs[0].shape[2] == len(self.weight)
+
+    @property
+    def rows(self) -> npt.NDArray[np.int64]:
+        """Integer weights `(rows, n)` in the order of storage."""
+        channels = len(self.weight)
+        if self.is_depthwise:
+            return self.weight[..., 0].transpose(1, 2, 0).reshape(-1, channels).astype(np.int64)
+        return self.weight.reshape(channels, -1).astype(np.int64)
+
+    @property
+    def reads_in_place(self) -> bool:
+        """Whether kernels read the weights where they are stored, without a scratch row."""
+        rows, n = self.rows.shape
+        bitmap = prefers_bitmap(rows, n, self.zeros, self.bits)
+        return self.bits == 8 and self.scheme == UNIFORM and not bitmap
 
     def _run(self, inputs: list[Integers]) -> Integers:
         (x,) = self._centred(inputs)

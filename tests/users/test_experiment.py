@@ -154,6 +154,20 @@ def test_front_table_names_the_references(write):
     assert re.search(r"knee +│ 2 .*50%", text)
 
 
+def test_a_front_table_that_leaves_rows_out_says_so(write, events):
+    points = [
+        {"event": kind, "uid": 100 + i, "params": {}, "time": 9.0,
+         "metrics": {"accuracy": 0.5 + i / 100, "size_kb": 5.0 + i / 10, "ram_kb": 9.0}}
+        for i in range(20) for kind in ("ask", "tell")
+    ]  # fmt: skip
+    experiment = Experiment(write([*events, *points]))
+    front = len(experiment.history().front)
+    table = front_table(experiment.log, experiment.history(), references=False)
+    assert front > 14
+    assert str(table.title).endswith(f"Pareto front: {front} of 25 trials, 14 shown")
+    assert table.row_count == 14
+
+
 def test_pick(write):
     trials = Experiment(write()).log.finished()
     assert Pick.parse("accuracy >= 0.90, min size_kb, ram_kb<=64").choose(trials).uid == 2

@@ -27,6 +27,8 @@ typedef struct {
   const int32_t *bias; /* may be NULL */
   const int32_t *multiplier, *shift;
   int8_t bits; /* 2, 4 or 8 */
+  int8_t power_of_two; /* weights are codes: sign and exponent */
+  const uint32_t *bitmap; /* of the weights that are stored; NULL: all are */
 } layer_t;
 
 static inline int32_t load(const tensor_t *t, size_t i) {
@@ -54,16 +56,49 @@ static inline int64_t requantize(const layer_t *l, int c, int32_t acc) {
   return v >> shift;
 }
 
-/* Row `row` of `n` weights as int8: in place if they are stored so, else unpacked. */
-static inline const int8_t *weight_row(const layer_t *l, int row, int n, int8_t *scratch) {
-  if (l->bits == 8) return (const int8_t *)l->weights + (size_t)row * n;
+/* Whether the weights are stored as the int8 that kernels read. */
+static inline int in_place(const layer_t *l) { return l->bits == 8 && !l->power_of_two && !l->bitmap; }
+
+/* Number `i` of the weights behind a bitmap. */
+static inline int stored_weight(const layer_t *l, size_t i) {
+  if (l->bits == 8) return ((const int8_t *)l->weights)[i];
+  const size_t per_word = (size_t)32 / l->bits;
+  const uint32_t word = ((const uint32_t *)l->weights)[i / per_word];
+  return (int)((word >> (i % per_word * l->bits)) & ((1u << l->bits) - 1)) - (1 << (l->bits - 1));
+}
+
+/* All weights of a row as they are stored: integers or codes. */
+static inline void unpack_row(const layer_t *l, int row, int n, int8_t *to, size_t *next) {
+  if (l->bitmap) {
+    const uint32_t *marks = l->bitmap + (size_t)row * ((n + 31) / 32);
+    for (int i = 0; i < n; i++)
+      to[i] = (marks[i / 32] >> (i % 32)) & 1 ? (int8_t)stored_weight(l, (*next)++) : 0;
+    return;
+  }
+  if (l->bits == 8) {
+    for (int i = 0; i < n; i++) to[i] = ((const int8_t *)l->weights)[(size_t)row * n + i];
+    return;
+  }
   const int per_word = 32 / l->bits, offset = 1 << (l->bits - 1);
   const uint32_t mask = (1u << l->bits) - 1;
   const uint32_t *word = (const uint32_t *)l->weights + (size_t)row * ((n + per_word - 1) / per_word);
   for (int i = 0; i < n; word++) {
     uint32_t fields = *word;
     for (int j = 0; j < per_word && i < n; j++, i++, fields >>= l->bits)
-      scratch[i] = (int8_t)((int)(fields & mask) - offset);
+      to[i] = (int8_t)((int)(fields & mask) - offset);
+  }
+}
+
+/* Row `row` of `n` weights as int8: in place if they are stored so, else unpacked. Rows must be
+ * asked for in order: `next` counts the stored weights that were read, from 0 on.
+ */
+static inline const int8_t *weight_row(const layer_t *l, int row, int n, int8_t *scratch,
+                                       size_t *next) {
+  if (in_place(l)) return (const int8_t *)l->weights + (size_t)row * n;
+  unpack_row(l, row, n, scratch, next);
+  for (int i = 0; l->power_of_two && i < n; i++) {
+    const int code = scratch[i];
+    if (code) scratch[i] = (int8_t)(code < 0 ? -(1 << (-code - 1)) : 1 << (code - 1));
   }
   return scratch;
 }
@@ -88,8 +123,9 @@ static inline void convolution(const tensor_t *in, const tensor_t *out, const la
   const int ic = in->channels / groups, oc = out->channels / groups;
   const int n = k->kernel_h * k->kernel_w * ic;
   const int whole = groups == 1 && k->dilation_w == 1; /* a kernel row is one run of bytes */
+  size_t next = 0;
   for (int c = 0; c < out->channels; c++) {
-    const int8_t *w = weight_row(l, c, n, scratch);
+    const int8_t *w = weight_row(l, c, n, scratch, &next);
     const int from = c / oc * ic;
     for (int oy = 0; oy < out->height; oy++) {
       int ky0, ky1;
@@ -123,8 +159,9 @@ static inline void depthwise(const tensor_t *in, const tensor_t *out, const laye
   const uint8_t *x = in->data;
   const int channels = in->channels, taps = k->kernel_h * k->kernel_w;
   const int8_t *w = l->weights;
-  if (l->bits != 8) {
-    for (int t = 0; t < taps; t++) weight_row(l, t, channels, scratch + t * channels);
+  if (!in_place(l)) {
+    size_t next = 0;
+    for (int t = 0; t < taps; t++) weight_row(l, t, channels, scratch + t * channels, &next);
     w = scratch;
   }
   for (int oy = 0; oy < out->height; oy++) {

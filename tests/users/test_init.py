@@ -1,0 +1,100 @@
+"""``joint-ga init`` as a person uses it: on a terminal, one question after the other."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import select
+import subprocess
+import sys
+import termios
+import time
+
+import pytest
+import yaml
+
+ANSWERS = [
+    ("Task", "my model", "no MODULE:FUNCTION"),
+    ("Task", "", ""),
+    ("Device", "pdp11", "'pdp11'"),
+    ("Device", "stm32l4r5", ""),
+    ("Limits", "ram_kb ~ 3", "ram_kb"),
+    ("Limits", "ram_kb <= 64, accuracy >= 0.9", ""),
+    ("Budget, in trials", "none", "is no number of trials"),
+    ("Budget, in trials", "12", ""),
+]
+"""Question, answer, and what is said of an answer that won't do."""
+
+
+class Terminal:
+    """A command on a pseudo-terminal, its output read as it comes."""
+
+    def __init__(self, *command, cwd):
+        self.master, inner = pty.openpty()
+        environment = {**os.environ, "TERM": "dumb", "JOINT_GA_CACHE": str(cwd / "cache")}
+        self.process = subprocess.Popen(
+            command, cwd=cwd, stdin=inner, stdout=inner, stderr=inner, env=environment,
+            # The terminal has to be the process's own, or Ctrl-C is but a character.
+            start_new_session=True, preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        )  # fmt: skip
+        os.close(inner)
+        self.text = ""
+
+    def expect(self, question, seconds=120):
+        """Reads until the question waits for its answer; returns what came before it."""
+        start, end = len(self.text), time.monotonic() + seconds
+        while not re.search(rf"^{question}[^\n]*: $", self.text[start:], re.MULTILINE):
+            assert time.monotonic() < end, self.text
+            self._read()
+        return self.text[start:]
+
+    def _read(self):
+        if not select.select([self.master], [], [], 1.0)[0]:
+            return True
+        try:
+            self.text += os.read(self.master, 4096).decode()
+        except OSError:  # how Linux says that the other end has been closed
+            return False
+        return True
+
+    def type(self, line):
+        os.write(self.master, f"{line}\n".encode())
+
+    def finish(self):
+        while self._read():
+            pass
+        os.close(self.master)
+        return self.process.wait(30)
+
+
+@pytest.mark.slow
+def test_what_is_missing_is_asked_and_checked_at_once(tmp_path):
+    terminal = Terminal(sys.executable, "-m", "nni_plugin.cli", "init", "new", cwd=tmp_path)
+    said = ""
+    for question, answer, complaint in ANSWERS:
+        assert said in terminal.expect(question)
+        terminal.type(answer)
+        said = complaint
+    assert terminal.finish() == 0, terminal.text
+    assert "Start it with: joint-ga run new/ga_joint.yml" in terminal.text
+    settings = yaml.safe_load((tmp_path / "new" / "ga_joint.yml").read_text())
+    assert settings["maxTrialNumber"] == 12
+    assert settings["tuner"]["classArgs"]["constraints"] == {
+        "ram_kb": "<= 64",
+        "accuracy": ">= 0.9",
+    }
+    assert "--device stm32l4r5" in settings["trialCommand"]
+    assert (tmp_path / "new" / "my_task.py").is_file()
+    assert (tmp_path / "new" / "space.network.json").is_file()
+
+
+def test_ctrl_c_at_a_question_writes_nothing(tmp_path):
+    terminal = Terminal(sys.executable, "-m", "nni_plugin.cli", "init", "new", cwd=tmp_path)
+    terminal.expect("Task,")
+    os.write(terminal.master, b"\x03")
+    terminal.process.wait(30)
+    terminal.finish()
+    assert terminal.process.returncode != 0
+    assert not (tmp_path / "new").exists()
