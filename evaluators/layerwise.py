@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +71,9 @@ def sensitivity(
             rows.append(row)
         return rows
 
-    settings = (network.to_json(), task.metric_name, tuple(ratios), w_bits, a_bits)
+    # Not the network's metadata: this very table is noted there.
+    shapes = (network.layers, network.groups, network.channel_multiple)
+    settings = (*shapes, task.metric_name, task.pruner, tuple(ratios), w_bits, a_bits)
     key = fingerprint(*settings, *metric_and_data(task), *weights_of(task.model))
     return cached(f"{task.name}-sensitivity-{key}.json", make, load=_load, save=_save)
 
@@ -174,3 +176,11 @@ def ladder(rows: Sequence[Row], *, steps: int = 8) -> list[dict[str, float]]:
         if rung not in rungs:
             rungs.append(rung)
     return rungs
+
+
+def by_layer(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Mean loss of each layer's rows: one number for what orders or weighs layers."""
+    drops: dict[str, list[float]] = {}
+    for row in rows:
+        drops.setdefault(row["layer"], []).append(max(0.0, float(row["drop"])))
+    return {layer: sum(values) / len(values) for layer, values in drops.items()}

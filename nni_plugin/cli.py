@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from . import cli_device, cli_model, cli_results, cli_run, cli_setup
+from . import cli_device, cli_model, cli_results, cli_run, cli_sensitivity, cli_setup
 
 __all__ = ["app", "main"]
 
@@ -27,7 +27,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (cli_run, cli_results, cli_model, cli_device, cli_setup):
+for module in (cli_run, cli_results, cli_model, cli_sensitivity, cli_device, cli_setup):
     module.add_commands(app)
 
 

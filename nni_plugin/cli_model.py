@@ -1,4 +1,4 @@
-"""``joint-ga space``, ``profile`` and ``sensitivity``: a model before the search."""
+"""``joint-ga space`` and ``profile``: a model before the search."""
 
 from __future__ import annotations
 
@@ -154,42 +154,8 @@ def profile(
             console.print(f"[yellow]{metric} is above the board's {number(limit)}[/]")
 
 
-def sensitivity(
-    task: TaskName,
-    device: DeviceName,
-    data: Data = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Also write the rows as CSV.")
-    ] = None,
-) -> None:
-    """Compress one layer at a time, without fine-tuning, and show what the metric loses."""
-    from rich.progress import Progress
-
-    import evaluators
-    import hardware
-
-    from .tables import dict_table, make_console
-
-    built = evaluators.load_task(task, data)
-    board = hardware.load_device(device)
-    network = evaluators.trace(built)
-    console = make_console()
-    with Progress(console=console, transient=True) as progress:
-        bar = progress.add_task("measuring", total=None)
-        table = evaluators.sensitivity(
-            built, network=network, device=board, report=lambda _row: progress.advance(bar)
-        )
-    console.print(dict_table(table, f"sensitivity of {built.name}"))
-    if output is not None:
-        import pandas as pd
-
-        pd.DataFrame(table).to_csv(output, index=False)
-        print(f"written: {output}")
-
-
 def add_commands(app: typer.Typer) -> None:
     """Adds this module's commands."""
     task = "--task evaluators.tasks.digits:build --device stm32f746"
     app.command(epilog=f"Example:  joint-ga space {task} -o digits.space.json")(space)
     app.command(epilog=f"Example:  joint-ga profile {task}")(profile)
-    app.command(epilog=f"Example:  joint-ga sensitivity {task}")(sensitivity)
