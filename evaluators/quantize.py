@@ -289,7 +289,7 @@ class FakeQuantizer:
             The model, picklable and free of NNI, in eval mode; and the calibration
             ``{layer: {"weight": {"scale": (C,), "bits": b},
             "input": {"scale": s, "zero_point": z, "bits": b}}}``; weights on powers of two have
-            ``"scheme": "power_of_two"`` too.
+            ``"scheme": "power_of_two"`` too, sparse ones ``"zeros"``, their number.
         """
         calibration: dict[str, dict[str, dict[str, Any]]] = {}
         rounded: dict[str, Tensor] = {}
@@ -301,6 +301,8 @@ class FakeQuantizer:
                 entry["weight"] = {"scale": layer.weight_scale(), "bits": layer.bits.weights}
                 if layer.powers:
                     entry["weight"]["scheme"] = layer.bits.scheme
+                if layer.bits.zeros:
+                    entry["weight"]["zeros"] = layer.bits.zeros
             if layer.bits.inputs < FLOAT_BITS:
                 entry["input"] = {
                     "scale": layer.scale,

@@ -49,6 +49,11 @@ def weight_bytes(layer: Layer) -> int:
     return min(dense, sparse_bytes(rows, n, layer.zeros, layer.w_bits))
 
 
+def prefers_bitmap(rows: int, n: int, zeros: int, bits: int) -> bool:
+    """Whether rows of `n` weights take fewer bytes with a bitmap of their zeros than without."""
+    return sparse_bytes(rows, n, zeros, bits) < rows * row_bytes(n, bits)
+
+
 def sparse_bytes(rows: int, n: int, zeros: int, bits: int) -> int:
     """Bytes of rows of `n` weights as a bitmap and the weights that are not among the zeros.
 
@@ -61,8 +66,7 @@ def stored_sparse(layer: Layer) -> bool:
     """Whether a layer's weights are stored with a bitmap: that form is the smaller one."""
     if not layer.is_weighted or not layer.sparsity:
         return False
-    rows, n = weight_rows(layer)
-    return sparse_bytes(rows, n, layer.zeros, layer.w_bits) < rows * row_bytes(n, layer.w_bits)
+    return prefers_bitmap(*weight_rows(layer), layer.zeros, layer.w_bits)
 
 
 def tensor_bytes(shape: Shape, bits: int) -> int:
@@ -78,7 +82,7 @@ def pack_rows(weights: NDArray[np.int64], bits: int, layout: str = "plain") -> b
 
     Args:
         weights: Integers in [-2**(bits - 1), 2**(bits - 1)).
-        bits: 2, 4 or 8.
+        bits: 2, 4, 8 or 16.
         layout: `plain` puts weight `i` of a row at bit `i * bits`, as scalar and vector kernels
             read it. `lanes`, for DSP cores, deals the weights of each four in the order 0, 2, 1,
             3 to the low and the high half of a word in turn, so that one mask gives the two
@@ -90,8 +94,8 @@ def pack_rows(weights: NDArray[np.int64], bits: int, layout: str = "plain") -> b
     low, high = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
     if weights.size and (weights.min() < low or weights.max() > high):
         raise ValueError(f"weights outside [{low}, {high}] do not fit into {bits} bits")
-    if bits == 8:
-        return bytes(weights.astype(np.int8).tobytes())
+    if bits >= 8:
+        return bytes(weights.astype(f"<i{bits // 8}").tobytes())
     rows, n = weights.shape
     shifts = field_shifts(bits, layout)
     words = -(-n // len(shifts))
@@ -111,8 +115,9 @@ def unpack_rows(
     """
     if len(data) < rows * row_bytes(n, bits):
         raise ValueError(f"{len(data)} bytes do not hold {rows} rows of {n} {bits}-bit weights")
-    if bits == 8:
-        return np.frombuffer(data, np.int8, rows * n).reshape(rows, n).astype(np.int64)
+    if bits >= 8:
+        plain = np.frombuffer(data, f"<i{bits // 8}", rows * n)
+        return plain.reshape(rows, n).astype(np.int64)
     shifts = field_shifts(bits, layout)
     words = -(-n // len(shifts))
     packed = np.frombuffer(data, "<u4", rows * words).reshape(rows, words, 1)
@@ -129,7 +134,7 @@ def pack_sparse(weights: NDArray[np.int64], zeros: int, bits: int) -> bytes:
     Args:
         weights: Integers in [-2**(bits - 1), 2**(bits - 1)).
         zeros: Weights to leave out. More may be zero, after rounding: they are stored.
-        bits: 2, 4 or 8.
+        bits: 2, 4, 8 or 16.
 
     Raises:
         ValueError: Fewer weights are zero, or one does not fit.

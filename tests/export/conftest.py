@@ -192,6 +192,27 @@ def layers_of(model: nn.Module, x: torch.Tensor, calibration: dict[str, Any]) ->
     return network.apply(params)
 
 
+HOST_MAIN = """
+#include <stdio.h>
+#include "model.h"
+int main(void) {
+  static model_input_t x[MODEL_INPUT_SIZE];
+  static model_output_t y[MODEL_OUTPUT_SIZE];
+  while (fread(x, sizeof x, 1, stdin) == 1) {
+    infer(x, y);
+    fwrite(y, sizeof y, 1, stdout);
+  }
+  return 0;
+}
+"""
+
+
+@pytest.fixture
+def host_main() -> str:
+    """A program that runs the exported C on its standard input."""
+    return HOST_MAIN
+
+
 @pytest.fixture
 def network() -> Callable[..., Quantized]:
     return make
@@ -205,3 +226,44 @@ def describe() -> Callable[..., Any]:
 @pytest.fixture
 def quantize() -> Callable[..., Quantized]:
     return round_all
+
+
+def compress(kind: str, seed: int = 0) -> tuple[Any, ...]:
+    """A trial of an untrained network with every scheme, sparsity and width in turn, and factors.
+
+    Returns:
+        Task, result, folded and integer network, packed modules.
+    """
+    from evaluators import Task, evaluate
+    from evaluators.batches import ArrayBatches
+    from evaluators.export import fold, lower
+    from evaluators.export.packed import pack
+    from evaluators.tracing import _Layers, graph_of
+    from evaluators.training import accuracy
+    from hardware import Network
+
+    torch.manual_seed(seed)
+    model = NETWORKS[kind]()
+    x = torch.randn(64, *model.shape)
+    target = torch.randint(0, 3, (64,))
+    batches = ArrayBatches(x, target, batch_size=32)
+    task = Task(
+        model=model.eval(), train=batches, val=batches, test=batches, example_input=x[:2],
+        loss=nn.functional.cross_entropy, metric=accuracy, name=kind,
+    )  # fmt: skip
+    # Not `trace`: it refuses networks in which nothing can be pruned.
+    network = Network(tuple(_Layers(graph_of(model, (x[:2],))).build()))
+    params: dict[str, object] = {f"{n}.rank": 0.6 for n in network.rank_layers[1:]}
+    for i, name in enumerate(network.gene_layers):
+        params[f"{name}.w_scheme"] = ("power_of_two", "uniform")[i % 2]
+        params[f"{name}.sparsity"] = (0.85, 0.6, 0.0)[i % 3]
+        params[f"{name}.w_bits"] = (4, 8, 8, 4, 2)[(i + seed) % 5]
+    result = evaluate(task, params, device="stm32f746", network=network, epochs=1)
+    folded = fold(result.model, result.calibration)
+    integer = lower(folded, x[:2], [x])
+    return task, result, folded, integer, pack(folded, result.layers, integer)
+
+
+@pytest.fixture
+def compressed() -> Callable[..., tuple[Any, ...]]:
+    return compress

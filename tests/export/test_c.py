@@ -73,27 +73,14 @@ def test_the_keyword_spotting_network(quantize, exported_c, weights):
     assert np.array_equal(emulate.run(folder, integer, inputs), integer.run_integers(inputs))
 
 
-HOST_MAIN = """
-#include <stdio.h>
-#include "model.h"
-int main(void) {
-  static model_input_t x[MODEL_INPUT_SIZE];
-  static model_output_t y[MODEL_OUTPUT_SIZE];
-  while (fread(x, sizeof x, 1, stdin) == 1) {
-    infer(x, y);
-    fwrite(y, sizeof y, 1, stdout);
-  }
-  return 0;
-}
-"""
-
-
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="no host gcc")
 @pytest.mark.parametrize("kind", ["Residual", "Depthwise", "Branches"])
-def test_no_undefined_behaviour_and_no_access_outside(network, exported_c, tmp_path, kind):
+def test_no_undefined_behaviour_and_no_access_outside(
+    network, exported_c, host_main, tmp_path, kind
+):
     net = network(kind, WIDTHS["mixed"])
     integer, folder = exported_c(net)
-    (tmp_path / "main.c").write_text(HOST_MAIN)
+    (tmp_path / "main.c").write_text(host_main)
     checks = ["-fsanitize=undefined,address", "-fno-sanitize-recover=all"]
     flags = ["-std=c11", "-O1", "-Wall", "-Wextra", "-Werror", "-Wno-unused-function", *checks]
     program = tmp_path / "model"
