@@ -170,11 +170,11 @@ def _fit(cells: Sequence[Cell]) -> tuple[tuple[float, ...], float]:
     """Factors and kappa: the board's own effect on top of what its core has shown in public."""
     known: Mapping[str, Sequence[float]] = fitted()["effects"]
     prior = [0.0] * len(FACTORS)
-    for key in ("all/", f"core/{cells[0].core}"):
+    for key in ("all/", f"family/{cells[0].family}"):
         prior = [a + b for a, b in zip(prior, known.get(key, prior), strict=True)]
     base = Effects({("all", ""): tuple(prior)}).factors({})
     shifted = [_scaled(cell, base) for cell in cells]
-    own = fit(shifted, {**RIDGE, "all": 1e3, "core": 1e3, "vendor": 1e3, "stack": 1e3})
+    own = fit(shifted, {**RIDGE, "all": 1e3, "family": 1e3, "vendor": 1e3, "stack": 1e3})
     extra = own.values["system", cells[0].system]
     factors = tuple(b * math.exp(e) for b, e in zip(base, extra, strict=True))
     return factors, kappa(cells, factors)

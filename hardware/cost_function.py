@@ -20,7 +20,7 @@ from .memory import Tensor, skeleton
 from .network import Network
 from .packing import tensor_bytes
 from .planner import Planner
-from .shapes import propagate
+from .shapes import operator_left, propagate
 
 _REMEMBERED_MAX = 20_000
 """Variants of a layer that are remembered before all are forgotten: some 10 MB."""
@@ -80,8 +80,8 @@ class _Variants:
         in_shape, out_shape, groups = propagate(self.layer, inputs, self.before, kept)
         layer = object.__new__(Layer)  # its fields were checked when the network was made
         layer.__dict__.update(
-            self.layer.__dict__, in_shape=in_shape, out_shape=out_shape, groups=groups,
-            w_bits=bits[0], a_bits=bits[1],
+            self.layer.__dict__, op=operator_left(self.layer, in_shape, out_shape, groups),
+            in_shape=in_shape, out_shape=out_shape, groups=groups, w_bits=bits[0], a_bits=bits[1],
         )  # fmt: skip
         device, macs = self.device, layer.macs
         if layer.is_weighted:
@@ -169,8 +169,8 @@ class CostFunction:
             for x in network.layers
         ]
         self._tensors = [_Bytes(network, tensor, owners) for tensor in tensors]
-        # Whether a layer needs scratch depends on its operator and kernel, which no gene changes.
-        self._scratch = [i for i, x in enumerate(network.layers) if scratch_bytes(x, device)]
+        # Pruning may leave another operator than it found: of some variants the scratch is 0 bytes.
+        self._scratch = [i for i, x in enumerate(network.layers) if x.is_weighted]
         self._planner = Planner(
             [(tensor.first, tensor.last) for tensor in tensors]
             + [(step, step) for step in self._scratch]

@@ -48,7 +48,7 @@ def table() -> dict[str, Any]:
     shared = {
         f"{level}/{name}": [round(v, 4) for v in values]
         for (level, name), values in effects.values.items()
-        if level in ("all", "core", "vendor")
+        if level in ("all", "family", "vendor")
     }
     return {
         "model": "hardware.calibration, fitted to hardware/data/published.csv",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 from .calibration import Effects, fit, kappa, names_of, predict, weighted
 from .published import Row, rows
@@ -63,6 +64,31 @@ def cells(hold: Key = by_vendor, data: Sequence[Row] | None = None) -> list[Pred
             if others:
                 cycles = predict(row.cell, others, effects)
                 found.append(_prediction(row, cycles))
+    return found
+
+
+def order(data: Sequence[Row] | None = None) -> list[tuple[Row, Row, bool]]:
+    """Rank every two benchmarks of a device and stack by a model that has seen neither.
+
+    Both are predicted by one fit, as a search ranks its candidates; kappa takes no part in that.
+
+    Returns:
+        The two rows, and whether their predictions lie as their measurements do.
+    """
+    known = rows() if data is None else data
+    found = []
+    for device, vendor in dict.fromkeys((row.device, row.cell.vendor) for row in known):
+        own = [r for r in known if (r.device, r.cell.vendor) == (device, vendor)]
+        for pair in combinations(sorted({r.benchmark for r in own}), 2):
+            effects = fit([r.cell for r in known if r not in own or r.benchmark not in pair])
+            for stack in dict.fromkeys(r.stack for r in own):
+                of = {r.benchmark: r for r in own if r.stack == stack}
+                if not all(name in of for name in pair):
+                    continue
+                a, b = (of[name] for name in pair)
+                factors = effects.factors(names_of(a.cell))
+                predicted = weighted(a.cell.counts, factors) - weighted(b.cell.counts, factors)
+                found.append((a, b, predicted * (a.latency_ms - b.latency_ms) > 0))
     return found
 
 

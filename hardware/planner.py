@@ -28,7 +28,8 @@ class Planner:
         """Return the bytes of the arena that holds buffers of these sizes, in bytes."""
         aligned = [-(-size // ALIGNMENT) * ALIGNMENT for size in sizes]
         # Largest first and of equals the last, as `memory.plan`: `reverse` keeps the order of ties.
-        order = sorted(range(len(sizes) - 1, -1, -1), key=aligned.__getitem__, reverse=True)
+        filled = [i for i in range(len(sizes) - 1, -1, -1) if aligned[i]]
+        order = sorted(filled, key=aligned.__getitem__, reverse=True)
         taken: list[list[tuple[int, int]]] = [[] for _ in sizes]
         top = 0
         for i in order:

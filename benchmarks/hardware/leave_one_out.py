@@ -16,7 +16,15 @@ import sys
 from collections.abc import Sequence
 
 from hardware import estimate, flash, load_device
-from hardware.leave_one_out import Prediction, boards, by_benchmark, by_cell, by_vendor, cells
+from hardware.leave_one_out import (
+    Prediction,
+    boards,
+    by_benchmark,
+    by_cell,
+    by_vendor,
+    cells,
+    order,
+)
 from hardware.memory import buffers, plan
 from hardware.published import Row
 from hardware.reference_networks import REFERENCE_NETWORKS, live_layers
@@ -28,8 +36,8 @@ FAMILIES = {
     "cortex-m33": "M33",
     "cortex-m85": "M85 (MVE)",
     "rxv2": "RXv2",
-    "andes-d25f": "D25F",
-    "andes-d45": "D45",
+    "andes-d25f": "Andes D25F, D45",
+    "andes-d45": "Andes D25F, D45",
 }
 CALIBRATED = ("M0+", "M4", "M7", "M33")
 """Cores whose own kernels were counted, and whose stacks were measured more than once."""
@@ -118,7 +126,7 @@ def main() -> int:
     header = f"{'left out':24} {'cells':>5} {'MAPE %':>7} {'median %':>8} {'<=10 % (%)':>9}"
     print(header)
     print(line("calibrated cores", calibrated))
-    for name in FAMILIES.values():
+    for name in dict.fromkeys(FAMILIES.values()):
         print(line(f"  {name}", [p for p in strict if family(p) == name]))
     for name in ("ic", "vww", "kws", "ad"):
         print(line(f"  {name}", [p for p in calibrated if p.row.benchmark == name]))
@@ -130,6 +138,12 @@ def main() -> int:
     shipped, unseen = (rank_correlation(calibrated, flag) for flag in (True, False))
     print(f"\nKendall's tau within a board, mean: {shipped:.3f} by the shipped profiles, ", end="")
     print(f"{unseen:.3f} with each benchmark left out")
+    ranked = [(a, b, good) for a, b, good in order() if FAMILIES[a.cell.core] in CALIBRATED]
+    print("  two benchmarks left out at a time and ranked by one model:")
+    for title, gap in (("all pairs", 0.0), ("more than 10 % apart", 0.1)):
+        apart = [good for a, b, good in ranked if abs(math.log(a.latency_ms / b.latency_ms)) > gap]
+        tau = 2 * statistics.mean(apart) - 1
+        print(f"    {title}: tau {tau:.3f} over {len(apart)} pairs")
     print(f"energy, predicted latency x mean power of the others: {statistics.mean(energy):.1f} % ")
     print(f"  over {len(energy)} cells")
     good = exact()
