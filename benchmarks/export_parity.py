@@ -59,17 +59,7 @@ def chromosome(network: Network, kind: str) -> dict[str, float]:
 
 def on_cortex_m(folder: Path, x: np.ndarray) -> dict[str, int]:
     """Predictions of the emulated C that differ from those of `model.onnx`."""
-    text = (folder / "c" / "model.h").read_text().split()
-    define = {text[i + 1]: text[i + 2].strip("()f") for i, t in enumerate(text) if t == "#define"}
-    steps = np.rint(np.moveaxis(x, 1, -1) / np.float32(define["MODEL_INPUT_SCALE"]))
-    inputs = np.clip(
-        steps + int(define["MODEL_INPUT_ZERO_POINT"]),
-        int(define["MODEL_INPUT_MIN"]),
-        int(define["MODEL_INPUT_MAX"]),
-    )
-    wide = text[text.index("model_input_t;") - 1] == "int32_t"
-    typed = inputs.astype("<i4" if wide else "u1")
-    got = emulate.run_files(folder / "c", typed, int(define["MODEL_OUTPUT_SIZE"]))
+    got = emulate.outputs(folder / "c", x)
     want = onnx_runner(folder / "model.onnx")((x,))
     return {"samples": len(x), "mismatches": int((got.argmax(1) != want.argmax(1)).sum())}
 

@@ -6,6 +6,7 @@ Needs `arm-none-eabi-gcc` and `qemu-system-arm`
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import tempfile
@@ -57,6 +58,31 @@ def run(
     typed = inputs.astype(_NUMPY[network.input.quantization.kind])
     outputs = run_files(c_folder, typed, h * w * c, core)
     return outputs.reshape(len(inputs), h, w, c)
+
+
+def outputs(c_folder: Path, real: npt.NDArray[Any], core: str = "cortex-m4") -> npt.NDArray[Any]:
+    """Run exported C on real inputs, as a device would: all it needs to know is in `model.h`.
+
+    Args:
+        c_folder: holds `model.c`, `model.h` and `kernels.h`.
+        real: `[N, C, ...]`, in torch's order.
+        core: one of `hardware.measure.qemu.EMULATED`.
+
+    Returns:
+        Real outputs `[N, size]`, stored (height, width, channels).
+
+    Raises:
+        EmulationError: as `run_files`.
+    """
+    text = (c_folder / "model.h").read_text(encoding="utf-8")
+    define = dict(re.findall(r"#define MODEL_(\w+) \(?(-?[\d.e-]+)f?\)?$", text, re.MULTILINE))
+    (kind,) = re.findall(r"typedef (\w+) model_input_t;", text)
+    steps = np.rint(np.moveaxis(real, 1, -1) / np.float32(define["INPUT_SCALE"]))
+    low, high = int(define["INPUT_MIN"]), int(define["INPUT_MAX"])
+    inputs = np.clip(steps + int(define["INPUT_ZERO_POINT"]), low, high).astype(_NUMPY[kind])
+    got = run_files(c_folder, inputs, int(define["OUTPUT_SIZE"]), core)
+    scaled = (got - int(define["OUTPUT_ZERO_POINT"])) * np.float32(define["OUTPUT_SCALE"])
+    return np.asarray(scaled, np.float32)
 
 
 def run_files(

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
 import hardware
+from evaluators.export import emulate
 from nni_plugin.config_check import check_config
 from nni_plugin.experiment import Experiment
 from nni_plugin.search import search
@@ -27,7 +30,7 @@ def blocks(page, language):
 
 
 def joint_ga(command, folder, **environment):
-    words = command.split()
+    words = shlex.split(command)
     assert words[0] == "joint-ga"
     done = subprocess.run(
         [sys.executable, "-m", "nni_plugin.cli", *words[1:]],
@@ -173,3 +176,53 @@ def test_the_space_command_writes_the_committed_digits_space(tmp_path):
         assert (tmp_path / name).read_text() == (
             REPOSITORY / "experiment_configs" / name
         ).read_text()
+
+
+KWS_DATA = REPOSITORY.parent / "shared" / "data" / "kws_arabic.npz"
+
+
+@pytest.mark.slow
+@pytest.mark.nni
+@pytest.mark.skipif(
+    bool(emulate.missing_tools()) and "CI" not in os.environ,
+    reason=f"not installed: {', '.join(emulate.missing_tools())}",
+)
+@pytest.mark.skipif(not KWS_DATA.is_file(), reason=f"the keyword features are not at {KWS_DATA}")
+def test_keyword_spotting_from_training_to_c(tmp_path):
+    """The page word by word, with every eighth clip, two epochs and four trials."""
+    task, check = blocks("kws_to_c.md", "python")
+    (tmp_path / "my_kws.py").write_text(
+        task.replace("EPOCHS = 40", "EPOCHS = 2").replace("FINE_TUNING = 3", "FINE_TUNING = 1")
+    )
+    pack = np.load(KWS_DATA)
+    few = {name: pack[name][::8] for name in ("x", "y12", "split")}
+    np.savez(tmp_path / "kws_arabic.npz", **few)
+    cache = {"JOINT_GA_CACHE": str(tmp_path / "cache")}
+    search_commands, export = blocks("kws_to_c.md", "sh")
+    assert "--trials 60" in search_commands
+    for command in search_commands.replace("--trials 60", "--trials 4").splitlines():
+        out = joint_ga(command, tmp_path, **cache)
+    assert "4/4 complete" in out
+    (report,) = (tmp_path / "runs").iterdir()
+    # Two epochs don't reach 0.9.
+    export = export.replace("EXPERIMENT", report.name).replace("accuracy >= 0.9", "accuracy >= 0")
+    joint_ga(export.strip(), tmp_path, **cache)
+    (tmp_path / "check.py").write_text(check)
+    done = subprocess.run(
+        [sys.executable, "check.py"],
+        cwd=tmp_path,
+        env={**os.environ, **cache, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "0 of 40 predictions differ\n"
+    (example,) = blocks("kws_to_c.md", "c")
+    (tmp_path / "heard.c").write_text(f"#include <math.h>\n{example}")
+    flags = ["-mcpu=cortex-m4", "-mthumb", "-O2", "-Wall", "-Wextra", "-Wno-unused-function"]
+    for source in ("heard.c", "deploy/c/model.c"):
+        subprocess.run(
+            ["arm-none-eabi-gcc", *flags, "-Werror", "-Ideploy/c", "-c", source, "-o", "out.o"],
+            cwd=tmp_path,
+            check=True,
+        )
