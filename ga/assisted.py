@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from ga.boxes import Boxes
 from ga.costs import KnownCosts
+from ga.lessons import Lessons
 from ga.operators import crossover, mutate
 from ga.space import Genome, SearchSpace
-from ga.surrogate import Forecast, Surrogate
+from ga.surrogate import Forecast
 from ga.survival import Individual, nsga2
 
 Array = NDArray[np.float64]
@@ -38,13 +39,13 @@ class Assistant:
 
     Args:
         space: the search space.
-        surrogate: forecasts losses and feasibility.
+        lessons: what was learned; its surrogate forecasts losses and feasibility.
         costs: known costs, of a whole pool at a time.
     """
 
-    def __init__(self, space: SearchSpace, surrogate: Surrogate, costs: KnownCosts) -> None:
+    def __init__(self, space: SearchSpace, lessons: Lessons, costs: KnownCosts) -> None:
         self._space = space
-        self._surrogate = surrogate
+        self._lessons = lessons
         self._costs = costs
         # A candidate of a deep network takes milliseconds to cost: fewer of them are looked at.
         effort = max(0.35, min(1.0, _FULL_EFFORT / len(space)))
@@ -60,7 +61,6 @@ class Assistant:
         front: Sequence[tuple[Genome | None, tuple[float, ...]]],
         observed: Array,
         pending: Sequence[tuple[Genome, Mapping[str, float]]],
-        costed: Mapping[Genome, Mapping[str, float]],
         is_new: Callable[[Genome], bool],
     ) -> Iterator[Genome]:
         """New feasible genomes, the most promising first.
@@ -71,17 +71,16 @@ class Assistant:
             front: genomes (None if outside the space) and losses of the feasible front.
             observed: n x m losses of all complete results; they span the reference point.
             pending: genomes in flight with their known costs.
-            costed: known costs of genomes that were asked before.
             is_new: whether a genome was not asked before.
         """
         ideal, worst = observed.min(axis=0), observed.max(axis=0)
         span = np.where(worst > ideal, worst - ideal, 1.0)
         ahead = [np.array([losses for _, losses in front]).reshape(-1, len(span))]
         if pending:
-            expected = self._surrogate.forecast(*map(list, zip(*pending, strict=True)))
+            expected = self._lessons.surrogate.forecast(*map(list, zip(*pending, strict=True)))
             ahead.append(expected.mean[(expected.violation == 0) & expected.known])
         boxes = Boxes((np.vstack(ahead) - ideal) / span, np.full(len(span), _REFERENCE))
-        score = _Score(self._space, self._surrogate, self._costs, costed, boxes, ideal, span)
+        score = _Score(self._space, self._lessons, self._costs, boxes, ideal, span)
         elders = [genome for genome, _ in front if genome is not None] or list(parents)
         pool = dict.fromkeys(self._pool(rng, parents, elders, score))
         best = score.of([genome for genome in pool if is_new(genome)])
@@ -153,15 +152,14 @@ class _Score:
     def __init__(
         self,
         space: SearchSpace,
-        surrogate: Surrogate,
+        lessons: Lessons,
         costs: KnownCosts,
-        costed: Mapping[Genome, Mapping[str, float]],
         boxes: Boxes,
         ideal: Array,
         span: Array,
     ) -> None:
-        self._space, self._surrogate, self._costs = space, surrogate, costs
-        self._costed = dict(costed)
+        self._space, self._surrogate, self._costs = space, lessons.surrogate, costs
+        self._costed = dict(lessons.costed)
         self._boxes, self._ideal, self._span = boxes, ideal, span
         self._forecasts: dict[Genome, tuple[Array, Array, float, float]] = {}
 

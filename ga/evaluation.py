@@ -48,7 +48,8 @@ class Evaluation:
         metrics: what it reported; for a censored one, the last intermediate result; else None.
         status: complete, failed, censored or running.
         origin: how the candidate came about.
-        reason: why it failed.
+        reason: why it failed or was stopped.
+        expected: of a censored one, what its final metrics would probably have been.
     """
 
     id: int
@@ -57,6 +58,7 @@ class Evaluation:
     status: str = COMPLETE
     origin: str = "import"
     reason: str = ""
+    expected: dict[str, float] | None = None
 
     def __post_init__(self) -> None:
         if self.status not in STATUSES:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from ga.evaluation import (
 )
 from ga.feasibility import Feasibility
 from ga.findings import Findings
+from ga.lessons import Lessons
 from ga.population import Population
 from ga.proposals import Proposal, Proposals
 from ga.seeding import corners, first_candidates
@@ -100,14 +102,14 @@ class Optimizer(Findings):
         self._costs = KnownCosts(costs, self.notes)
         self._phenotype = phenotype
         self._population = Population(self.population_size, SURVIVALS[survival])
-        self._costed: dict[Genome, Mapping[str, float]] = {}
         self._seen: set[Hashable] = set()
         self._next_id = 1
         levels = sensitivities or {}
-        self._surrogate = Surrogate(
-            space, self.objectives, self.constraints, surrogate, levels, seed, self.notes
+        untaught = partial(
+            Surrogate, space, self.objectives, self.constraints, surrogate, levels, seed, self.notes
         )
-        self._assistant = Assistant(space, self._surrogate, self._costs)
+        self._lessons = Lessons(untaught, self._costs)
+        self._assistant = Assistant(space, self._lessons, self._costs)
         size = self.population_size if surrogate == "none" else min(self.population_size, _DESIGN)
         design = first_candidates(space, size, initial, levels, seed)
         self._proposals = Proposals(space, design, self._population, seed)
@@ -145,7 +147,7 @@ class Optimizer(Findings):
         yield from self._proposals.walked()
 
     def _modelled(self, rng: random.Random) -> Iterator[Proposal]:
-        if not self._surrogate.prepare(self._costs.metrics):
+        if not self._lessons.surrogate.prepare(self._costs.metrics):
             return
         front = [(self._genomes.get(s.evaluation.id), s.losses) for s in self._archive.front()]
         pending = [
@@ -155,9 +157,7 @@ class Optimizer(Findings):
         ]
         observed = np.array([scored.losses for scored in self._archive.scored.values()])
         parents = [member.genome for member in self._population.members]
-        proposed = self._assistant.propose(
-            rng, parents, front, observed, pending, self._costed, self._is_new
-        )
+        proposed = self._assistant.propose(rng, parents, front, observed, pending, self._is_new)
         for genome in proposed:
             yield genome, "surrogate", None
 
@@ -242,19 +242,31 @@ class Optimizer(Findings):
         """
         self._finish(self._outstanding(number), None, FAILED, reason)
 
-    def censor(self, number: int, metrics: Mapping[str, Any], reason: str = "") -> None:
+    def censor(
+        self,
+        number: int,
+        metrics: Mapping[str, Any],
+        reason: str = "",
+        expected: Mapping[str, float] | None = None,
+    ) -> None:
         """The candidate's trial was stopped early.
 
         Args:
             number: the candidate's id.
             metrics: its last intermediate result; never taken for the final one.
             reason: who stopped it and why.
+            expected: what its final metrics would probably have been. The surrogate learns from
+                them; they reach neither the population nor the front.
 
         Raises:
             KeyError: an unknown id.
-            ValueError: an already told id.
+            ValueError: an already told id; expected metrics that lack an objective.
         """
-        self._finish(self._outstanding(number), dict(metrics), CENSORED, reason)
+        guess = None
+        if expected is not None:
+            guess = {**expected, **(self._outstanding(number).costs or {})}
+            self._archive.score(Evaluation(number, {}, guess))
+        self._finish(self._outstanding(number), dict(metrics), CENSORED, reason, guess)
 
     def inject(self, params: Mapping[str, Any], metrics: Mapping[str, Any]) -> int:
         """Take in an evaluation that was not asked for, e.g. of an earlier experiment.
@@ -284,32 +296,33 @@ class Optimizer(Findings):
         return Candidate(number, earlier.params, None, earlier.origin)
 
     def _finish(
-        self, candidate: Candidate, metrics: dict[str, Any] | None, status: str, reason: str = ""
+        self,
+        candidate: Candidate,
+        metrics: dict[str, Any] | None,
+        status: str,
+        reason: str = "",
+        expected: dict[str, float] | None = None,
     ) -> None:
         number = candidate.id
-        scored = self._archive.add(
-            Evaluation(number, candidate.params, metrics, status, candidate.origin, reason)
+        guessed = number in self._archive and self._archive[number].expected is not None
+        evaluation = Evaluation(
+            number, candidate.params, metrics, status, candidate.origin, reason, expected
         )
+        scored = self._archive.add(evaluation)
         self._pending.pop(number, None)
         genome = self._genomes.get(number)
-        if scored is not None and genome is not None and metrics is not None:
+        if scored is not None and genome is not None:
             self._population.add(Individual(number, genome, scored.losses, scored.violation))
-            self._costed[genome] = self._costs_of(candidate, metrics)
-            self._surrogate.add(genome, self._costed[genome], metrics)
-
-    def _costs_of(self, candidate: Candidate, metrics: Mapping[str, Any]) -> Mapping[str, float]:
-        """Known costs of a finished candidate; from its result if it was not asked for here."""
-        if candidate.costs is not None or not self._costs:
-            return candidate.costs or {}
-        names = self._costs.metrics
-        if names and all(isinstance(metrics.get(name), (int, float)) for name in names):
-            return {name: float(metrics[name]) for name in names}
-        return self._costs.of(candidate.params) or {}
+        if guessed:
+            # What was expected is void now that the result is there.
+            self._lessons.relearn((self._genomes.get(e.id), e) for e in self._archive.finished)
+        else:
+            self._lessons.learn(genome, evaluation, candidate.costs)
 
     @property
     def rank_correlation(self) -> dict[str, float]:
         """Kendall's tau of the surrogate on held-back results, per expensive metric."""
-        return dict(self._surrogate.tau)
+        return dict(self._lessons.surrogate.tau)
 
     # ---- replay
 
@@ -361,7 +374,13 @@ class Optimizer(Findings):
             candidate = Candidate(number, params, costs, evaluation.origin)
             self._register(candidate, genome, self._key(genome, params))
         if evaluation.status != RUNNING:
-            self._finish(candidate, evaluation.metrics, evaluation.status, evaluation.reason)
+            self._finish(
+                candidate,
+                evaluation.metrics,
+                evaluation.status,
+                evaluation.reason,
+                evaluation.expected,
+            )
 
 
 def _population_size(size: int | None, budget: int | None) -> int:

@@ -81,6 +81,7 @@ class Simulation:
         course: params -> how that trial goes.
         slots: number of trials that run side by side.
         stop: whether to stop a trial after its intermediate result number `step` (from 0 on).
+        stopped: tells the optimizer of a stopped trial and its last result; its `censor` if None.
 
     Attributes:
         clock: simulated seconds.
@@ -92,6 +93,7 @@ class Simulation:
     course: Callable[[dict[str, Any]], Course]
     slots: int = 4
     stop: Stop | None = None
+    stopped: Callable[[Candidate, Mapping[str, Any]], None] | None = None
     clock: float = 0.0
     outcomes: list[Outcome] = field(default_factory=list)
     exhausted: bool = False
@@ -143,7 +145,10 @@ class Simulation:
                 self.optimizer.tell(number, metrics)
                 self._finish(candidate, COMPLETE, metrics, step + 1)
         elif self.stop is not None and self.stop(candidate, step, metrics):
-            self.optimizer.censor(number, metrics)
+            if self.stopped is None:
+                self.optimizer.censor(number, metrics)
+            else:
+                self.stopped(candidate, metrics)
             self._finish(candidate, CENSORED, metrics, step + 1)
         else:
             due = self.clock + course.results[step + 1][0]

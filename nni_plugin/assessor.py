@@ -15,7 +15,8 @@ from nni_plugin import tuner
 from nni_plugin.callbacks import guarded
 from nni_plugin.journal import Journal, read
 from nni_plugin.metrics import UID, is_number, reported_uid
-from nni_plugin.stopping import POLICIES, Policy, Seen
+from nni_plugin.rungs import Lines, Seen
+from nni_plugin.stopping import POLICIES, Policy
 
 logger = logging.getLogger("nni.joint_ga")
 
@@ -47,7 +48,7 @@ class ParetoAssessor(Assessor):  # type: ignore[misc]
 
     Trials report dicts with their ``uid`` and all objectives; known costs have their final values
     from the first report on. What is stopped reaches the tuner as a censored result, never as a
-    final one.
+    final one; with it goes what its end would probably have been, for the surrogate only.
 
     Args:
         policy: ``gain`` (see ``stopping.GainBound``) or ``halving`` (see ``stopping.Halving``).
@@ -95,7 +96,8 @@ class ParetoAssessor(Assessor):  # type: ignore[misc]
             path = self._note(trial_job_id, uid, trial_history, study.args.objectives)
             if path is None or uid in self._stopped or uid in self._let_run:
                 return AssessResult.Good
-            reason = self.policy.reason(uid, self._seen(study))
+            seen = self._seen(study)
+            reason = self.policy.reason(uid, seen)
             if reason is None:
                 return AssessResult.Good
             rung = len(path)
@@ -108,7 +110,9 @@ class ParetoAssessor(Assessor):  # type: ignore[misc]
                 return AssessResult.Good
             self._stopped[uid] = rung
             self._write("stop", uid=uid, rung=rung, reason=reason)
-            search.expect_stop(uid, path[-1], rung, reason)
+            lines = Lines.fit(seen)
+            expected = None if lines is None else lines.expected(path)
+            search.expect_stop(uid, path[-1], rung, reason, expected)
             return AssessResult.Bad
 
     def _note(

@@ -9,7 +9,7 @@ tuner is rebuilt from. Events and their keys:
 ``ask``      uid, params, costs, origin
 ``tell``     uid, metrics, trial
 ``fail``     uid, reason, trial
-``censor``   uid, metrics, rung, reason
+``censor``   uid, metrics, rung, reason, expected (or absent)
 ``import``   uid, params, metrics
 ``space``    space
 ``end``      reason
@@ -46,6 +46,7 @@ class Record:
         status: ``running`` until a result or a failure was written.
         metrics: Final metrics (``complete``) or the last intermediate ones (``censored``).
         reason: Why it failed or was stopped.
+        expected: What the final metrics of a stopped trial would probably have been.
         origin: How the optimizer came to it; ``imported`` if it came from outside.
         trial: NNI's trial job id, where known.
     """
@@ -58,6 +59,7 @@ class Record:
     origin: str = ""
     trial: str | None = None
     costs: dict[str, float] | None = field(default=None, repr=False)
+    expected: dict[str, float] | None = None
 
 
 class Journal:
@@ -148,6 +150,7 @@ def results(events: Iterable[Mapping[str, Any]]) -> list[Record]:
             record.status = {"tell": "complete", "fail": "failed", "censor": "censored"}[kind]  # type: ignore[assignment]
             record.metrics = event.get("metrics")
             record.reason = event.get("reason", "")
+            record.expected = event.get("expected")
             record.trial = event.get("trial") or record.trial
             records[record.uid] = records.pop(record.uid)  # moves to the end: completion order
     running = [r for r in records.values() if r.status == "running"]

@@ -78,7 +78,7 @@ class Study:
         if not self.records:
             return ga.Optimizer(parsed, self.args.objectives, **options)
         evaluations = [
-            ga.Evaluation(r.uid, r.params, r.metrics, r.status, r.origin, r.reason)
+            ga.Evaluation(r.uid, r.params, r.metrics, r.status, r.origin, r.reason, r.expected)
             for r in self.finished() + self.running()
         ]
         return ga.Optimizer.replay(parsed, self.args.objectives, evaluations, **options)
@@ -180,7 +180,14 @@ class Study:
                 "the trial, then resume the experiment"
             )
 
-    def censor(self, uid: int, metrics: Mapping[str, float], rung: int, reason: str) -> None:
+    def censor(
+        self,
+        uid: int,
+        metrics: Mapping[str, float],
+        rung: int,
+        reason: str,
+        expected: Mapping[str, float] | None = None,
+    ) -> None:
         """The trial was stopped on its way; nothing happens if it got to its end all the same.
 
         Args:
@@ -188,15 +195,19 @@ class Study:
             metrics: The trial's last intermediate result.
             rung: The number of its intermediate results.
             reason: Why it was stopped.
+            expected: What its final metrics would probably have been; the surrogate learns it.
         """
         record = self.records[uid]
         if record.status != "running":
             return
         logger.info("uid %d stopped at rung %d: %s", uid, rung, reason)
         metrics = dict(metrics)
-        self.journal.append("censor", uid=uid, metrics=metrics, rung=rung, reason=reason)
-        self._settle(record, status="censored", metrics=metrics, reason=reason)
-        self.optimizer.censor(uid, metrics, reason)
+        guess = None if expected is None else dict(expected)
+        self.journal.append(
+            "censor", uid=uid, metrics=metrics, rung=rung, reason=reason, expected=guess
+        )
+        self._settle(record, status="censored", metrics=metrics, reason=reason, expected=guess)
+        self.optimizer.censor(uid, metrics, reason, guess)
 
     def take_in(self, params: Mapping[str, Any], value: Any) -> int | None:
         """A result from elsewhere.

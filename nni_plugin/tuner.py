@@ -39,6 +39,9 @@ from nni_plugin.study import Study
 
 logger = logging.getLogger("nni.joint_ga")
 
+# Last report, its rung, the reason, and the end that was expected of a trial that is stopped.
+Stop = tuple[dict[str, float], int, str, Mapping[str, float] | None]
+
 
 class JointGATuner(Tuner):  # type: ignore[misc]
     """A multi-objective genetic algorithm as an NNI tuner.
@@ -82,7 +85,7 @@ class JointGATuner(Tuner):  # type: ignore[misc]
         self._reruns: Reruns | None = None
         self._timers: set[threading.Timer] = set()
         self._end: ExperimentEnd | None = None
-        self._stopping: dict[int, tuple[dict[str, float], int, str]] = {}
+        self._stopping: dict[int, Stop] = {}
         JointGATuner.current = self
 
     @property
@@ -234,13 +237,19 @@ class JointGATuner(Tuner):  # type: ignore[misc]
     @guarded
     def _give_up(self, uid: int, reason: str) -> None:
         if uid in self._stopping:
-            metrics, rung, why = self._stopping.pop(uid)
-            self.study.censor(uid, metrics, rung, why)
+            self.study.censor(uid, *self._stopping.pop(uid))
         else:
             self.study.fail(uid, reason)
         self._show()
 
-    def expect_stop(self, uid: int, metrics: Mapping[str, float], rung: int, reason: str) -> None:
+    def expect_stop(
+        self,
+        uid: int,
+        metrics: Mapping[str, float],
+        rung: int,
+        reason: str,
+        expected: Mapping[str, float] | None = None,
+    ) -> None:
         """The assessor's word that it has a trial stopped: its end will be no failure.
 
         Args:
@@ -248,9 +257,10 @@ class JointGATuner(Tuner):  # type: ignore[misc]
             metrics: Its last intermediate result.
             rung: The number of its reports.
             reason: Why it is stopped.
+            expected: What its final metrics would probably have been.
         """
         with self.lock:
-            self._stopping[uid] = (dict(metrics), rung, reason)
+            self._stopping[uid] = (dict(metrics), rung, reason, expected)
 
     # ---- resume and imported data
 

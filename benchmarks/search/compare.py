@@ -15,6 +15,7 @@ from pathlib import Path
 from mixed_problems import MIXED
 from problems import Problem, nasbench201
 from samplers import ABLATION, SAMPLERS
+from tables import problem as table_problem
 
 RESULTS = Path(__file__).parent / "results"
 MARKS = (10, 25, 50, 75, 100, 150, 200)
@@ -24,6 +25,8 @@ def load(name: str) -> Problem:
     """A problem by name."""
     if name.startswith("nasbench201-"):
         return nasbench201(name.removeprefix("nasbench201-"))
+    if name.startswith("table-"):
+        return table_problem(name.removeprefix("table-"))
     return MIXED[name]()
 
 

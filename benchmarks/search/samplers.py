@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import random
 import warnings
@@ -210,6 +211,23 @@ def variant(**options: Any) -> Callable[..., Metrics]:
     return run
 
 
+def patched(module: str, **constants: Any) -> Callable[..., Metrics]:
+    """Ours with other constants in one of its modules, for the ablation."""
+
+    def run(problem: Problem, seed: int, trials: int) -> Metrics:
+        place = importlib.import_module(module)
+        before = {name: getattr(place, name) for name in constants}
+        try:
+            for name, value in constants.items():
+                setattr(place, name, value)
+            return ours(problem, seed, trials)
+        finally:
+            for name, value in before.items():
+                setattr(place, name, value)
+
+    return run
+
+
 SAMPLERS: dict[str, Callable[..., Metrics]] = {
     "ours": ours,
     "random": chance,
@@ -227,6 +245,8 @@ SAMPLERS: dict[str, Callable[..., Metrics]] = {
 
 ABLATION: dict[str, Callable[..., Metrics]] = {
     "ours": ours,
+    "no inner search, no climbing": patched("ga.assisted", _INNER_GENERATIONS=0, _CLIMBS=0),
+    "no plain GA requests": patched("ga.optimizer", _PLAIN_SHARE=0.0),
     "trees only": variant(surrogate="trees"),
     "gp only": variant(surrogate="gp"),
     "no surrogate": variant(surrogate="none"),

@@ -320,6 +320,41 @@ def test_a_censored_result_is_never_on_the_front() -> None:
     assert optimizer.evaluations[0].metrics == {"accuracy": 1.0, "size_kb": 0.0}
 
 
+def test_what_a_stopped_trial_was_expected_to_reach_only_teaches() -> None:
+    def search() -> Optimizer:
+        optimizer = Optimizer(bits_space(), GOALS, costs=size_only, seed=1, surrogate="gp")
+        run(optimizer, 14)
+        return optimizer
+
+    taught, told = search(), search()
+    stopped = taught.ask()
+    best = {"accuracy": 1.0, **size_only(stopped.params)}
+    taught.censor(stopped.id, {"accuracy": 0.1}, "hopeless", {"accuracy": 1.0})
+    told.censor(told.ask().id, {"accuracy": 0.1}, "hopeless")
+    assert stopped.id not in {e.id for e in taught.front()}
+    log = taught.evaluations
+    assert (log[-1].status, log[-1].expected) == ("censored", best)
+    after = [taught.ask() for _ in range(3)]
+    assert [c.params for c in after] != [told.ask().params for _ in range(3)]
+    again = Optimizer.replay(bits_space(), GOALS, log, costs=size_only, seed=1, surrogate="gp")
+    assert [again.ask().params for _ in range(3)] == [c.params for c in after]
+    with pytest.raises(ValueError, match="accuracy"):
+        again.censor(after[0].id, {}, "", {"error": 0.1})
+    assert after[0].id in {c.id for c in again.pending}
+
+
+def test_a_result_replaces_what_was_expected() -> None:
+    late = Optimizer(bits_space(), GOALS, costs=size_only, seed=1, surrogate="gp")
+    run(late, 14)
+    stopped = late.ask()
+    late.censor(stopped.id, {}, "", {"accuracy": 1.0})
+    late.ask()  # fits the surrogate to what is expected
+    late.tell(stopped.id, {"accuracy": 0.3, **size_only(stopped.params)})
+    log = [*late.evaluations, *(Evaluation(c.id, c.params, None, "running") for c in late.pending)]
+    again = Optimizer.replay(bits_space(), GOALS, log, costs=size_only, seed=1, surrogate="gp")
+    assert late.ask().params == again.ask().params
+
+
 def test_injected_results_breed_and_are_not_asked_again() -> None:
     space = SearchSpace([Integer("i", 0, 9)])
     optimizer = plain(space, {"m": "minimize"})

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import ga
-from nni_plugin.stopping import Band, GainBound, Halving, Seen, ranked
+from nni_plugin.rungs import Band, Seen
+from nni_plugin.stopping import GainBound, Halving, ranked
 
 OBJECTIVES = ga.Objectives.parse({"accuracy": "maximize", "size": "minimize"})
 
@@ -94,7 +95,7 @@ def test_costs_have_no_room_to_improve() -> None:
     paths = whole(20)
     band = Band.fit(seen(paths, set(paths)), risk=0.1)
     assert band is not None
-    assert band.names == ("accuracy",)
+    assert band.lines.names == ("accuracy",)
     assert band.best(paths[0])["size"] == paths[0][0]["size"]
 
 
@@ -103,7 +104,7 @@ def test_trials_of_another_length_and_failed_ones_are_left_out_of_the_band() -> 
     paths[50] = path(0.9, 1.0, [5.0])
     band = Band.fit(seen(paths, set(paths)), risk=0.1)
     assert band is not None
-    assert band.rungs == 3
+    assert band.lines.rungs == 3
     assert band.room.max() < 1.0
 
 

@@ -1,0 +1,199 @@
+"""What stopping early saves: `PYTHONPATH=. python benchmarks/search/multi_fidelity.py digits`.
+
+Runs the search on a table whose every rung is known (`tables.py`), on a simulated clock with two
+slots, with the assessor's policies and without one. A trial costs the training steps that it ran.
+The run without stops has 200 trials; the others may start as many as they like for the same steps.
+Appends to `results/multi-fidelity-NAME.csv` the share of the best hypervolume at quarters of those
+steps, and the share of the steps after which the final hypervolume of the whole run was reached.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from problems import Problem
+from tables import TABLES, load, problem
+
+import ga
+from ga.simulation import Course, Outcome, Simulation
+from nni_plugin.rungs import Lines, Seen
+from nni_plugin.stopping import POLICIES, Policy
+
+RESULTS = Path(__file__).parent / "results"
+TRIALS = 200
+QUARTERS = (0.25, 0.5, 0.75, 1.0)
+SPARED = 0.1
+"""Share of doomed trials that are let run, as `ParetoAssessor` does by default."""
+
+VARIANTS: dict[str, dict[str, Any] | None] = {
+    "no stops": None,
+    "gain, risk 0.1": {"policy": "gain", "risk": 0.1},
+    "gain, risk 0.2": {"policy": "gain", "risk": 0.2},
+    "halving, eta 2": {"policy": "halving", "eta": 2},
+    "halving, eta 2, nothing learned from stopped trials": {
+        "policy": "halving",
+        "eta": 2,
+        "guess": False,
+    },
+    "halving, eta 3": {"policy": "halving", "eta": 3},
+}
+
+
+@dataclass
+class Assessor:
+    """Asks a policy as `ParetoAssessor` does, without NNI.
+
+    Attributes:
+        optimizer: Whose front and results count.
+        policy: Decides.
+        paths: What each candidate reported.
+        let_run: Candidates that were spared.
+    """
+
+    optimizer: ga.Optimizer
+    policy: Policy
+    paths: dict[int, list[Mapping[str, Any]]] = field(default_factory=dict)
+    let_run: set[int] = field(default_factory=set)
+
+    def __call__(self, candidate: ga.Candidate, step: int, metrics: Mapping[str, Any]) -> bool:
+        """Whether to stop the candidate's trial."""
+        number = candidate.id
+        self.paths.setdefault(number, []).append(metrics)
+        if number in self.let_run or self.policy.reason(number, self.seen()) is None:
+            return False
+        if int((number + 1) * SPARED) > int(number * SPARED):
+            self.let_run.add(number)
+            return False
+        return True
+
+    def stopped(self, candidate: ga.Candidate, metrics: Mapping[str, Any]) -> None:
+        """Tells the optimizer, with what the trial would probably have come to."""
+        lines = Lines.fit(self.seen())
+        guess = lines and lines.expected(self.paths[candidate.id])
+        self.optimizer.censor(candidate.id, metrics, "stopped", guess)
+
+    def seen(self) -> Seen:
+        """What the policy may look at."""
+        optimizer = self.optimizer
+        return Seen(
+            optimizer.objectives,
+            optimizer.constraints,
+            self.paths,
+            {
+                e.id: e.metrics
+                for e in optimizer.evaluations
+                if e.status == "complete" and e.metrics
+            },
+            [e.metrics for e in optimizer.front() if e.metrics],
+        )
+
+
+class Rungs:
+    """The courses of a table's trials, a training step being one second."""
+
+    def __init__(self, name: str) -> None:
+        self.table, self.problem = TABLES[name], problem(name)
+        rows = load(name)
+        self._genes = list(self.table.values)
+        columns = [f"val_{rung}" for rung in self.table.rungs]
+        self._paths = dict(
+            zip(
+                rows[self._genes].itertuples(index=False, name=None),
+                rows[columns].to_numpy().tolist(),
+                strict=True,
+            )
+        )
+
+    def course(self, params: dict[str, Any]) -> Course:
+        """Post-training quantization first, every rung, and the last one again as the result."""
+        final = self.problem.evaluate(params)
+        path = self._paths[tuple(params[gene] for gene in self._genes)]
+        rungs = self.table.rungs
+        seconds = [float(b - a) for a, b in zip((0, *rungs), rungs, strict=False)]
+        reports = [(s, {**final, "accuracy": a}) for s, a in zip(seconds, path, strict=True)]
+        return Course([*reports, (0.0, final)])
+
+    def trained(self, outcome: Outcome) -> int:
+        """Training steps that a trial ran."""
+        return self.table.rungs[min(outcome.steps, len(self.table.rungs)) - 1]
+
+
+def curve(rungs: Rungs, seed: int, variant: dict[str, Any] | None, steps: int | None) -> Curve:
+    """Steps trained and share of the best hypervolume after each finished trial.
+
+    Args:
+        rungs: The table.
+        seed: Of the search.
+        variant: The policy's name and arguments; None stops nothing.
+        steps: Ends the search; None ends it after 200 trials.
+    """
+    goal: Problem = rungs.problem
+    optimizer = ga.Optimizer(goal.space(), goal.objectives, costs=goal.costs, seed=seed)
+    simulation = Simulation(optimizer, rungs.course, slots=2)
+    if variant is not None:
+        options = {n: value for n, value in variant.items() if n not in ("policy", "guess")}
+        simulation.stop = assessor = Assessor(optimizer, POLICIES[variant["policy"]](**options))
+        if variant.get("guess", True):
+            simulation.stopped = assessor.stopped
+
+    def over(finished: Sequence[Outcome]) -> bool:
+        return steps is not None and sum(map(rungs.trained, finished)) >= steps
+
+    outcomes = simulation.run(TRIALS if steps is None else goal.space().cardinality or 0, over)
+    complete = iter(goal.quality([dict(o.metrics) for o in outcomes if o.status == "complete"]))
+    spent, share, found = 0, 0.0, []
+    for outcome in outcomes:
+        spent += rungs.trained(outcome)
+        share = next(complete) if outcome.status == "complete" else share
+        found.append((spent, share))
+    return found
+
+
+Curve = list[tuple[int, float]]
+
+
+def share_at(found: Curve, steps: float) -> float:
+    """Share of the best hypervolume once so many steps were trained."""
+    return max((share for spent, share in found if spent <= steps), default=0.0)
+
+
+def reached(found: Curve, share: float) -> float:
+    """Steps after which a share was there; infinite if it never was."""
+    return min((spent for spent, there in found if there >= share), default=float("inf"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("table", choices=list(TABLES))
+    parser.add_argument("--seeds", type=int, default=15)
+    args = parser.parse_args()
+    path = RESULTS / f"multi-fidelity-{args.table}.csv"
+    header = ["policy", "seed", "trials", *(f"at{q:g}" for q in QUARTERS), "reached"]
+    if not path.exists():
+        path.write_text(",".join(header) + "\n", encoding="utf-8")
+    done = set(pd.read_csv(path)[["policy", "seed"]].itertuples(index=False, name=None))
+    rungs = Rungs(args.table)
+    for seed in range(args.seeds):
+        if all((name, seed) in done for name in VARIANTS):
+            continue
+        whole = curve(rungs, seed, None, None)
+        total, goal = whole[-1]
+        for name, variant in VARIANTS.items():
+            if (name, seed) in done:
+                continue
+            found = whole if variant is None else curve(rungs, seed, variant, total)
+            shares = [f"{share_at(found, quarter * total):.5f}" for quarter in QUARTERS]
+            row = [name, seed, len(found), *shares, f"{reached(found, goal) / total:.3f}"]
+            with path.open("a", encoding="utf-8") as file:
+                csv.writer(file, lineterminator="\n").writerow(row)
+            print(dict(zip(header, row, strict=True)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
