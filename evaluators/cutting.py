@@ -15,6 +15,8 @@ from evaluators.thinning import thin
 from evaluators.training import channels_last, reestimate_batch_norm
 from hardware import Network
 
+_DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
+
 COARSE_SHARE = 0.5
 """Share of each prune ratio that the first step of the progressive schedule removes."""
 
@@ -84,7 +86,21 @@ def cut(task: Task, network: Network, candidate: Candidate, model: nn.Module) ->
         pruner=candidate.pruner,
     )
     thin(model, candidate)
+    _calm_dropout(model, task.model, candidate.removed)
     model = channels_last(model, task.inputs)
     if candidate.is_cut:
         reestimate_batch_norm(model, task.train)
     return model
+
+
+def _calm_dropout(model: nn.Module, whole: nn.Module, removed: float) -> None:
+    """Lowers dropout with what was removed, down to none where half is gone, in place.
+
+    A thinner network overfits less (Han et al., arXiv:1506.02626, scale it for the same reason),
+    and noise of its own keeps it from following the float model.
+    """
+    original = dict(whole.named_modules())
+    for name, module in model.named_modules():
+        if isinstance(module, _DROPOUTS) and name in original:
+            rate = getattr(original[name], "p", module.p)
+            module.p = rate * max(0.0, 1.0 - 2.0 * removed)

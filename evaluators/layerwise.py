@@ -18,6 +18,7 @@ from torch import nn
 
 from evaluators.baseline import baseline_metric, metric_and_data, weights_of
 from evaluators.cache import cached, fingerprint
+from evaluators.checks import check_data
 from evaluators.prune import prune
 from evaluators.quantize import input_ranges, quantize_input
 from evaluators.rounding import FLOAT_BITS, round_weights
@@ -62,6 +63,7 @@ def sensitivity(
     w_bits = sorted(b for b in device.weight_bits if 2 <= b < FLOAT_BITS)
     a_bits = sorted(b for b in device.activation_bits if 2 <= b < FLOAT_BITS)
     torch.set_num_threads(1)
+    check_data(task)
 
     def make() -> list[Row]:
         rows = []

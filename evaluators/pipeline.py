@@ -12,6 +12,7 @@ from torch import nn
 
 from evaluators.baseline import baseline_metric
 from evaluators.candidate import Candidate, read_candidate
+from evaluators.checks import check_data
 from evaluators.cutting import Epochs, coarse_step, cut
 from evaluators.early_end import Judge
 from evaluators.finetuning import Course, FineTuning, Stopwatch
@@ -96,6 +97,7 @@ def evaluate(
         costs = cost_function(network, device)(params)
         plan = Epochs.plan(task.schedule, epochs, candidate)
     with watch("baseline"):
+        check_data(task)
         baseline = baseline_metric(task)
 
     def metrics(value: float) -> dict[str, float]:

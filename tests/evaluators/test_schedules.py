@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 sys.path.insert(0, str(Path(__file__).parent))
 from conftest import build_task
@@ -15,7 +16,7 @@ from nets import ZOO
 
 from evaluators import evaluate, load_task, trace
 from evaluators.candidate import read_candidate
-from evaluators.cutting import Epochs, coarse_step
+from evaluators.cutting import Epochs, coarse_step, cut
 from evaluators.early_end import OPTIMISM, Judge
 from evaluators.training import annealing
 
@@ -131,3 +132,18 @@ def test_learning_rates(kind: str, factors: list[float]) -> None:
         annealing("step", optimizer, 2)
     with pytest.raises(ValueError, match="steps=0"):
         annealing("cosine", optimizer, 0)
+
+
+@pytest.mark.parametrize(("prune", "rate"), [(0.0, 0.4), (0.25, 0.2), (0.5, 0.0), (0.75, 0.0)])
+def test_dropout_falls_with_the_channels(prune: float, rate: float) -> None:
+    model = nn.Sequential(
+        nn.Conv2d(3, 16, 3), nn.ReLU(), nn.Dropout(0.4), nn.Flatten(), nn.Linear(576, 5)
+    )
+    task = build_task(model, (3, 8, 8))
+    network = trace(task)
+    candidate = read_candidate(network, {"0.prune": prune})
+    small = cut(task, network, candidate, task.model)
+    assert small.get_submodule("2").p == pytest.approx(rate)
+    # A second step starts from the task's rate again.
+    assert cut(task, network, candidate, small).get_submodule("2").p == pytest.approx(rate)
+    assert task.model.get_submodule("2").p == 0.4

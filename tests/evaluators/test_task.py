@@ -17,7 +17,7 @@ from conftest import build_task
 from nets import ZOO
 
 from evaluators import Task, evaluate, load_task, trace
-from evaluators.tracing import TraceError
+from evaluators.graphs import TraceError
 from evaluators.training import score
 
 
@@ -114,6 +114,35 @@ def test_loader_without_batches() -> None:
     task.val = []
     with pytest.raises(ValueError, match=r"'val' split yields no batch"):
         evaluate(task, {}, device="stm32f746", epochs=0)
+
+
+ONE = (torch.randn(8, 3, 8, 8), torch.zeros(8, dtype=torch.long))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"train": []}, r"'train' split yields no batch"),
+        ({"train": iter([ONE])}, r"'train' split is a list_iterator.*only once"),
+        ({"val": [ONE[0]]}, r"'val' split must yield \(inputs, targets\).*is a Tensor"),
+        ({"train": [(*ONE, 1)]}, r"its first batch is a tuple of 3"),
+        ({"train": [(ONE[0][:, :1], ONE[1])]}, r"model fails.*\(8, 1, 8, 8\).*channels"),
+        ({"train": [(ONE[0] * float("nan"), ONE[1])]}, r"loss is nan.*inputs hold NaN"),
+        ({"loss": lambda o, t: o}, r"loss must be a scalar tensor, got \(8, 5\)"),
+        ({"loss": lambda o, t: 0.5}, r"loss must be a scalar tensor, got float"),
+        ({"loss": lambda o, t: 1 / 0}, r"loss fails.*ZeroDivisionError.*outputs have shape \(8, 5"),
+    ],
+)
+@pytest.mark.parametrize("epochs", [0, 1])
+def test_data_and_loss_are_looked_at_first(
+    changes: dict[str, Any], words: str, epochs: int
+) -> None:
+    build, shape = ZOO["residual"]
+    task = build_task(build(), shape)
+    for name, value in changes.items():
+        setattr(task, name, value)
+    with pytest.raises(ValueError, match=words):
+        evaluate(task, {}, device="stm32f746", epochs=epochs)
 
 
 def test_metric_that_is_nan() -> None:
