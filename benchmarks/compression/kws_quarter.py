@@ -2,7 +2,8 @@
 
     python -m benchmarks.compression.kws_quarter --data DIR -o quarter.jsonl
 
-Half of every group's channels and weights of four bits, chosen by hand. An interrupted run goes on with the seeds that are missing in the output file.
+Half of every group's channels and weights of four bits, chosen by hand. An interrupted run goes on
+with the seeds that are missing in the output file.
 """
 
 from __future__ import annotations
