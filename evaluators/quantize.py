@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from evaluators import lean
 from evaluators.candidate import Bits
 from evaluators.channels import TRANSPOSED
+from evaluators.graphs import eval_mode
 from evaluators.power_of_two import RoundToPowers, largest_integer, start_scale
 from evaluators.rounding import (
     EPSILON,
@@ -36,7 +37,6 @@ from evaluators.rounding import (
 )
 from evaluators.task import Batches
 from evaluators.thinning import level_masks
-from evaluators.tracing import eval_mode
 from evaluators.training import call
 from hardware.layer import POWER_OF_TWO
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from evaluators.channels import BATCH_NORMS
+from evaluators.graphs import eval_mode
 from evaluators.task import RATE_SCHEDULES, Batches, Task
-from evaluators.tracing import eval_mode
 
 
 class DataError(ValueError):

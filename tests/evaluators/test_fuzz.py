@@ -22,10 +22,11 @@ from test_prune import removed_channels
 
 from evaluators import evaluate, trace
 from evaluators.candidate import read_candidate
+from evaluators.graphs import graph_of
+from evaluators.layers import GraphLayers
 from evaluators.prune import prune
 from evaluators.quantize import strip
 from evaluators.thinning import thin
-from evaluators.tracing import _Layers, graph_of
 from hardware import cost_function, load_device
 
 
@@ -158,7 +159,7 @@ def test_thinner_networks(seed: int) -> None:
         expected = want(x)
         assert (small(x) - expected).abs().max() < 1e-4 * max(1.0, float(expected.abs().max()))
     # The layers that were priced are those of the model, traced anew.
-    found = {layer.name: layer for layer in _Layers(graph_of(small, task.inputs)).build()}
+    found = {layer.name: layer for layer in GraphLayers(graph_of(small, task.inputs)).build()}
     for layer in candidate.layers:
         if layer.is_weighted:
             plain = replace(layer, w_bits=8, a_bits=8, w_scheme="uniform", sparsity=0.0)

@@ -128,3 +128,17 @@ def test_network_of_another_model() -> None:
     check_model(first.model, network)
     with pytest.raises(ValueError, match=r"describes another model: layer '.*joint-ga space"):
         evaluate(second, {}, device="stm32f746", network=network, epochs=0)
+
+
+def test_asking_for_a_size_reads_nothing() -> None:
+    class Viewed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Conv2d(3, 8, 3), nn.Linear(8 * 9, 5)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = torch.max_pool2d(self.a(x), 2)
+            return self.b(y.view(x.size(0), -1))
+
+    network = trace(build_task(Viewed(), (3, 8, 8)))
+    assert [layer.inputs for layer in network.layers if layer.op == "reshape"] == [("max_pool2d",)]

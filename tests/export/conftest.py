@@ -180,11 +180,12 @@ def make(kind: str, bits: Callable[[int], tuple[int, int]] = lambda i: (8, 8)) -
 
 def layers_of(model: nn.Module, x: torch.Tensor, calibration: dict[str, Any]) -> tuple[Any, ...]:
     """`hardware` layers of a float model, bits set as its calibration says."""
-    from evaluators.tracing import _Layers, graph_of
+    from evaluators.graphs import graph_of
+    from evaluators.layers import GraphLayers
     from hardware import Network
 
     # Not `trace`: it refuses networks in which nothing can be pruned.
-    network = Network(tuple(_Layers(graph_of(model, (x[:2],))).build()), ())
+    network = Network(tuple(GraphLayers(graph_of(model, (x[:2],))).build()), ())
     params: dict[str, int] = {}
     for name, entry in calibration.items():
         params[f"{name}.w_bits"] = entry["weight"]["bits"]
@@ -238,7 +239,8 @@ def compress(kind: str, seed: int = 0) -> tuple[Any, ...]:
     from evaluators.batches import ArrayBatches
     from evaluators.export import fold, lower
     from evaluators.export.packed import pack
-    from evaluators.tracing import _Layers, graph_of
+    from evaluators.graphs import graph_of
+    from evaluators.layers import GraphLayers
     from evaluators.training import accuracy
     from hardware import Network
 
@@ -252,7 +254,7 @@ def compress(kind: str, seed: int = 0) -> tuple[Any, ...]:
         loss=nn.functional.cross_entropy, metric=accuracy, name=kind,
     )  # fmt: skip
     # Not `trace`: it refuses networks in which nothing can be pruned.
-    network = Network(tuple(_Layers(graph_of(model, (x[:2],))).build()))
+    network = Network(tuple(GraphLayers(graph_of(model, (x[:2],))).build()))
     params: dict[str, object] = {f"{n}.rank": 0.6 for n in network.rank_layers[1:]}
     for i, name in enumerate(network.gene_layers):
         params[f"{name}.w_scheme"] = ("power_of_two", "uniform")[i % 2]
