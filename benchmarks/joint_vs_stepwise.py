@@ -3,9 +3,13 @@
 Three ways to spend the same trials, each a genetic search with the same settings: both kinds of
 genes at once; channels first, then bits for the winner; bits first, then channels for the winner.
 A step's winner is the smallest network within two points of the float baseline on ``val``. Fronts
-and hypervolumes are over accuracy on ``val`` and flash, all trials of a way counted.
+and hypervolumes are over accuracy on ``val`` and flash, all trials of a way counted. Activations
+stay at 8 bits: nothing in these objectives gains from fewer, so such genes could only do harm, and
+only to the ways that have them from the start.
 
-Run: python -m benchmarks.joint_vs_stepwise evaluators.tasks.kws:build --data DIR
+    python -m benchmarks.joint_vs_stepwise evaluators.tasks.kws:build --data DIR -o result.json
+
+An interrupted run goes on with what is missing in the output file.
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ import numpy as np
 
 import ga
 from evaluators import Task, evaluate, load_task, trace
+from evaluators.baseline import baseline_metric
 from hardware import Device, Network, cost_function, load_device
 from nni_plugin.search_space import for_network, parse
 
@@ -39,7 +44,7 @@ class Search:
     ) -> None:
         self.task, self.network, self.device = task, network, device
         self.epochs, self.seed = epochs, seed
-        self.space = for_network(network, device)
+        self.space = for_network(network, device, activation_bits=[8])
         self.cost = cost_function(network, device)
         self.trials: list[Trial] = []
 
@@ -140,28 +145,40 @@ def main() -> None:
     network, device = trace(task), load_device(args.device)
     full_kb = cost_function(network, device)({})["size_kb"]
     name = task.metric_name
-    record: dict[str, Any] = {"task": args.task, "trials": args.trials, "epochs": args.epochs}
+    settings = {"task": args.task, "trials": args.trials, "epochs": args.epochs}
+    record: dict[str, Any] = dict(settings)
+    if args.output and args.output.exists():
+        found = json.loads(args.output.read_text(encoding="utf-8"))
+        if {key: found.get(key) for key in settings} != settings:
+            raise ValueError(f"{args.output} holds another comparison: give another --output")
+        record = found
     print(f"{task.name}: {args.trials} trials of {args.epochs} epochs, int8 {full_kb:.1f} KB")
     volumes: dict[str, list[float]] = {way: [] for way in WAYS}
+    base = baseline_metric(task)
     # Seeds outside, so that an interrupted run has compared all ways on the seeds it did.
     for seed in range(args.seeds):
         for way, strategy in WAYS.items():
-            start = time.perf_counter()
-            search = Search(task, network, device, args.epochs, seed)
-            strategy(search, args.trials)
-            volumes[way].append(hypervolume(search.trials, name, full_kb))
-            points = front(search.trials, name)
-            base = search.trials[0]["metrics"][f"baseline_{name}"]
-            small = [size for size, value in points if value >= base - TOLERANCE]
-            record[f"{way}-{seed}"] = {"front": points, "hypervolume": volumes[way][-1]}
+            key = f"{way}-{seed}"
+            if key not in record:
+                start = time.process_time()
+                search = Search(task, network, device, args.epochs, seed)
+                strategy(search, args.trials)
+                record[key] = {
+                    "front": front(search.trials, name),
+                    "hypervolume": hypervolume(search.trials, name, full_kb),
+                    "cpu_s": round(time.process_time() - start),
+                }
+                if args.output:
+                    args.output.write_text(json.dumps(record, indent=1), encoding="utf-8")
+            row = record[key]
+            volumes[way].append(row["hypervolume"])
+            small = [size for size, value in row["front"] if value >= base - TOLERANCE]
             print(
-                f"seed {seed} {way:20s} hypervolume {volumes[way][-1]:.4f}, smallest within "
-                f"{TOLERANCE:.0%} {min(small, default=float('nan')):6.2f} KB, {len(points)} on "
-                f"the front, {time.perf_counter() - start:.0f} s",
+                f"seed {seed} {way:20s} hypervolume {row['hypervolume']:.4f}, smallest within "
+                f"{TOLERANCE:.0%} {min(small, default=float('nan')):6.2f} KB, "
+                f"{len(row['front'])} on the front, {row['cpu_s']} CPU s",
                 flush=True,
             )
-            if args.output:
-                args.output.write_text(json.dumps(record, indent=1), encoding="utf-8")
     for way, values in volumes.items():
         spread = statistics.stdev(values) if len(values) > 1 else 0.0
         print(f"{way:20s} hypervolume {statistics.mean(values):.4f} +- {spread:.4f}")
