@@ -113,7 +113,7 @@ WAYS = {f.__name__: f for f in (joint, prune_then_quantize, quantize_then_prune)
 
 def hypervolume(trials: list[Trial], name: str, full_kb: float) -> float:
     """Share of the box from (baseline - 0.3, uniform int8) to (1, 0) that the trials dominate."""
-    base = trials[0]["metrics"][f"baseline_{name}"]
+    base = float(trials[0]["metrics"][f"baseline_{name}"])
     losses = [
         ((base - t["metrics"][name]) / 0.3, t["metrics"]["size_kb"] / full_kb) for t in trials
     ]
