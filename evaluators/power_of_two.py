@@ -12,11 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from evaluators.rounding import least_error_scale
+
 MOST_EXPONENTS = 7
 """Integers up to 64: what lies below a 128th of the largest weight is zero in 8 bits as well."""
 
-_TRIED = torch.linspace(0.55, 1.35, 17)
-"""Largest level over largest magnitude: the start values of a scale that are compared."""
+_SHARES = tuple(i / 20 for i in range(11, 28))
+"""The largest level is tried at about half to 1.35 of a channel's largest magnitude."""
 
 
 def largest_integer(bits: int) -> int:
@@ -42,16 +44,9 @@ def start_scale(weight: Tensor, bits: int, axis: int) -> Tensor:
 
     Levels are far apart at the top, so the best scale may cut the largest weights or leave room.
     """
-    rows = weight.detach().transpose(0, axis).flatten(1)
-    largest = rows.abs().amax(dim=1)
-    best = torch.full_like(largest, float("inf"))
-    scale = torch.ones_like(largest)
-    for share in _TRIED:
-        tried = (largest * share / largest_integer(bits)).clamp(min=1e-12)
-        error = (nearest(rows / tried[:, None], bits) * tried[:, None] - rows).square().sum(dim=1)
-        scale = torch.where(error < best, tried, scale)
-        best = torch.minimum(error, best)
-    return scale
+    return least_error_scale(
+        weight, axis, largest_integer(bits), _SHARES, lambda steps: nearest(steps, bits)
+    )
 
 
 class RoundToPowers(torch.autograd.Function):

@@ -1,7 +1,7 @@
 """Quantization-aware training through NNI's quantizers, with their arithmetic made lean.
 
 Weights are symmetric per output channel. Their scale follows the largest magnitude from 4 bits up
-(``QATQuantizer``) and is learned below (``LsqQuantizer``, from a repaired start), as it is for
+(``QATQuantizer``) and is learned below (``LsqQuantizer``, from a start with little error), as it is for
 powers of two. Input activations are affine per tensor: unsigned, so a signed input just gets a
 zero point in the middle. Weights that are to be zero are masked before they are rounded.
 
@@ -153,15 +153,8 @@ class LeanForward:
         return weight if self.mask is None else weight * self.mask
 
     def _start_scale(self) -> Tensor:
-        weight = self._weight().detach()
-        if self.powers:
-            return start_scale(weight, self.bits.weights, self.axis)
-        start = weight_scale(weight, self.bits.weights, self.axis)
-        if self.mask is not None:
-            # Its mean is over the weights that are there.
-            present = self.mask.transpose(0, self.axis).flatten(1)
-            start = start / present.mean(dim=1).clamp(min=1.0 / present.shape[1])
-        return start
+        weight, bits = self._weight().detach(), self.bits.weights
+        return (start_scale if self.powers else weight_scale)(weight, bits, self.axis)
 
     def rounded_weight(self) -> Tensor:
         """The weights on their grid, with a straight-through gradient."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -16,6 +17,9 @@ FLOAT_BITS = 32
 LEARNED_BITS = 3
 """Weights of up to so many bits have a learned scale: rounding the range costs them too much."""
 
+_SHARES = tuple(i / 40 for i in range(8, 41))
+"""The largest integer is tried at a fifth to the whole of a channel's largest magnitude."""
+
 EPSILON = float(torch.finfo(torch.float32).eps)
 
 
@@ -27,18 +31,46 @@ def channel_axis(module: nn.Module) -> int:
 def weight_scale(weight: Tensor, bits: int, axis: int) -> Tensor:
     """(C,): step of each output channel's weights.
 
-    The largest magnitude over the largest integer; for few bits the start value of LSQ (Esser et
-    al., arXiv:1902.08153), ``2 mean|w| / sqrt(largest integer)``, where NNI has a constant 0.01.
+    The largest magnitude over the largest integer; for few bits, where the scale is trained, the
+    start with the least squared error. NNI starts at a constant 0.01, LSQ (Esser et al.,
+    arXiv:1902.08153) at ``2 mean|w| / sqrt(largest integer)``: docs/compression.md compares them.
     """
-    others = [d for d in range(weight.dim()) if d != axis]
     limit = 2 ** (bits - 1) - 1
-    magnitude = weight.detach().abs()
-    scale: Tensor
     if bits <= LEARNED_BITS:
-        scale = 2.0 * magnitude.mean(dim=others) / limit**0.5
-    else:
-        scale = magnitude.amax(dim=others) / limit
-    return scale.clamp_(min=EPSILON)
+        return least_error_scale(
+            weight, axis, limit, _SHARES, lambda steps: steps.round().clamp_(-limit, limit)
+        )
+    others = [d for d in range(weight.dim()) if d != axis]
+    return weight.detach().abs().amax(dim=others).div_(limit).clamp_(min=EPSILON)
+
+
+def least_error_scale(
+    weight: Tensor,
+    axis: int,
+    largest: int,
+    shares: Sequence[float],
+    nearest: Callable[[Tensor], Tensor],
+) -> Tensor:
+    """(C,): the scale of each output channel that rounds its weights with the least squared error.
+
+    Args:
+        weight: Any shape.
+        axis: Of its output channels.
+        largest: The largest level, in steps of the scale.
+        shares: Where that level is tried, in parts of a channel's largest magnitude.
+        nearest: The level of each weight (C, n) that is given in steps.
+    """
+    rows = weight.detach().transpose(0, axis).flatten(1)
+    peak = rows.abs().amax(dim=1)
+    best = torch.full_like(peak, float("inf"))
+    scale = torch.full_like(peak, EPSILON)
+    for share in shares:
+        tried = (peak * (share / largest)).clamp_(min=EPSILON)
+        steps = rows / tried[:, None]
+        error = (nearest(steps) * tried[:, None] - rows).square().sum(dim=1)
+        scale = torch.where(error < best, tried, scale)
+        best = torch.minimum(error, best)
+    return scale
 
 
 def affine_grid(low: float, high: float, bits: int) -> tuple[float, int]:

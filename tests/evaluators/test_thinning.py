@@ -84,13 +84,11 @@ def test_a_trial_keeps_zeros_factors_and_powers(name: str) -> None:
     params: dict[str, object] = {f"{g.name}.prune": 0.25 for g in network.groups if g.prunable}
     params |= {f"{n}.rank": 0.5 for n in network.rank_layers}
     params |= {f"{n}.sparsity": 0.6 for n in network.gene_layers}
-    # Weights of 3 bits are for NE16 alone, which knows neither attention nor such operators.
     narrow = name in ("depthwise", "squeeze_linear")
     for i, layer in enumerate(network.gene_layers):
         params[f"{layer}.w_scheme"] = ("uniform", "power_of_two")[i % 2]
-        params[f"{layer}.w_bits"] = (8, 4, 2, 3)[i % 4] if narrow else (8, 4)[i % 2]
-    device = "ne16" if narrow else DEVICE
-    result = evaluate(task, params, device=device, network=network)
+        params[f"{layer}.w_bits"] = (8, 4, 2)[i % 3] if narrow else (8, 4)[i % 2]
+    result = evaluate(task, params, device=DEVICE, network=network)
     plain = strip(result.model)
     for layer in result.layers:
         if not layer.is_weighted:
