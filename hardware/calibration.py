@@ -72,14 +72,13 @@ def counted(layer: Layer, core: str) -> float:
     """Instructions of a layer; remembered, since a search meets the same shapes all the time."""
     key = (
         core, layer.op, layer.in_shape, layer.out_shape, layer.kernel, layer.stride, layer.padding,
-        layer.groups, layer.w_bits, layer.a_bits,
+        layer.groups, layer.w_bits, layer.a_bits, layer.w_scheme, layer.zeros,
     )  # fmt: skip
     found = _COUNTED.get(key)
     if found is None:
         if len(_COUNTED) >= _COUNTED_MAX:
             _COUNTED.clear()
-        job, times = jobs(layer)
-        found = 0.0 if job is None else times * instructions(job, core)
+        found = sum(times * instructions(job, core) for job, times in jobs(layer))
         _COUNTED[key] = found
     return found
 

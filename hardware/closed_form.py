@@ -79,10 +79,27 @@ def describe(job: Job, kernels: str) -> tuple[str, tuple[float, ...]]:
         rows, taps = _taps(job)
         pixels = job.oh * job.ow
         return job.kind, (1, pixels, elements, rows * job.ow * job.oc, taps * job.oc)
+    if job.kind in ("softmax", "layernorm"):
+        return job.kind, (1, job.ow, elements)
+    if job.kind == "unpack":
+        return _unpack(job)
+    if job.kind == "shift":
+        pixels, n = job.oh * job.ow, job.row_weights
+        pairs = (pixels + 1) // 2
+        return "shift", (1, 2 * pairs * job.kh, 2 * pairs * n, pairs * job.oc, pairs * job.oc * n)
     if job.kind == "mul":
         return job.kind, (1, job.oh * job.ow, elements)
     # Wide vectors leave a remainder that is handled one by one.
     return job.kind, (1, elements // 16, elements % 16)
+
+
+def _unpack(job: Job) -> tuple[str, tuple[float, ...]]:
+    stored = "bitmap" if job.stored >= 0 else "plain"
+    kind = f"unpack-{stored}{'-powers' if job.power_of_two else ''}/w{job.w_bits}"
+    weights = job.oc * job.ic
+    if job.stored < 0:
+        return kind, (1, job.oc, weights)
+    return kind, (1, job.oc, job.oc * -(-job.ic // 32), weights, job.stored)
 
 
 def _taps(job: Job) -> tuple[int, int]:

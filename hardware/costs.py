@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .device import Device
+from .jobs import unpacked_bytes
 from .latency import layer_cycles
 from .layer import Layer
 from .memory import Buffer, buffers, plan
@@ -105,13 +106,15 @@ def scratch_bytes(layer: Layer, device: Device) -> int:
     """Bytes a kernel needs while it runs.
 
     `im2col16`: two patches widened to 16 bits, channels rounded up to 4, for a convolution that is
-    not pointwise, as `arm_convolve_s8_get_buffer_size` of CMSIS-NN says for DSP cores.
+    not pointwise, as `arm_convolve_s8_get_buffer_size` of CMSIS-NN says for DSP cores. Weights that
+    are stored sparse or as powers of two are unpacked to a buffer beside it.
     """
+    unpacked = unpacked_bytes(layer)
     if device.runtime.scratch == "none" or layer.op != "conv":
-        return 0
+        return unpacked
     if all(k == 1 for k in layer.kernel) and all(s == 1 for s in layer.stride):
-        return 0
-    return 2 * 2 * (-(-layer.row_weights // 4) * 4)
+        return unpacked
+    return unpacked + 2 * 2 * (-(-layer.row_weights // 4) * 4)
 
 
 def ram_buffers(layers: Sequence[Layer], device: Device) -> list[Buffer]:

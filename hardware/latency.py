@@ -12,8 +12,8 @@ import math
 from collections.abc import Mapping, Sequence
 
 from .calibration import counted, layer_class
-from .jobs import KNOWN_OPS
-from .layer import Layer
+from .jobs import KNOWN_OPS, needs_unpacking
+from .layer import UNIFORM, Layer
 from .memory import fused_activations
 from .stack import Stack
 
@@ -49,6 +49,12 @@ def _check(layer: Layer) -> None:
         raise ValueError(
             f"layer {layer.name!r}: operator {layer.op!r} has no cost model; known: "
             f"{', '.join(KNOWN_OPS)}"
+        )
+    if needs_unpacking(layer):
+        stored = "powers of two" if layer.w_scheme != UNIFORM else "sparse"
+        raise ValueError(
+            f"layer {layer.name!r}: its weights are stored as {stored}, which only devices with "
+            "counted kernels (Cortex-M and the like) can cost; leave that gene out for this device"
         )
 
 

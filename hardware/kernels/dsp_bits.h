@@ -63,7 +63,7 @@ static void NAME(patch)(const layer_t *L, int oy, int ox, int16_t *col) {
           for (int c = 0; c < C; c++) col[position(k + c)] = 0;
         }
       } else {
-        NAME(widen)((const uint8_t *)input + (y * L->iw + x) * PIXEL_BYTES(C), C, col, k);
+        NAME(widen)((const uint8_t *)input + (y * L->iw + x) * PIXEL_BYTES(L->in_pitch), C, col, k);
       }
     }
   }
@@ -117,8 +117,8 @@ static void NAME(conv)(const layer_t *L) {
   for (int p = 0; p < pixels; p++) {
     NAME(patch)(L, p / L->ow, p % L->ow, columns[held]);
     if (++held == 2) {
-      NAME(multiply)(columns[0], columns[1], n, L->oc, o, o + L->oc);
-      o += 2 * L->oc;
+      NAME(multiply)(columns[0], columns[1], n, L->oc, o, o + L->out_pitch);
+      o += 2 * L->out_pitch;
       held = 0;
     }
   }

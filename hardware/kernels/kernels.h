@@ -9,9 +9,13 @@
 typedef struct {
   uint8_t kind, wbits, abits, shift;
   uint16_t ih, iw, ic, oh, ow, oc, kh, kw, sh, sw, pt, pl;
+  uint16_t in_pitch, out_pitch; /* channels of a whole pixel, of which a group has ic and oc */
+  uint8_t bitmap, power_of_two; /* how the weights of UNPACK are stored */
 } layer_t;
 
-enum { CONV, DEPTHWISE, LINEAR, ADD, MUL, AVGPOOL, MAXPOOL, COPY, LOOKUP };
+enum {
+  CONV, DEPTHWISE, LINEAR, ADD, MUL, AVGPOOL, MAXPOOL, COPY, LOOKUP, SOFTMAX, LAYERNORM, UNPACK, SHIFT
+};
 
 /* Zero points: added to 8-bit signed and to 4-bit unsigned inputs, and to outputs. */
 #define IN_OFFSET8 3
@@ -20,6 +24,7 @@ enum { CONV, DEPTHWISE, LINEAR, ADD, MUL, AVGPOOL, MAXPOOL, COPY, LOOKUP };
 
 extern int8_t weights[], input[], input2[], output[];
 extern int32_t bias[], multiplier[], shift[];
+extern uint32_t marks[];
 
 static inline uint32_t load32(const void *p) {
   uint32_t v;
@@ -56,5 +61,10 @@ static inline int8_t finish(int32_t acc, int channel) {
 #define NAME(f) JOIN(f, WBITS, ABITS)
 
 void run_weighted(const layer_t *L);
+void fill_tables(void);
+void softmax(const layer_t *L);
+void layernorm(const layer_t *L);
+void unpack_weights(const layer_t *L);
+void multiply_by_shifts(const layer_t *L);
 
 #endif

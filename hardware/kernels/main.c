@@ -10,6 +10,7 @@ int8_t output[MAX_OUTPUT + 64] __attribute__((aligned(8)));
 int32_t bias[MAX_CHANNELS + 4] __attribute__((aligned(8)));
 int32_t multiplier[MAX_CHANNELS + 4] __attribute__((aligned(8)));
 int32_t shift[MAX_CHANNELS + 4] __attribute__((aligned(8)));
+uint32_t marks[MAX_MARKS];
 
 void print_number(uint32_t v);
 
@@ -73,7 +74,20 @@ static uint32_t fill(int8_t *p, int n, uint32_t s) {
   return s;
 }
 
+/* Marks `stored` weights of an UNPACK layer, evenly. */
+static void mark(const layer_t *L, uint32_t stored) {
+  uint32_t total = (uint32_t)L->oc * L->ic, i = 0;
+  int words = (L->ic + 31) / 32;
+  for (int r = 0; r < L->oc; r++) {
+    for (int j = 0; j < words; j++) marks[r * words + j] = 0;
+    for (int k = 0; k < L->ic; k++, i++)
+      if ((uint64_t)(i + 1) * stored / total > (uint64_t)i * stored / total)
+        marks[r * words + k / 32] |= 1u << k % 32;
+  }
+}
+
 int main(void) {
+  fill_tables();
   fill(weights, MAX_WEIGHTS, 1);
   fill(input, MAX_INPUT, 2);
   fill(input2, MAX_INPUT, 3);
@@ -84,6 +98,7 @@ int main(void) {
   for (unsigned i = 0; i < LAYERS; i++) {
     const layer_t *L = &table[i];
     for (int c = 0; c < MAX_CHANNELS; c++) shift[c] = L->shift;
+    if (L->kind == UNPACK) mark(L, stored[i]);
     __asm__ volatile("mov r9, r9" ::: "memory");
     switch (L->kind) {
     case ADD: add(L); break;
@@ -92,11 +107,17 @@ int main(void) {
     case MAXPOOL: pool(L); break;
     case COPY: copy(L); break;
     case LOOKUP: lookup(L); break;
+    case SOFTMAX: softmax(L); break;
+    case LAYERNORM: layernorm(L); break;
+    case UNPACK: unpack_weights(L); break;
+    case SHIFT: multiply_by_shifts(L); break;
     default: run_weighted(L);
     }
     __asm__ volatile("mov r10, r10" ::: "memory");
     uint32_t sum = 0;
-    for (int j = 0; j < L->oh * L->ow * L->oc; j++) sum = sum * 31 + (uint8_t)output[j];
+    int pixels = L->kind == UNPACK ? L->ic : L->oh * L->ow;
+    for (int p = 0; p < pixels; p++)
+      for (int c = 0; c < L->oc; c++) sum = sum * 31 + (uint8_t)output[p * L->out_pitch + c];
     print_number(sum);
   }
   return 0;

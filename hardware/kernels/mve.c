@@ -48,7 +48,7 @@ static void patch(const layer_t *L, int oy, int ox, int8_t *col) {
     for (int kx = 0; kx < L->kw; kx++, col += L->ic) {
       int x = ox * L->sw - L->pl + kx;
       int inside = y >= 0 && x >= 0 && y < L->ih && x < L->iw;
-      const int8_t *s = input + (y * L->iw + x) * L->ic;
+      const int8_t *s = input + (y * L->iw + x) * L->in_pitch;
       for (int k = 0; k < L->ic; k += 16) {
         mve_pred16_t p = vctp8q(L->ic - k);
         int8x16_t v = inside ? vldrbq_z_s8(s + k, p) : vdupq_n_s8(-IN_OFFSET8);
@@ -60,7 +60,7 @@ static void patch(const layer_t *L, int oy, int ox, int8_t *col) {
 
 /* Up to four patches, `stride` bytes apart, times all rows. */
 static void multiply(const int8_t *c, int stride, int patches, int n, const layer_t *L, int8_t *o) {
-  int bytes = row_bytes(n, L->wbits), oc = L->oc;
+  int bytes = row_bytes(n, L->wbits), oc = L->oc, pitch = L->out_pitch;
   for (int r = 0; r < oc; r++) {
     const int8_t *w = weights + r * bytes;
     const int8_t *p0 = c, *p1 = c + stride, *p2 = p1 + stride, *p3 = p2 + stride;
@@ -87,9 +87,9 @@ static void multiply(const int8_t *c, int stride, int patches, int n, const laye
     int32x4_t t = {a0 + sum, a1 + sum, a2 + sum, a3 + sum};
     t = finish4(t, vdupq_n_s32(multiplier[r]), vdupq_n_s32(shift[r]));
     o[r] = (int8_t)t[0];
-    if (patches > 1) o[oc + r] = (int8_t)t[1];
-    if (patches > 2) o[2 * oc + r] = (int8_t)t[2];
-    if (patches > 3) o[3 * oc + r] = (int8_t)t[3];
+    if (patches > 1) o[pitch + r] = (int8_t)t[1];
+    if (patches > 2) o[2 * pitch + r] = (int8_t)t[2];
+    if (patches > 3) o[3 * pitch + r] = (int8_t)t[3];
   }
 }
 
@@ -97,15 +97,15 @@ static void conv(const layer_t *L) {
   int pixels = L->oh * L->ow, n = L->kh * L->kw * L->ic, held = 0;
   int8_t *o = output;
   if (L->kh == 1 && L->kw == 1 && L->sh == 1 && L->sw == 1) {
-    for (int p = 0; p < pixels; p += 4, o += 4 * L->oc)
-      multiply(input + p * n, n, pixels - p < 4 ? pixels - p : 4, n, L, o);
+    for (int p = 0; p < pixels; p += 4, o += 4 * L->out_pitch)
+      multiply(input + p * L->in_pitch, L->in_pitch, pixels - p < 4 ? pixels - p : 4, n, L, o);
     return;
   }
   for (int p = 0; p < pixels; p++) {
     patch(L, p / L->ow, p % L->ow, columns + held * n);
     if (++held == 4 || p == pixels - 1) {
       multiply(columns, n, held, n, L, o);
-      o += held * L->oc;
+      o += held * L->out_pitch;
       held = 0;
     }
   }

@@ -48,7 +48,7 @@ static void NAME(patch)(const layer_t *L, int oy, int ox, int16_t *col) {
       if (y < 0 || x < 0 || y >= L->ih || x >= L->iw)
         for (int c = 0; c < C; c++) col[c] = 0;
       else
-        NAME(widen)((const uint8_t *)input + (y * L->iw + x) * PIXEL_BYTES(C), C, col);
+        NAME(widen)((const uint8_t *)input + (y * L->iw + x) * PIXEL_BYTES(L->in_pitch), C, col);
     }
   }
   NAME(pad_patch)(start, (int)(col - start));
@@ -96,8 +96,8 @@ static void NAME(conv)(const layer_t *L) {
     for (int ox = 0; ox < L->ow; ox++) {
       NAME(patch)(L, oy, ox, columns[held]);
       if (++held == 2) {
-        NAME(multiply)(columns[0], columns[1], n, L->oc, o, o + L->oc);
-        o += 2 * L->oc;
+        NAME(multiply)(columns[0], columns[1], n, L->oc, o, o + L->out_pitch);
+        o += 2 * L->out_pitch;
         held = 0;
       }
     }

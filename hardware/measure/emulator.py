@@ -28,8 +28,7 @@ class Emulator:
             ValueError: An operator without a kernel.
         """
         fused = fused_activations(layers)
-        pairs = [jobs(layer) for layer in layers if layer.name not in fused]
-        found = [(job, times) for job, times in pairs if job is not None]
+        found = [pair for layer in layers if layer.name not in fused for pair in jobs(layer)]
         try:
             counts = count([job for job, _ in found], self.core)
         except QemuError as error:

@@ -86,7 +86,23 @@ def random_jobs(rng: random.Random, activation_bits: tuple[int, ...]) -> list[Jo
     for _ in range(SHAPES):
         jobs += [_pool(rng, kind) for kind in ("avgpool", "maxpool")]
         jobs += [_elements(rng, kind) for kind in ("add", "mul", "copy", "lookup")]
+        jobs += [_row_wise(rng, kind) for kind in ("softmax", "layernorm")]
+        jobs += [_unpack(rng, w_bits) for w_bits in (8, 4, 2)]
+        jobs.append(_conv(rng, "conv", 4, 8, aligned=True)._replace(kind="shift"))
     return jobs
+
+
+def _row_wise(rng: random.Random, kind: str) -> Job:
+    rows, n = rng.randint(1, 12), round(2 ** rng.uniform(1, 9))
+    return Job(kind, 1, rows, n, 1, rows, n)
+
+
+def _unpack(rng: random.Random, w_bits: int) -> Job:
+    n, m = round(2 ** rng.uniform(0, 9.5)), round(2 ** rng.uniform(0, 6))
+    powers = w_bits > 2 and rng.random() < 0.7
+    # Plain weights are read as they are stored.
+    stored = -1 if powers and rng.random() < 0.5 else round(n * m * rng.random())
+    return Job("unpack", 1, 1, n, 1, 1, m, w_bits=w_bits, stored=stored, power_of_two=powers)
 
 
 def _channels(rng: random.Random, aligned: bool, high: int) -> int:

@@ -23,6 +23,8 @@ from ..packing import row_bytes, tensor_bytes
 
 KERNELS = Path(__file__).parents[1] / "kernels"
 CLASSES = ("alu", "load", "store", "mac", "divide", "branch", "vector")
+COMMON = ("start.c", "main.c", "rows.c", "codes.c")
+"""Sources that all cores share."""
 TIMEOUT_S = 300
 _SHIFT_MAX = 24
 
@@ -116,7 +118,8 @@ def count(jobs: Sequence[Job], core: str, cache: Path | None = None) -> list[Cou
 def output_shift(job: Job) -> int:
     """Right shift of the requantization that keeps outputs of random data within 8 bits."""
     taps = job.kh * job.kw if job.kind == "depthwise" else job.row_weights
-    spread = 5 if job.w_bits + job.a_bits == 16 else (job.w_bits + job.a_bits) // 4
+    wide = job.kind == "shift" or job.w_bits + job.a_bits == 16
+    spread = 5 if wide else (job.w_bits + job.a_bits) // 4
     return min(max(spread + (taps - 1).bit_length() // 2, 1), _SHIFT_MAX)
 
 
@@ -134,7 +137,8 @@ def _version(core: str) -> str:
     digest = hashlib.sha256(repr(EMULATED[core]).encode())
     own = Path(EMULATED[core].source).stem
     for file in sorted(KERNELS.iterdir()):
-        if file.stem in ("kernels", "main", "start", "link", "counter", own, f"{own}_bits"):
+        if file.name in COMMON or file.stem in ("kernels", "link", "counter", "every_bits", own,
+                                                f"{own}_bits"):  # fmt: skip
             digest.update(file.read_bytes())
     if missing_tools():
         return digest.hexdigest()[:12]
@@ -226,7 +230,7 @@ def _build_image(jobs: Sequence[Job], core: str, folder: Path) -> Path:
     emulated = EMULATED[core]
     (folder / "table.h").write_text(_table(jobs))
     image = folder / "layers.elf"
-    sources = [str(KERNELS / f) for f in ("start.c", "main.c", emulated.source)]
+    sources = [str(KERNELS / f) for f in (*COMMON, emulated.source)]
     _tool(
         ["arm-none-eabi-gcc", "-mthumb", *emulated.flags, "-O3", "-ffreestanding", "-fno-builtin",
          "-fno-tree-loop-distribute-patterns", "-nostartfiles", "-nostdlib", f"-I{folder}",
@@ -244,15 +248,22 @@ def _table(jobs: Sequence[Job]) -> str:
     for j in jobs:
         fields = [
             KINDS.index(j.kind), j.w_bits, j.a_bits, output_shift(j), j.ih, j.iw, j.ic, j.oh, j.ow,
-            j.oc, j.kh, j.kw, j.sh, j.sw, j.pads[0], j.pads[2],
+            j.oc, j.kh, j.kw, j.sh, j.sw, j.pads[0], j.pads[2], j.pitch[0] or j.ic,
+            j.pitch[1] or j.oc, int(j.stored >= 0), int(j.power_of_two),
         ]  # fmt: skip
         rows.append("{" + ",".join(map(str, fields)) + "}")
     weights = max(j.rows * row_bytes(j.row_weights, j.w_bits) for j in jobs)
-    ins = max(tensor_bytes((j.ic, j.ih, j.iw), 8) for j in jobs)
-    outs = max(tensor_bytes((j.oc, j.oh, j.ow), 8) for j in jobs)
+    ins = max(tensor_bytes((j.pitch[0] or j.ic, j.ih, j.iw), 8) for j in jobs)
+    unpacked = [j for j in jobs if j.kind == "unpack"]
+    outs = max(tensor_bytes((j.pitch[1] or j.oc, j.oh, j.ow), 8) for j in jobs)
+    outs = max([outs, *(j.oc * j.ic for j in unpacked)])
+    stored = [str(max(j.stored, 0)) for j in jobs]
+    marks = max((j.oc * -(-j.ic // 32) for j in unpacked), default=1)
     channels = max(max(j.oc, j.ic) for j in jobs)
     return (
         f"#define MAX_WEIGHTS {max(weights, 256)}\n#define MAX_INPUT {ins}\n"
         f"#define MAX_OUTPUT {outs}\n#define MAX_CHANNELS {channels}\n#define LAYERS {len(jobs)}\n"
+        f"#define MAX_MARKS {marks}\n"
+        "static const uint32_t stored[] = {" + ",".join(stored) + "};\n"
         "static const layer_t table[] = {" + ",\n".join(rows) + "};\n"
     )

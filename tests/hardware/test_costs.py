@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,7 +24,8 @@ from hardware import (
     load_device,
     tops_per_watt,
 )
-from hardware.costs import ram_buffers
+from hardware.costs import ram_buffers, scratch_bytes
+from hardware.jobs import jobs
 from hardware.memory import Buffer, buffers, liveness_peak, plan
 from hardware.planner import Planner
 from hardware.reference_networks import REFERENCE_NETWORKS
@@ -124,6 +127,60 @@ def test_scratch_of_cmsis_nn_is_counted():
     assert largest["vww"] == 112
     bare = device.with_stack("tflm")
     assert plan(ram_buffers(NETS["ic"].layers, bare)) == 49_152
+
+
+def test_sparse_weights_buy_flash_and_cost_time_and_a_buffer():
+    device = load_device("stm32l4r5")
+    dense = Layer("a", "conv", ("input",), (32, 8, 8), (40, 8, 8), (3, 3), (1, 1), (1, 1))
+    sparse = replace(dense, sparsity=0.75)
+    assert flash([dense], device).weights == 40 * 288
+    # A bit for each weight, and the quarter that is left.
+    assert flash([sparse], device).weights == 40 * 288 // 8 + 40 * 288 // 4
+    assert scratch_bytes(sparse, device) == scratch_bytes(dense, device) + 8 * 288
+    slower = estimate([sparse], device).latency_ms / estimate([dense], device).latency_ms
+    assert 1.1 < slower < 1.4
+    # A bitmap of weights most of which are there takes more than the weights do: stored plainly.
+    assert estimate([replace(dense, sparsity=0.1)], device) == estimate([dense], device)
+
+
+def test_powers_of_two_are_unpacked_before_they_are_multiplied():
+    device = load_device("stm32l4r5")
+    plain = Layer("a", "linear", ("input",), (64,), (20,), w_bits=4)
+    powers = replace(plain, w_scheme="power_of_two")
+    assert flash([powers], device) == flash([plain], device)
+    assert scratch_bytes(powers, device) == 8 * 64
+    assert estimate([powers], device).latency_ms > estimate([plain], device).latency_ms
+    sparse = replace(powers, sparsity=0.75)
+    assert flash([sparse], device).weights == 20 * 64 // 8 + 20 * 64 // 4 // 2
+    with pytest.raises(ValueError, match="'a': its weights are stored as powers of two"):
+        estimate([powers], load_device("mpic"))
+
+
+@pytest.mark.parametrize(
+    ("size", "kernel", "stride", "padding", "out"),
+    [(4, 3, 2, 1, 7), (4, 3, 2, 1, 8), (5, 2, 2, 0, 10), (3, 4, 2, 1, 6), (4, 3, 1, 1, 4),
+     (4, 2, 3, 0, 11)],
+)  # fmt: skip
+def test_transposed_convolution_is_a_convolution_for_each_phase(size, kernel, stride, padding, out):
+    x, w = np.arange(1, size + 1), 10 ** np.arange(kernel)
+    direct = np.zeros(out, np.int64)
+    for i, k in itertools.product(range(size), range(kernel)):
+        o = i * stride + k - padding
+        if 0 <= o < out:
+            direct[o] += x[i] * w[k]
+    layer = Layer(
+        "t", "conv_transpose", ("input",), (1, 1, size), (1, 1, out), (1, kernel), (1, stride),
+        (0, padding),
+    )  # fmt: skip
+    found = np.zeros(out, np.int64)
+    phases = [job for job, _ in jobs(layer)]
+    for rest, job in zip(range(min(stride, kernel)), phases, strict=True):
+        taps = w[rest::stride][::-1]
+        padded = np.pad(x, (job.pads[2], job.pads[3]))
+        first = (rest - padding) % stride
+        found[first::stride] = [taps @ padded[o : o + job.kw] for o in range(job.ow)]
+    assert found.tolist() == direct.tolist()
+    assert sum(job.ow for job in phases) == np.count_nonzero(direct)
 
 
 def test_shared_weights_are_stored_once():
