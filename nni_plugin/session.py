@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ _ASSETS = Path(__file__).parent / "assets"
 _NNICTL = (sys.executable, "-m", "nni.tools.nnictl.nnictl")
 _FIRST_PORT = 8080
 _STOP_S = 60.0
+_LATE = re.compile(r"JSONDecodeError|ConnectionError|Restful server start failed|timed out", re.I)
+"""What nnictl ends with when its manager has not answered within NNI's own limits."""
 
 
 class SessionError(RuntimeError):
@@ -127,17 +130,15 @@ class Session:
                 "and this one would listen on 127.0.0.1 only: give --host with an address of "
                 "a trusted network (NNI's manager has no login and runs what it is sent)"
             )
-        port = free_port(port, 1 if service == "local" else 2)
-        started = subprocess.run(
-            [*_NNICTL, "create", "--config", str(config), "--port", str(port)],
-            env=environment(host),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            # Ctrl-C is for this process: it stops the experiment in order.
-            start_new_session=True,
-            check=False,
-        )
+        count = 1 if service == "local" else 2
+        wanted, port = port, free_port(port, count)
+        create = ("create", "--config", str(config), "--port")
+        started = _nnictl(*create, str(port), env=environment(host))
+        if started.returncode and _LATE.search(_last_words(started)):
+            # A busy machine keeps NNI's own limits more often at the second attempt.
+            _nnictl("stop", "--port", str(port))
+            port = free_port(wanted, count)
+            started = _nnictl(*create, str(port), env=environment(host))
         shown = "127.0.0.1" if host in ("0.0.0.0", "*") else host
         if started.returncode:
             raise SessionError(f"nnictl could not start the experiment: {_last_words(started)}")
@@ -178,14 +179,7 @@ class Session:
         Raises:
             SessionError: it is still there after a minute.
         """
-        stopped = subprocess.run(
-            [*_NNICTL, "stop", self.id],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-            check=False,
-        )
+        stopped = _nnictl("stop", self.id)
         end = time.monotonic() + _STOP_S
         while _connects(self.host, self.port):
             if time.monotonic() > end:
@@ -203,6 +197,21 @@ class Session:
             return ""
         errors = re.findall(r"^(?:\w+\.)*\w*(?:Error|Exception|Exhausted): .+$", text, re.M)
         return errors[-1] if errors else ""
+
+
+def _nnictl(
+    *arguments: str, env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Its output, with what goes to stderr. Ctrl-C is for this process, which stops in order."""
+    return subprocess.run(
+        [*_NNICTL, *arguments],
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        check=False,
+    )
 
 
 def _wait_for_profile(base: str, seconds: float = 10.0) -> Any:

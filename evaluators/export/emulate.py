@@ -107,7 +107,7 @@ def run_files(
             f"{', '.join(missing)} not found: apt-get install gcc-arm-none-eabi "
             "libnewlib-arm-none-eabi qemu-system-arm"
         )
-    target = EMULATED[core]
+    target, c_folder = EMULATED[core], c_folder.resolve()
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         symbols = {

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -12,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 SSHD = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin")
@@ -43,6 +46,7 @@ class Worker:
 
     def __init__(self, folder: Path, repository: Path) -> None:
         folder.mkdir()
+        self.folder = folder
         Path("/run/sshd").mkdir(exist_ok=True)  # sshd's separation of privileges wants it
         for name in ("host_key", "key"):
             command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)]
@@ -64,23 +68,37 @@ class Worker:
             [SSHD, "-D", "-e", "-f", str(folder / "sshd_config")], stderr=subprocess.PIPE
         )
 
+    def vanish(self) -> None:
+        """As when its power fails: the server, its sessions, NNI's keeper and trials, at once."""
+        mine = f"HOME={self.folder}".encode()
+        pids = [child.pid for child in psutil.Process(self.process.pid).children(recursive=True)]
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if mine in (process / "environ").read_bytes().split(b"\0"):
+                    pids.append(int(process.name))
+        for pid in [self.process.pid, *pids]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def trials(self) -> set[str]:
+        """Ids of the trials that ran here."""
+        return {p.name for p in self.folder.glob("nni-experiments/*/environments/*/trials/*")}
+
     def close(self) -> None:
         self.process.terminate()
         self.process.wait(10)
 
 
 @pytest.fixture
-def machines(nni: Any) -> Iterator[list[dict[str, Any]]]:
-    workers = [Worker(nni.folder / f"worker{i}", nni.repository) for i in range(2)]
-    yield [worker.machine for worker in workers]
-    for worker in workers:
+def workers(nni: Any) -> Iterator[list[Worker]]:
+    started = [Worker(nni.folder / f"worker{i}", nni.repository) for i in range(2)]
+    yield started
+    for worker in started:
         worker.close()
 
 
-def test_two_machines(nni: Any, machines: list[dict[str, Any]]) -> None:
-    # One trial dies: the parameters it left in NNI's queue must not reach another trial.
-    body = "if params['uid'] == 2: sys.exit(1)\ntime.sleep(0.3 * (params['uid'] % 3))"
-    settings = nni.config(body, trialConcurrency=2, maxTrialNumber=6)
+def create(nni: Any, workers: list[Worker], body: str, **settings: Any) -> None:
+    settings = nni.config(body, trialConcurrency=2, **settings)
     # Only the trial's own folder is sent to the workers.
     code = nni.folder / "code"
     code.mkdir()
@@ -89,9 +107,18 @@ def test_two_machines(nni: Any, machines: list[dict[str, Any]]) -> None:
         "trialCommand": "python3 trial.py",
         "trialCodeDirectory": str(code),
         "nniManagerIp": "127.0.0.1",
-        "trainingService": {"platform": "remote", "machineList": machines},
+        "trainingService": {
+            "platform": "remote",
+            "machineList": [worker.machine for worker in workers],
+        },
     }
     nni.create(settings)
+
+
+def test_two_machines(nni: Any, workers: list[Worker]) -> None:
+    # One trial dies: the parameters it left in NNI's queue must not reach another trial.
+    body = "if params['uid'] == 2: sys.exit(1)\ntime.sleep(0.3 * (params['uid'] % 3))"
+    create(nni, workers, body, maxTrialNumber=6)
     assert nni.wait("DONE", "ERROR", seconds=240) == "DONE"
     assert nni.wrong_pairs() == []
     assert len(nni.succeeded()) == 5
@@ -99,5 +126,28 @@ def test_two_machines(nni: Any, machines: list[dict[str, Any]]) -> None:
     failed = {e["uid"] for e in nni.journal() if e["event"] == "fail"}
     assert len(told) == 5
     assert failed == {2}
-    used = [nni.folder / f"worker{i}" for i in range(2)]
-    assert all(list(home.glob("nni-experiments/*/environments/*/trials/*")) for home in used)
+    assert all(worker.trials() for worker in workers)
+
+
+def test_a_machine_that_goes_away(nni: Any, workers: list[Worker]) -> None:
+    create(nni, workers, "time.sleep(4)", maxTrialNumber=6)
+
+    def one_runs_on_each() -> bool:
+        running = {job["trialJobId"] for job in nni.trials() if job["status"] == "RUNNING"}
+        return all(worker.trials() & running for worker in workers)
+
+    nni.wait_for(one_runs_on_each, 120)
+    lost, stays = workers
+    (cut_off,) = lost.trials() & {j["trialJobId"] for j in nni.trials() if j["status"] == "RUNNING"}
+    before = lost.trials()
+    lost.vanish()
+    # The other machine does the rest.
+    assert nni.wait("DONE", "ERROR", seconds=180) == "DONE"
+    status = {job["trialJobId"]: job["status"] for job in nni.trials()}
+    assert status.pop(cut_off) == "USER_CANCELED"
+    assert list(status.values()) == ["SUCCEEDED"] * 5
+    assert lost.trials() == before
+    assert stays.trials() >= set(status) - before
+    (failed,) = [e["uid"] for e in nni.journal() if e["event"] == "fail"]
+    assert {e["uid"] for e in nni.journal() if e["event"] == "tell"} == {*range(1, 7)} - {failed}
+    assert nni.wrong_pairs() == []

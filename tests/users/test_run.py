@@ -205,3 +205,29 @@ def test_a_run_whose_trials_all_fail_says_so(run):
     code = running.process.wait(240)
     assert code in (0, 3), running.text
     assert "only failed trials (2)" in running.text
+
+
+@pytest.mark.slow
+@pytest.mark.nni
+def test_keep_leaves_the_ui_up_and_an_open_host_is_warned_of(run, tmp_path):
+    running = run(2, "--keep", "--host", "0.0.0.0")
+    running.wait_for(r"Warning:.*no login")
+    url = running.wait_for(r"web UI +(http://127\.0\.0\.1:\d+)\n")[1]
+    port = int(url.rpartition(":")[2])
+    listening = subprocess.run(["ss", "-Hltn"], capture_output=True, text=True, check=False).stdout
+    assert re.search(rf"(\*|0\.0\.0\.0|\[::\]):{port}\b", listening)
+    assert running.process.wait(240) == 0, running.text
+    said = re.search(r"stays at (\S+); end it with: nnictl stop (\w+)", running.text)
+    assert said, running.text
+    assert said[1] == url
+    try:
+        assert json.loads(get(f"{url}/api/v1/nni/check-status"))["status"] == "DONE"
+    finally:
+        subprocess.run(
+            [sys.executable, "-m", "nni.tools.nnictl.nnictl", "stop", said[2]],
+            env={**os.environ, "HOME": str(tmp_path), "NNI_CONFIG_DIR": str(tmp_path / "nni")},
+            capture_output=True,
+            check=True,
+        )
+    with pytest.raises(OSError, match="refused"):
+        get(url)

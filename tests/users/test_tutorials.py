@@ -16,6 +16,7 @@ import yaml
 
 import hardware
 from evaluators.export import emulate
+from nni_plugin import JointGATuner
 from nni_plugin.config_check import check_config
 from nni_plugin.experiment import Experiment
 from nni_plugin.search import search
@@ -122,7 +123,7 @@ def test_the_custom_device_of_the_tutorial(tmp_path):
 
 
 @pytest.mark.slow
-def test_search_without_nni_gives_a_trials_results(tmp_path, monkeypatch):
+def test_search_without_nni_gives_a_trials_results(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("JOINT_GA_CACHE", str(tmp_path / "cache"))
     task = "nni_plugin.template_task:build"
     result = search(
@@ -147,12 +148,28 @@ def test_search_without_nni_gives_a_trials_results(tmp_path, monkeypatch):
     metrics = json.loads(done.stdout.splitlines()[-1])
     assert metrics == chosen.metrics
     again = search(
-        task, "stm32f746", trials=4, epochs=1, folder=tmp_path / "run", progress=False,
-        population_size=4,
-    )  # fmt: skip
+        task, "stm32f746", trials=4, epochs=1, folder=tmp_path / "run", population_size=4
+    )
+    assert re.search(r"uid 4: .*100%", capsys.readouterr().out), "a bar, with the latest result"
     assert Experiment(again.folder).log.counts()["complete"] == 4
     with pytest.raises(ValueError, match="trials=0"):
         search(task, "stm32f746", trials=0)
+
+    # NNI's tuner, told the same results one after the other, asks the same chromosomes.
+    monkeypatch.setenv("NNI_CHECKPOINT_DIRECTORY", str(tmp_path / "nni"))
+    monkeypatch.setenv("NNI_LOG_DIRECTORY", str(tmp_path / "nni" / "log"))
+    (tmp_path / "nni" / "log").mkdir(parents=True)
+    log = Experiment(again.folder).log
+    tuner = JointGATuner(
+        objectives=log.objectives, population_size=4, seed=0,
+        costs={"network": str(tmp_path / "run" / "network.json"), "device": "stm32f746"},
+    )  # fmt: skip
+    tuner.update_search_space(log.space)
+    for number, uid in enumerate(sorted(log.trials)):
+        (params,) = tuner.generate_multiple_parameters([number])
+        assert {**log.trials[uid].params, "uid": uid} == params
+        tuner.receive_trial_result(number, params, log.trials[uid].metrics)
+    tuner._on_exit()
 
 
 @pytest.mark.parametrize(("name", "device"), [("digits", "stm32f746"), ("kws", "stm32l4r5")])
