@@ -1,9 +1,10 @@
 """Quantization-aware training through NNI's quantizers, with their arithmetic made lean.
 
 Weights are symmetric per output channel. Their scale follows the largest magnitude from 4 bits up
-(``QATQuantizer``) and is learned below (``LsqQuantizer``, from a start with little error), as it is for
-powers of two. Input activations are affine per tensor: unsigned, so a signed input just gets a
-zero point in the middle. Weights that are to be zero are masked before they are rounded.
+(``QATQuantizer``) and is learned below, as it is for powers of two (``LsqQuantizer``, from the
+start with the least error). Input activations are affine per tensor: unsigned, so a signed input
+just gets a zero point in the middle. Weights that are to be zero are masked before they are
+rounded.
 
 NNI wraps the layers, owns the float weights and drives the training; the wrapped forward itself is
 replaced by :class:`LeanForward`, because the stock one deep-copies its settings several times per
@@ -121,11 +122,13 @@ class LeanForward:
         self.zeros = torch.zeros(channels, dtype=torch.int32)
         self.learned = has_learned_scale(bits.weights, bits.scheme)
         self.powers = bits.scheme == POWER_OF_TWO
+        self.limit = largest_integer(bits.weights) if self.powers else 2 ** (bits.weights - 1) - 1
         if self.learned:
-            wrapper.weight_scale.data = self._start_scale()
+            # Trained as the largest level, which is of the weights' size: Adam's steps of one
+            # learning rate would throw a scale that is a small part of it about.
+            wrapper.weight_scale.data = self._start_scale() * self.limit
             self.float_zeros = torch.zeros(channels)
-            limit = largest_integer(bits.weights) if self.powers else 2 ** (bits.weights - 1) - 1
-            self.gradient_factor = (weight.numel() / channels * limit) ** -0.5
+            self.gradient_factor = (weight.numel() / channels * self.limit) ** -0.5
 
     def __call__(self, x: Tensor, *rest: Any) -> Any:
         """Runs the layer on a rounded input with rounded weights."""
@@ -143,8 +146,7 @@ class LeanForward:
     def weight_scale(self) -> Tensor:
         """(C,): step of each output channel's weights."""
         if self.learned:
-            scale: Tensor = self.wrapper.weight_scale.detach()
-            return scale.clamp(min=EPSILON)
+            return self._learned_scale().detach()
         return weight_scale(self._weight(), self.bits.weights, self.axis)
 
     def _weight(self) -> Tensor:
@@ -152,18 +154,22 @@ class LeanForward:
         weight: Tensor = self.wrapper.weight
         return weight if self.mask is None else weight * self.mask
 
+    def _learned_scale(self) -> Tensor:
+        scale: Tensor = self.wrapper.weight_scale / self.limit
+        return scale.clamp(min=EPSILON)
+
     def _start_scale(self) -> Tensor:
         weight, bits = self._weight().detach(), self.bits.weights
         return (start_scale if self.powers else weight_scale)(weight, bits, self.axis)
 
     def rounded_weight(self) -> Tensor:
         """The weights on their grid, with a straight-through gradient."""
-        limit = 2 ** (self.bits.weights - 1) - 1
+        limit = self.limit
         weight = self._weight()
         if self.powers:
             return RoundToPowers.apply(  # type: ignore[no-untyped-call, no-any-return]
                 weight,
-                self.wrapper.weight_scale.clamp(min=EPSILON),
+                self._learned_scale(),
                 self.axis,
                 self.bits.weights,
                 self.gradient_factor,
@@ -171,7 +177,7 @@ class LeanForward:
         if self.learned and torch.is_grad_enabled():
             return torch._fake_quantize_learnable_per_channel_affine(
                 weight,
-                self.wrapper.weight_scale.clamp(min=EPSILON),
+                self._learned_scale(),
                 self.float_zeros,
                 self.axis,
                 -limit,
@@ -249,7 +255,7 @@ class FakeQuantizer:
                 layer.track_inputs = False
 
     def learned_scales(self) -> list[nn.Parameter]:
-        """Scales to train beside the weights."""
+        """Largest levels to train beside the weights."""
         return [layer.wrapper.weight_scale for layer in self.layers.values() if layer.learned]
 
     def float_weights(self) -> dict[str, Tensor]:

@@ -14,14 +14,17 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from evaluators import evaluate, load_task, rounding, trace
+from evaluators import evaluate, load_task, quantize, rounding, trace
 from evaluators.training import score
 from hardware import Network, flash, load_device
 from hardware.genes import PRUNERS
@@ -30,8 +33,35 @@ from nni_plugin.network_space import LARGE
 BOARD, ANY_BITS = "stm32l4r5", "ne16"
 
 
-def variants(network: Network) -> Iterator[tuple[str, dict[str, Any], str, int]]:
-    """Name, chromosome, device that can run it, and the widest bits with a learned scale."""
+@dataclass(frozen=True)
+class Variant:
+    """One way to store weights.
+
+    Attributes:
+        name: for the table.
+        params: the chromosome.
+        device: one that can run it.
+        learned: the widest bits with a learned scale.
+        start: of a learned scale: ours, or LSQ's own formula.
+    """
+
+    name: str
+    params: dict[str, Any]
+    device: str = BOARD
+    learned: int = rounding.LEARNED_BITS
+    start: Callable[[Tensor, int, int], Tensor] = rounding.weight_scale
+
+
+def lsq_start(weight: Tensor, bits: int, axis: int) -> Tensor:
+    """(C,): `2 mean|w| / sqrt(largest integer)`, arXiv:1902.08153."""
+    rows = weight.detach().transpose(0, axis).flatten(1)
+    return (2.0 * rows.abs().mean(dim=1) / (2 ** (bits - 1) - 1) ** 0.5).clamp_(min=1e-9)
+
+
+def variants(network: Network) -> Iterator[Variant]:
+    """The rows of the table."""
+    first, *_, last = network.gene_layers
+    ends = {f"{first}.w_bits": 8, f"{last}.w_bits": 8}
 
     def all_layers(**genes: Any) -> dict[str, Any]:
         return {f"{n}.{kind}": v for n in network.gene_layers for kind, v in genes.items()}
@@ -40,23 +70,25 @@ def variants(network: Network) -> Iterator[tuple[str, dict[str, Any], str, int]]
         names = network.rank_layers if kind == "rank" else network.gene_layers
         return {f"{n}.{kind}": value for n in names if network.layer(n).weights >= LARGE}
 
-    default = rounding.LEARNED_BITS
-    yield "w8 uniform", {}, BOARD, default
+    yield Variant("w8", {})
     for bits in (2, 3):
-        yield f"w{bits} learned scale", all_layers(w_bits=bits), ANY_BITS, default
-        yield f"w{bits} min-max", all_layers(w_bits=bits), ANY_BITS, 0
-    yield "w4 uniform", all_layers(w_bits=4), BOARD, default
-    yield "w4 uniform, learned scale", all_layers(w_bits=4), BOARD, 4
-    yield "w4 power of two", all_layers(w_bits=4, w_scheme="power_of_two"), BOARD, default
+        genes = all_layers(w_bits=bits)
+        yield Variant(f"w{bits}, learned scale", genes, ANY_BITS)
+        yield Variant(f"w{bits}, learned, LSQ's start", genes, ANY_BITS, start=lsq_start)
+        yield Variant(f"w{bits}, min-max", genes, ANY_BITS, learned=0)
+        yield Variant(f"w{bits}, learned scale, first and last w8", genes | ends, ANY_BITS)
+    yield Variant("w4, min-max", all_layers(w_bits=4))
+    yield Variant("w4, learned scale", all_layers(w_bits=4), learned=4)
+    yield Variant("w4, power of two", all_layers(w_bits=4, w_scheme="power_of_two"))
     for bits, sparsities in ((8, (0.5, 0.75, 0.875)), (4, (0.5, 0.75))):
         for sparsity in sparsities:
             genes = all_layers(w_bits=bits) | large("sparsity", sparsity)
-            yield f"w{bits}, {sparsity:.1%} zeros", genes, BOARD, default
+            yield Variant(f"w{bits}, {sparsity:.1%} zeros", genes)
     for share in (0.375, 0.25):
-        yield f"w8, rank {share:.1%}", large("rank", share), BOARD, default
+        yield Variant(f"w8, rank {share:.1%}", large("rank", share))
     halved = {f"{g.name}.prune": 0.5 for g in network.groups if g.prunable}
     for pruner in PRUNERS:
-        yield f"w8, half of the channels by {pruner}", halved | {"pruner": pruner}, BOARD, default
+        yield Variant(f"w8, half of the channels by {pruner}", halved | {"pruner": pruner})
 
 
 def main() -> None:
@@ -75,18 +107,24 @@ def main() -> None:
     rows = _read(options.out)
     whole = {name: score(task, task.model, getattr(task, name)) for name in ("val", "test")}
     print(f"{task.name}: float {task.metric_name} {whole}", flush=True)
-    for name, params, device, learned in variants(network):
-        if options.only not in name:
+    for variant in variants(network):
+        if options.only not in variant.name:
             continue
-        rounding.LEARNED_BITS = learned
+        rounding.LEARNED_BITS = variant.learned
         found = []
         for seed in options.seeds:
-            key = f"{task.name}/{name}/{options.epochs}/{seed}"
+            key = f"{task.name}/{variant.name}/{options.epochs}/{seed}"
             if key not in rows:
                 start = time.process_time()
-                result = evaluate(
-                    task, params, device=device, network=network, epochs=options.epochs, seed=seed
-                )
+                with patch.object(quantize, "weight_scale", variant.start):
+                    result = evaluate(
+                        task,
+                        variant.params,
+                        device=variant.device,
+                        network=network,
+                        epochs=options.epochs,
+                        seed=seed,
+                    )
                 rows[key] = {
                     "key": key,
                     "bytes": flash(result.layers, board).total,
@@ -103,7 +141,7 @@ def main() -> None:
             points = [100 * (row[split] - whole[split]) for row in found]
             spread = f" ± {np.std(points, ddof=1):.2f}" if len(points) > 1 else ""
             cells.append(f"{split} {np.mean(points):+6.2f}{spread}")
-        print(f"{name:38s} | " + " | ".join(cells), flush=True)
+        print(f"{variant.name:40s} | " + " | ".join(cells), flush=True)
 
 
 def _read(path: Path | None) -> dict[str, dict[str, Any]]:
