@@ -55,7 +55,8 @@ class Variant:
 def lsq_start(weight: Tensor, bits: int, axis: int) -> Tensor:
     """(C,): `2 mean|w| / sqrt(largest integer)`, arXiv:1902.08153."""
     rows = weight.detach().transpose(0, axis).flatten(1)
-    return (2.0 * rows.abs().mean(dim=1) / (2 ** (bits - 1) - 1) ** 0.5).clamp_(min=1e-9)
+    scale: Tensor = 2.0 * rows.abs().mean(dim=1) / (2 ** (bits - 1) - 1) ** 0.5
+    return scale.clamp_(min=rounding.EPSILON)
 
 
 def variants(network: Network) -> Iterator[Variant]:
