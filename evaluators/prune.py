@@ -54,7 +54,7 @@ def prune(
     """
     model = copy.deepcopy(model)
     if kept:
-        model = _speed_up(model, inputs, _masks(model, network, kept, task, pruner))
+        model = speed_up(model, inputs, _masks(model, network, kept, task, pruner))
     check_shapes(model, layers)
     return model
 
@@ -154,11 +154,12 @@ def pruning_config(
     return config
 
 
-def _speed_up(
+def speed_up(
     model: nn.Module,
     inputs: tuple[torch.Tensor, ...],
     masks: dict[str, dict[str, torch.Tensor]],
 ) -> nn.Module:
+    """Returns the model without the channels that NNI's masks mark with zeros; it is changed."""
     training = model.training
     frozen = [name for name, p in model.named_parameters() if not p.requires_grad]
     speedup = lean.nni_speedup()

@@ -151,7 +151,8 @@ def load_task(path: str, data: str | None = None) -> Task:
     Args:
         path: For example ``evaluators.tasks.digits:build``. Options follow a question mark, as
             in ``evaluators.tasks.cifar10:build?train_samples=5000&weights=train``; they are
-            passed as keyword arguments, whole numbers as ``int``.
+            passed as keyword arguments, whole numbers as ``int``. ``remove_dead=1`` is for every
+            task: :func:`evaluators.dead_channels.without_dead_channels`.
         data: Passed as ``data=`` if the function takes it.
 
     Raises:
@@ -166,6 +167,9 @@ def load_task(path: str, data: str | None = None) -> Task:
         raise ValueError(f"task {path!r} must be 'module:function', as 'my_task:build'")
     build = _find(path, module_name, function_name)
     arguments = _options(path, query)
+    remove_dead = arguments.pop("remove_dead", 0)
+    if remove_dead not in (0, 1):
+        raise ValueError(f"task {path!r}: remove_dead={remove_dead!r} must be 0 or 1")
     if data is not None:
         arguments["data"] = data
     accepted, anything = _accepted(build)
@@ -191,6 +195,10 @@ def load_task(path: str, data: str | None = None) -> Task:
             "let the function end with `return Task(model=..., train=..., ...)`"
         )
     task.name = task.name or module_name.rpartition(".")[2]
+    if remove_dead:
+        from evaluators.dead_channels import without_dead_channels
+
+        return without_dead_channels(task)
     return task
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +14,8 @@ from .chromosome import read_chromosome
 
 if TYPE_CHECKING:
     from evaluators import Task
-    from hardware import Device, Network
+    from evaluators.dead_channels import DeadChannels
+    from hardware import Device, Layer, Network
 
 __all__ = ["add_commands", "write_space"]
 
@@ -47,12 +50,17 @@ def space(
     channel_multiple: Annotated[
         int, typer.Option(help="Keep channel counts at multiples of it, e.g. 4 or 8.")
     ] = 1,
+    remove_dead: Annotated[
+        bool, typer.Option(help="Take out channels with all-zero weights before the search.")
+    ] = False,
 ) -> None:
     """Write the NNI search space of a model, and its description (.network.json) beside it."""
     import hardware
     from evaluators import load_task
 
     board = hardware.load_device(device)
+    if remove_dead and "remove_dead=" not in task:
+        task += ("&" if "?" in task else "?") + "remove_dead=1"
     built = load_task(task, data)
     options = {
         "max_prune": max_prune,
@@ -66,6 +74,20 @@ def space(
     print(
         f"{output}: {genes} genes ({len(network.layers)} layers, {prunable} prunable channel "
         f"groups); {network_file(output)} describes the network"
+    )
+    if remove_dead:
+        print(f"the trial command's --task must be {task!r}, dead channels are gone there too")
+    else:
+        from evaluators.dead_channels import find
+
+        if (dead := find(built, network)).count:
+            print(f"{_dead_text(dead)}; --remove-dead takes them out before the search")
+
+
+def _dead_text(dead: DeadChannels) -> str:
+    return (
+        f"{dead.count} channels have all-zero weights, without them {dead.macs_left:,} of "
+        f"{dead.macs:,} MACs are left"
     )
 
 
@@ -112,8 +134,18 @@ def profile(
     network: Annotated[Path | None, typer.Option(help="A .network.json file: no torch.")] = None,
     params: Annotated[Path | None, typer.Option(help="A chromosome (JSON) to apply.")] = None,
     data: Data = None,
+    period_ms: Annotated[
+        float | None, typer.Option(help="One inference in so many ms, and sleep in between.")
+    ] = None,
+    sleep_mw: Annotated[
+        float | None, typer.Option(help="Power in between (default: the device's).")
+    ] = None,
 ) -> None:
-    """Show what each layer costs on a device: MACs, bytes, RAM, ms, mJ, and the channel groups."""
+    """Show what each layer costs on a device: MACs, bytes, RAM, ms, mJ, and the channel groups.
+
+    Below the table: the total, with the range that nine of ten measured latencies and energies lie
+    in, tera-operations per joule, and with a task the channels whose weights are all zero.
+    """
     import hardware
 
     from .tables import dict_table, make_console, number
@@ -123,11 +155,15 @@ def profile(
     board = hardware.load_device(device)
     if network is not None:
         described = hardware.Network.load(network)
+        dead = None
     else:
         from evaluators import load_task, trace
+        from evaluators.dead_channels import find
 
         assert task is not None
-        described = trace(load_task(task, data))
+        built = load_task(task, data)
+        described = trace(built)
+        dead = find(built, described)
     chromosome = read_chromosome(params) if params else {}
     chromosome.pop("uid", None)
     layers = described.apply(chromosome)
@@ -149,9 +185,39 @@ def profile(
     console.print(dict_table(rows, f"{described.name or task} on {board.name}"))
     total = hardware.estimate(layers, board).as_dict()
     console.print("total: " + ", ".join(f"{k} {number(v)}" for k, v in total.items()))
+    for line in _details(layers, board, period_ms, sleep_mw):
+        console.print(line)
+    if dead is not None and dead.count:
+        console.print(f"{_dead_text(dead)}:")
+        for name, channels in dead.channels.items():
+            console.print(f"  {name}: {len(channels)} of {described.group(name).channels}")
     for metric, limit in (("size_kb", board.flash_kb), ("ram_kb", board.ram_kb)):
         if total[metric] > limit:
             console.print(f"[yellow]{metric} is above the board's {number(limit)}[/]")
+
+
+def _details(
+    layers: tuple[Layer, ...], board: Device, period_ms: float | None, sleep_mw: float | None
+) -> Iterator[str]:
+    """How far latency and energy can be trusted, efficiency, and the energy of a duty cycle."""
+    import hardware
+
+    costs = hardware.estimate(layers, board)
+    found = hardware.intervals(layers, board)
+    for name in ("latency_ms", "energy_mj"):
+        one = found[name]
+        known = one.high > one.low
+        span = f"{one.low:.4g} to {one.high:.4g}" if known else "error not measured"
+        yield f"{name} {one.value:.4g}, {one.status}: {span}"
+    if costs.energy_mj:
+        yield f"{hardware.tops_per_watt(costs):.4g} TOPS/W at {board.power_mw:g} mW"
+    if period_ms is not None:
+        asleep = board if sleep_mw is None else replace(board, sleep_mw=sleep_mw)
+        energy = hardware.duty_cycle_energy_mj(costs, asleep, period_ms)
+        yield (
+            f"one inference in {period_ms:g} ms: {energy:.4g} mJ each, "
+            f"{1000 * energy / period_ms:.4g} mW on average"
+        )
 
 
 def add_commands(app: typer.Typer) -> None:
