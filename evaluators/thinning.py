@@ -44,24 +44,20 @@ def factorize(model: nn.Module, ranks: Mapping[str, int]) -> None:
         # torch types an attribute of a module as a tensor or a module.
         module: Any = model.get_submodule(name)
         weight = module.weight.detach()
-        matrix = weight.reshape(len(weight), -1).double()
-        u, s, v = torch.linalg.svd(matrix, full_matrices=False)
+        ones = (1,) * (weight.dim() - 2)
+        u, s, v = torch.linalg.svd(weight.flatten(1).double(), full_matrices=False)
         root = s[:rank].sqrt()
         first, second = _pair(module, rank)
-        shape = (-1,) * 2 + (1,) * (weight.dim() - 2)
         with torch.no_grad():
-            for factor, values in (
-                (first, root[:, None] * v[:rank]),
-                (second, u[:, :rank] * root),
-            ):
-                factor.weight.copy_(values.reshape(*values.shape, *shape[2:]))
+            first.weight.copy_((root[:, None] * v[:rank]).reshape(rank, -1, *ones))
+            second.weight.copy_((u[:, :rank] * root).reshape(-1, rank, *ones))
             if module.bias is not None:
                 second.bias.copy_(module.bias)
-        pair = nn.Sequential(first, second)
+        pair = nn.Sequential(first, second).to(weight)
         pair.train(module.training)
         pair.requires_grad_(module.weight.requires_grad)
         parent, _, last = name.rpartition(".")
-        model.get_submodule(parent)._modules[last] = pair.to(weight.dtype)
+        model.get_submodule(parent)._modules[last] = pair
 
 
 def _pair(module: Any, rank: int) -> tuple[Any, Any]:
