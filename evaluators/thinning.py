@@ -13,6 +13,8 @@ from evaluators import lean
 from evaluators.candidate import Candidate
 from evaluators.prune import PruneError, check_shapes
 
+_PLAIN = (nn.Linear, nn.Conv1d, nn.Conv2d)
+
 
 def thin(model: nn.Module, candidate: Candidate) -> None:
     """Factorizes and zeroes what a chromosome asks for, in a model without its pruned channels.
@@ -39,10 +41,18 @@ def factorize(model: nn.Module, ranks: Mapping[str, int]) -> None:
     Args:
         model: Holds ``nn.Linear`` and 1x1 convolutions under these names.
         ranks: Rows of the first factor, by module.
+
+    Raises:
+        ValueError: A layer of a class of its own, which may compute something else.
     """
     for name, rank in ranks.items():
         # torch types an attribute of a module as a tensor or a module.
         module: Any = model.get_submodule(name)
+        if type(module) not in _PLAIN:
+            raise ValueError(
+                f"layer '{name}' is a {type(module).__name__}: only plain linear layers and "
+                f"convolutions of torch.nn can be factorized; leave '{name}.rank' out of the space"
+            )
         weight = module.weight.detach()
         ones = (1,) * (weight.dim() - 2)
         u, s, v = torch.linalg.svd(weight.flatten(1).double(), full_matrices=False)

@@ -54,6 +54,15 @@ def test_a_factorization_is_the_best_of_its_rank() -> None:
     assert 0.3 < float(sizes[0] / sizes[1]) < 3.0
 
 
+def test_a_layer_of_a_class_of_its_own_is_refused() -> None:
+    class Doubled(nn.Linear):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return 2 * super().forward(x)
+
+    with pytest.raises(ValueError, match=r"'0' is a Doubled.*leave '0.rank' out"):
+        factorize(nn.Sequential(Doubled(8, 8)), {"0": 3})
+
+
 def test_zeros_are_counted_and_the_smallest() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(4, 6, 3), nn.ReLU(), nn.Conv2d(6, 6, 3, groups=6))
