@@ -150,11 +150,19 @@ def _cell(path: Path, number: int, line: Mapping[str, str], board: Device, stack
         raise ValueError(
             f"{path}, line {number}: latency_ms={line['latency_ms']!r} must be milliseconds above 0"
         )
-    name = line["network"] or ""
+    name = (line["network"] or "").strip()
     build = REFERENCE_NETWORKS.get(name)
+    if build is None and not (path.parent / name).is_file():
+        raise ValueError(
+            f"{path}, line {number}: network={name!r} is neither a file nor one of "
+            f"{', '.join(REFERENCE_NETWORKS)}"
+        )
     network = build() if build else Network.load(path.parent / name)
-    chosen = line.get("params")
-    params = json.loads((path.parent / chosen).read_text(encoding="utf-8")) if chosen else {}
+    chosen = (line.get("params") or "").strip()
+    try:
+        counts = class_instructions(network.apply(_params(path.parent / chosen)), board.core)
+    except ValueError as error:
+        raise ValueError(f"{path}, line {number}: {error}") from None
     return Cell(
         core=board.core,
         vendor=stack,
@@ -162,8 +170,23 @@ def _cell(path: Path, number: int, line: Mapping[str, str], board: Device, stack
         system=board.id,
         network=name + (f"+{chosen}" if chosen else ""),
         cycles=latency_ms * 1000 * board.clock_mhz,
-        counts=tuple(class_instructions(network.apply(params), board.core)),
+        counts=tuple(counts),
     )
+
+
+def _params(path: Path) -> dict[str, Any]:
+    """The chromosome in a file; the empty one where none is named."""
+    if path.is_dir():
+        return {}
+    try:
+        params = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(f"params file {path} does not exist") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"params file {path} is no JSON: {error}") from None
+    if not isinstance(params, dict):
+        raise ValueError(f"params file {path} must hold an object of genes and values")
+    return params
 
 
 def _fit(cells: Sequence[Cell]) -> tuple[tuple[float, ...], float]:

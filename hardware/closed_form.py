@@ -98,8 +98,9 @@ def _unpack(job: Job) -> tuple[str, tuple[float, ...]]:
     kind = f"unpack-{stored}{'-powers' if job.power_of_two else ''}/w{job.w_bits}"
     weights = job.oc * job.ic
     if job.stored < 0:
-        return kind, (1, job.oc, weights)
-    return kind, (1, job.oc, job.oc * -(-job.ic // 32), weights, job.stored)
+        return kind, (1, job.oc, job.oc * (job.ic // 2), job.oc * (job.ic % 2))
+    words = -(-job.ic // 4)
+    return kind, (1, job.oc, job.oc * -(-job.ic // 32), job.oc * words, weights, job.stored)
 
 
 def _taps(job: Job) -> tuple[int, int]:

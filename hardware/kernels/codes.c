@@ -15,46 +15,60 @@ static inline __attribute__((always_inline)) int field(const int8_t *w, int i, i
   return v - (1 << (bits - 1));
 }
 
-static inline __attribute__((always_inline)) void rows(const layer_t *L, int bits, int bitmap,
+/* What is stored for a weight, as a byte. */
+static inline __attribute__((always_inline)) int value(const int8_t *w, int i, int bits,
                                                        int power_of_two) {
-  int n = L->ic, at = 0;
-  int bytes = bits == 8 ? n : (n * bits + 31) / 32 * 4;
-  const int8_t *w = weights;
+  int v = field(w, i, bits);
+  return power_of_two ? powers[v + 8 & 15] : v;
+}
+
+/* Rows of powers of two, each on whole words. */
+static inline __attribute__((always_inline)) void plain_rows(const layer_t *L, int bits) {
+  int n = L->ic, bytes = bits == 8 ? n : (n * bits + 31) / 32 * 4;
   int8_t *o = output;
-  const uint32_t *mark = marks;
   for (int r = 0; r < L->oc; r++) {
-    if (!bitmap) {
-      for (int k = 0; k < n; k++) {
-        int v = field(w, k, bits);
-        *o++ = (int8_t)(power_of_two ? powers[v + 8 & 15] : v);
-      }
-      w += bytes;
-      continue;
+    const int8_t *w = weights + r * bytes;
+    int k = 0;
+    for (; bits == 4 && k + 1 < n; k += 2, o += 2) {
+      int pair = (uint8_t)*w++;
+      o[0] = powers[pair & 15];
+      o[1] = powers[pair >> 4];
     }
-    for (int k = 0; k < n; k += 32) {
-      uint32_t m = *mark++;
-      for (int j = n - k < 32 ? n - k : 32; j > 0; j--, m >>= 1) {
-        int v = 0;
-        if (m & 1) {
-          v = field(w, at++, bits);
-          if (power_of_two) v = powers[v + 8 & 15];
-        }
-        *o++ = (int8_t)v;
-      }
-    }
+    if (bits == 4 && k < n) *o++ = powers[*w & 15];
+    for (; bits == 8 && k < n; k++) *o++ = powers[w[k] + 8 & 15];
   }
 }
 
+/* Rows with a bitmap in front of gapless weights. */
+static inline __attribute__((always_inline)) void sparse_rows(const layer_t *L, int bits,
+                                                              int power_of_two) {
+  int at = 0;
+  const uint32_t *mark = marks;
+  int8_t *o = output;
+  for (int r = 0; r < L->oc; r++)
+    for (int left = L->ic; left > 0; left -= 32) {
+      uint32_t m = *mark++;
+      int n = left < 32 ? left : 32;
+#ifdef __ARM_FEATURE_CLZ
+      /* Clears up to three bytes of what comes next, which is not written yet. */
+      for (int j = 0; j < n; j += 4) __builtin_memset(o + j, 0, 4);
+      for (; m; m &= m - 1) o[__builtin_ctz(m)] = (int8_t)value(weights, at++, bits, power_of_two);
+      o += n;
+#else
+      for (; n > 0; n--, m >>= 1) *o++ = m & 1 ? (int8_t)value(weights, at++, bits, power_of_two) : 0;
+#endif
+    }
+}
+
 void unpack_weights(const layer_t *L) {
-#define CASE(b) \
-  case b * 4: rows(L, b, 0, 0); break; \
-  case b * 4 + 1: rows(L, b, 0, 1); break; \
-  case b * 4 + 2: rows(L, b, 1, 0); break; \
-  case b * 4 + 3: rows(L, b, 1, 1); break;
   switch (L->wbits * 4 + L->bitmap * 2 + L->power_of_two) {
-    CASE(8)
-    CASE(4)
-    CASE(2)
+  case 8 * 4 + 1: plain_rows(L, 8); break;
+  case 4 * 4 + 1: plain_rows(L, 4); break;
+  case 8 * 4 + 2: sparse_rows(L, 8, 0); break;
+  case 4 * 4 + 2: sparse_rows(L, 4, 0); break;
+  case 2 * 4 + 2: sparse_rows(L, 2, 0); break;
+  case 8 * 4 + 3: sparse_rows(L, 8, 1); break;
+  default: sparse_rows(L, 4, 1); break;
   }
 }
 

@@ -211,6 +211,11 @@ def test_own_board_from_measurements(tmp_path):
         ("network,latency_ms\nic,fast\nkws,90\n", "latency_ms='fast' must be milliseconds"),
         ("network,latency_ms\nic,-3\nkws,90\n", "line 2: latency_ms='-3'"),
         ("network,latency_ms\n", "0 measured"),
+        ("network,latency_ms\nic,300\nic,301\n", "at least two different ones"),
+        ("network,latency_ms\n,300\nkws,90\n", "line 2: network='' is neither a file nor"),
+        ("network,latency_ms\nic,300\nmine.json,90\n", "line 3: network='mine.json' is neither"),
+        ("network,latency_ms,params\nic,300,p.json\nkws,90,\n", "params file .*does not exist"),
+        ("network,latency_ms,params\nic,300,t.csv\nkws,90,\n", "line 2: params file .*no JSON"),
     ],
 )
 def test_bad_measurements(tmp_path, text, message):

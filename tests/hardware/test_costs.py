@@ -229,12 +229,13 @@ def test_bits_that_the_device_cannot_run(params, message):
         costs(params)
 
 
-def test_operator_without_a_cost_is_named():
+@pytest.mark.parametrize("device", ["stm32l4r5", "stm32g0b1", "mpic", "ne16", "raspberrypi4"])
+def test_operator_without_a_cost_is_named(device):
     layer = Layer("fourier", "fft", ("input",), (8, 8), (8, 8))
     with pytest.raises(ValueError, match=r"'fourier': operator 'fft' has no cost"):
-        estimate([layer], load_device("stm32l4r5"))
+        estimate([layer], load_device(device))
     with pytest.raises(ValueError, match=r"fft"):
-        cost_function(Network([layer]), load_device("stm32l4r5"))
+        cost_function(Network([layer]), load_device(device))
 
 
 def random_population(net, n, seed=0):

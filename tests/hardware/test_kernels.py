@@ -160,7 +160,7 @@ def all_jobs(activation_bits):
     made += [Job("add", 3, 3, 5, 3, 3, 5), conv(6, 6, k=2, stride=2, size=6, kind="avgpool")]
     made += [conv(6, 6, kind="avgpool"), conv(6, 6, stride=2, kind="maxpool")]
     for w_bits in (8, 4, 2):
-        for stored, powers in ((-1, False), (40, False), (0, False), (-1, True), (77, True)):
+        for stored, powers in ((40, False), (0, False), (185, False), (-1, True), (77, True)):
             if w_bits > 2 or not powers:
                 made.append(Job("unpack", 1, 1, 37, 1, 1, 5, w_bits=w_bits, stored=stored,
                                 power_of_two=powers))  # fmt: skip

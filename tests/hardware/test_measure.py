@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from hardware import Layer
-from hardware.measure import BackendUnavailableError, backends
+from hardware import Layer, estimate, load_device
+from hardware.measure import BackendUnavailableError, backends, qemu
 from hardware.measure.emulator import Emulator
 from hardware.measure.litert import LiteRT
 from hardware.measure.onnx_model import build as build_onnx
@@ -90,6 +90,33 @@ def test_emulator_counts_a_network(tmp_path, monkeypatch):
     assert 0 < found["qemu_memory_instructions"] < found["qemu_instructions"]
     again = Emulator("cortex-m4").measure(NETS["ad"].layers)
     assert again == found
+
+
+@pytest.mark.usefixtures("emulator")
+@pytest.mark.parametrize("tool", ["arm-none-eabi-gcc", "qemu-system-arm", "gcc"])
+def test_emulator_whose_tools_fail_says_which_and_estimates_go_on(tool, tmp_path, monkeypatch):
+    fake = tmp_path / "bin" / tool
+    fake.parent.mkdir()
+    version = 'case "$1" in --version) echo fake 1.0; exit 0;; esac\n'
+    fake.write_text(f"#!/bin/sh\n{version}echo it broke >&2\nexit 3\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{fake.parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("JOINT_GA_CACHE", str(tmp_path))
+    qemu.compiler_version.cache_clear()
+    try:
+        with pytest.raises(BackendUnavailableError, match="failed with exit code 3:\nit broke"):
+            Emulator("cortex-m4").measure(NETS["ad"].layers)
+    finally:
+        qemu.compiler_version.cache_clear()
+    assert estimate(NETS["ad"].layers, load_device("stm32l4r5")).latency_ms > 0
+
+
+def test_emulator_without_tools_says_what_to_install_and_estimates_go_on(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("JOINT_GA_CACHE", str(tmp_path))
+    with pytest.raises(BackendUnavailableError, match=r"not installed: arm-none-eabi-gcc.*apt-get"):
+        Emulator("cortex-m4").measure(NETS["ad"].layers)
+    assert estimate(NETS["ad"].layers, load_device("stm32l4r5")).latency_ms > 0
 
 
 def test_all_backends_share_one_interface():
