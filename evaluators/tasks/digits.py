@@ -40,7 +40,8 @@ def build() -> Task:
         example_input=val[0][:2],
         loss=functional.cross_entropy,
         metric=accuracy,
-        learning_rate=5e-3,
+        learning_rate=1e-3,
+        pruned_learning_rate=5e-3,
         epochs=5,
         training_seconds=seconds,
     )

@@ -103,7 +103,7 @@ def test_a_trial_that_ends_early_says_so_and_repeats() -> None:
     task = load_task("evaluators.tasks.digits:build")
     network = trace(task)
     task.early_end = 0.01
-    task.learning_rate = 1e-9
+    task.learning_rate, task.pruned_learning_rate = 1e-9, None
     params = {f"{g.name}.prune": 0.75 for g in network.groups if g.prunable}
     reports: list[dict[str, float]] = []
     result = evaluate(
