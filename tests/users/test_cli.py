@@ -53,6 +53,18 @@ def test_every_command_has_help_with_an_example(command):
     assert f"Example:  joint-ga {command}" in done.output
 
 
+def test_the_shell_completes_commands():
+    environment = {"_JOINT_GA_COMPLETE": "complete_bash", "COMP_CWORD": "1"}
+    done = subprocess.run(
+        [Path(sys.executable).with_name("joint-ga")],
+        env={**os.environ, **environment, "COMP_WORDS": "joint-ga ex"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["export"]
+
+
 def test_help_is_quick_and_imports_nothing_heavy(tmp_path):
     code = (
         "import sys, nni_plugin.cli;"
