@@ -121,6 +121,9 @@ def export(
     task: Annotated[str | None, typer.Option(help="M:F; default: the experiment's.")] = None,
     device: Annotated[str | None, typer.Option(help="Default: the experiment's.")] = None,
     params: Annotated[Path | None, typer.Option(help="Chromosome as a JSON file.")] = None,
+    network: Annotated[
+        Path | None, typer.Option(help="The .network.json of the chromosome's search space.")
+    ] = None,
     data: Annotated[str | None, typer.Option(help="Default: the experiment's.")] = None,
     epochs: Annotated[
         int | None, typer.Option(help="Of fine-tuning (default: three times the task's).")
@@ -145,7 +148,7 @@ def export(
         chosen = _chosen(opened, trial, pick, knee)
         command = trial_command(opened)
         task, device = task or command.task, device or command.device
-        data, network = data or command.data, command.network
+        data, network = data or command.data, network or command.network
         schedule = schedule or command.schedule
         # The task's module lies where the trials started.
         sys.path.insert(0, str(command.folder))
@@ -153,7 +156,7 @@ def export(
         print(f"trial {chosen.trial or '-'} (uid {chosen.uid}): {_brief(chosen.metrics)}")
     else:
         assert params is not None
-        chromosome, network = read_chromosome(params), None
+        chromosome = read_chromosome(params)
     if not task or not device:
         raise typer.BadParameter("--task and --device are needed")
 
@@ -166,7 +169,8 @@ def export(
     built = replace(built, early_end=None, schedule=schedule or built.schedule)
     epochs = EPOCHS_FACTOR * built.epochs if epochs is None else epochs
     again = ["joint-ga", "export", "--task", task, "--device", device]
-    again += ["--params", str(output / "params.json"), *(["--data", data] if data else [])]
+    again += ["--params", str(output / "params.json"), "--network", str(output / "network.json")]
+    again += ["--data", data] if data else []
     again += ["--schedule", built.schedule, "--epochs", str(epochs), "--seed", str(seed)]
     result = export_candidate(
         built,

@@ -48,7 +48,11 @@ def doctor(
 def init(
     folder: Annotated[Path, typer.Argument(help="Where to write.")] = Path(),
     task: Annotated[
-        str | None, typer.Option(help="MODULE:FUNCTION of your task; without it a template.")
+        str | None,
+        typer.Option(
+            help="MODULE:FUNCTION of your task, '?remove_dead=1' behind it takes dead channels "
+            "out; without it a template."
+        ),
     ] = None,
     device: Annotated[str | None, typer.Option(help="A shipped device or a YAML file.")] = None,
     trials: Annotated[

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,7 +120,8 @@ def _settings(plan: Plan, task: str, metric: str, direction: str, code: Path) ->
     if Path(device).is_file():
         device = os.path.relpath(device, code)
     network = os.path.relpath(folder / "space.network.json", code)
-    words = ["python3 -m nni_plugin.trial", f"--task {task}", f"--device {device}"]
+    # Options of a task, as in my_model:build?width=2&remove_dead=1, are signs to a shell.
+    words = ["python3 -m nni_plugin.trial", f"--task {shlex.quote(task)}", f"--device {device}"]
     words += [f"--network {network}"] + ([f"--data {plan.data}"] if plan.data else [])
     class_args: dict[str, Any] = {
         "objectives": {metric: direction, **dict.fromkeys(plan.costs, "minimize")}

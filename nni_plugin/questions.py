@@ -26,7 +26,7 @@ def ask_task() -> str | None:
     def read(text: str) -> str | None:
         if not text.strip():
             return None
-        module, _, function = text.strip().partition(":")
+        module, _, function = text.strip().partition("?")[0].partition(":")
         if not (all(map(str.isidentifier, module.split("."))) and function.isidentifier()):
             raise ValueError(f"{text!r} is no MODULE:FUNCTION, such as my_model:build")
         return text.strip()

@@ -20,6 +20,7 @@ _FILES = {
     "c/": "self-contained C of the integer network: `infer()` in `model.h`",
     "model.tflite": "LiteRT, int8",
     "params.json": "the chromosome",
+    "network.json": "layers and channel groups that the chromosome names",
     "metrics.json": "all figures of this page",
 }
 

@@ -89,6 +89,7 @@ def export_candidate(
             "size_kb_int8": round(estimate(network.apply({}), device).size_kb, 3),
         }
         _write_json(folder / "params.json", facts["params"])
+        network.save(folder / "network.json")
         metrics = export_model(
             result.model,
             result.calibration,
