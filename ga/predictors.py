@@ -15,6 +15,10 @@ Array = NDArray[np.float64]
 
 _TREES = 64
 _GP_POINTS = 256
+# Of the range of values: how far beyond the best one the distance is measured from, and the
+# logarithm of the largest distance that is believed.
+_BEYOND = 0.02
+_FARTHEST = 1.0
 # scikit-learn takes no larger random states; seeds may be of any size.
 _STATES = 2**32
 
@@ -97,6 +101,36 @@ class Gaussian:
         return np.asarray(mean), np.asarray(deviation)
 
 
+class Stretched:
+    """A predictor of the logarithm of the distance to a little beyond the best value seen.
+
+    What decides about a front lies near the best values, where differences are small; on the scale
+    of all values a predictor takes them for noise beside the failures. Effects of compressing
+    several layers also come closer to adding up there.
+
+    Args:
+        predictor: learns the logarithms.
+        sign: 1.0 if smaller values are better, -1.0 if larger ones are.
+    """
+
+    def __init__(self, predictor: Predictor, sign: float) -> None:
+        self._predictor, self._sign = predictor, sign
+        self._base, self._span = 0.0, 1.0
+
+    def fit(self, rows: Array, values: Array) -> None:
+        """Learn from n rows of features and n values."""
+        losses = self._sign * values
+        self._span = float(np.ptp(losses)) or 1.0
+        self._base = float(losses.min()) - _BEYOND * self._span
+        self._predictor.fit(rows, np.log((losses - self._base) / self._span))
+
+    def predict(self, rows: Array) -> tuple[Array, Array]:
+        """Mean and standard deviation for each row, to first order."""
+        mean, deviation = self._predictor.predict(rows)
+        away = self._span * np.exp(np.minimum(mean, _FARTHEST))
+        return self._sign * (self._base + away), away * deviation
+
+
 def _grid(objective: Callable[..., float], initial: Array, bounds: Array) -> tuple[Array, float]:
     """The likeliest length scale and noise of a small grid.
 
@@ -113,6 +147,15 @@ def _grid(objective: Callable[..., float], initial: Array, bounds: Array) -> tup
     return grid[best], losses[best]
 
 
-def make(kind: str, seed: int, *, quick: bool = False) -> Predictor:
-    """A predictor by name: trees or gp; `quick` takes fewer trees, enough to rank by."""
-    return Trees(seed, _TREES // 3 if quick else _TREES) if kind == "trees" else Gaussian(seed)
+def make(kind: str, seed: int, sign: float = 0.0, *, quick: bool = False) -> Predictor:
+    """A predictor by name.
+
+    Args:
+        kind: `trees` or `gp`.
+        seed: of its random choices.
+        sign: 1.0 or -1.0 if smaller or larger values are better, 0.0 if neither end matters more.
+        quick: fewer trees, enough to rank by.
+    """
+    trees = _TREES // 3 if quick else _TREES
+    plain = Trees(seed, trees) if kind == "trees" else Gaussian(seed)
+    return Stretched(Gaussian(seed), sign) if sign and kind == "gp" else plain

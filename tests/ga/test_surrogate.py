@@ -284,3 +284,20 @@ def test_a_seed_may_be_a_large_number(kind: str) -> None:
             candidate.id, {"accuracy": sum(candidate.params.values()), **candidate.costs}
         )
     assert any(e.origin == "surrogate" for e in optimizer.evaluations)
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_small_differences_near_the_best_are_told_apart(sign: float) -> None:
+    """Effects that multiply, failures far away: only the stretched process ranks the good ones."""
+    rng = np.random.default_rng(0)
+    rows = rng.uniform(0, 1, (160, 4))
+    values = sign * np.exp(6 * rows.mean(axis=1) ** 2)
+    train, good = slice(0, 80), np.arange(80, 160)[np.argsort(sign * values[80:])[:30]]
+    gaps = {}
+    for ends in (0.0, sign):
+        model = make("gp", 0, ends)
+        model.fit(rows[train], values[train])
+        mean, deviation = model.predict(rows[good])
+        assert (deviation > 0).all()
+        gaps[ends] = np.abs(mean - values[good]).mean()
+    assert gaps[sign] < gaps[0.0]

@@ -6,7 +6,11 @@ from typing import Any
 
 import pytest
 
+import hardware
+from evaluators import load_task, trace
+from evaluators.cache import cache_dir
 from nni_plugin.journal import read
+from nni_plugin.search_space import for_network
 
 pytestmark = [pytest.mark.nni, pytest.mark.slow]
 
@@ -56,3 +60,47 @@ def test_stopped_trials_are_censored(nni: Any) -> None:
     assert len(reports) == 8
     assert all(seqs == list(range(len(seqs))) for seqs in reports.values())
     assert nni.wrong_pairs() == []
+
+
+def test_the_gain_policy_stops_real_trials_of_the_digits(nni: Any) -> None:
+    network = trace(load_task("evaluators.tasks.digits:build"))
+    network.save(nni.folder / "digits.network.json")
+    nni.environment["JOINT_GA_CACHE"] = str(cache_dir())
+    settings = nni.config(trialConcurrency=2, maxTrialNumber=10)
+    settings["searchSpace"] = for_network(network, hardware.load_device("stm32f746"))
+    settings["trialCommand"] = (
+        "python -m nni_plugin.trial --task evaluators.tasks.digits:build --device stm32f746 "
+        "--epochs 1 --network digits.network.json"
+    )
+    settings["tuner"]["classArgs"] = {
+        "objectives": {"accuracy": "maximize", "size_kb": "minimize"},
+        "constraints": {"accuracy": ">= 0.9"},
+        "costs": {"network": "digits.network.json", "device": "stm32f746"},
+    }
+    settings["assessor"] = {
+        "className": "nni_plugin.ParetoAssessor",
+        "codeDirectory": str(nni.repository),
+        # From the third whole trial on; most of the first chromosomes stay far below the limit.
+        "classArgs": {"policy": "gain", "risk": 0.4, "spared": 0.0},
+    }
+    nni.create(settings)
+    assert nni.wait("DONE", "ERROR", seconds=400) == "DONE"
+    events = nni.wait_for(
+        lambda: (
+            nni.journal()
+            if sum(e["event"] in ("censor", "tell") for e in nni.journal()) == 10
+            else None
+        )
+    )
+    stopped = [e for e in events if e["event"] == "censor"]
+    assert stopped, "no trial was stopped"
+    assert not [e for e in events if e["event"] == "fail"]
+    front = [e["metrics"] for e in events if e["event"] == "tell"]
+    costs = {e["uid"]: e["costs"] for e in events if e["event"] == "ask"}
+    for event in stopped:
+        assert "at best accuracy=" in event["reason"]
+        assert event["metrics"]["size_kb"] == costs[event["uid"]]["size_kb"]
+        if event["expected"] is not None:
+            assert event["expected"]["size_kb"] == costs[event["uid"]]["size_kb"]
+            assert 0 <= event["expected"]["accuracy"] <= 1
+    assert any(metrics["accuracy"] >= 0.9 for metrics in front)

@@ -1,0 +1,182 @@
+"""A real comparison: `PYTHONPATH=. JOINT_GA_DATA=... python benchmarks/search/real_run.py`.
+
+Runs keyword spotting through `nnictl create`, once for each search: this tuner, NNI's TPE on a
+weighted sum, and Optuna's multivariate TPE. Every trial is the shipped one (nni_plugin.trial) with
+few epochs, two at a time. Results go to `results/real-kws.csv`, a line for each trial with its time
+since the start and the hypervolume so far; `--plot` only draws them. Searches that are there with
+as many trials are skipped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+
+import ga
+from hardware import Network, cost_function, load_device
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+CONFIGS = REPOSITORY / "experiment_configs"
+RESULTS = Path(__file__).parent / "results"
+COSTS = ("size_kb", "latency_ms")
+
+
+def int8_costs(config: dict[str, Any]) -> dict[str, float]:
+    """Size and latency of the unpruned 8-bit network."""
+    known = config["tuner"]["classArgs"]["costs"]
+    network = Network.load(CONFIGS / known["network"])
+    costs = cost_function(network, load_device(known["device"]))({})
+    return {name: float(costs[name]) for name in COSTS}
+
+
+def tuners(config: dict[str, Any], scales: dict[str, float], seed: int) -> dict[str, Any]:
+    """NNI's tuner settings by name; ours has no limits here, since the others know none."""
+    ours = {**config["tuner"], "codeDirectory": str(REPOSITORY)}
+    ours["classArgs"] = {**ours["classArgs"], "seed": seed}
+    del ours["classArgs"]["constraints"]
+
+    def rival(name: str, **options: Any) -> dict[str, Any]:
+        arguments = {"scales": scales, "seed": seed, **options}
+        return {
+            "className": f"rival_tuners.{name}",
+            "codeDirectory": str(Path(__file__).parent),
+            "classArgs": arguments,
+        }
+
+    return {
+        "ours": ours,
+        "nni tpe, weighted sum": rival("WeightedTpe"),
+        "optuna tpe multivariate": rival("OptunaTuner", sampler="TPESampler"),
+    }
+
+
+def run(settings: dict[str, Any], port: int) -> list[dict[str, Any]]:
+    """One experiment from its creation to its end.
+
+    Returns:
+        For each trial in order of its end: seconds since the first one's start, and its metrics.
+
+    Raises:
+        RuntimeError: It did not start, or ended in an error.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        settings = {**settings, "experimentWorkingDirectory": folder}
+        path = Path(folder) / "config.yml"
+        path.write_text(yaml.safe_dump(settings), encoding="utf-8")
+        nnictl = str(Path(sys.executable).with_name("nnictl"))
+        command = [nnictl, "create", "--config", str(path), "--port", str(port)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"nnictl create failed: {done.stdout[-2000:]}{done.stderr[-2000:]}")
+        identity = next(p.name for p in Path(folder).glob("[!_.]*") if p.is_dir())
+        try:
+            while (status := _rest(port, "check-status"))["status"] not in ("DONE", "ERROR"):
+                time.sleep(1.0)
+            if status["status"] == "ERROR":
+                raise RuntimeError(f"experiment {identity} ended in an error: {status['errors']}")
+            jobs = [j for j in _rest(port, "trial-jobs") if j["status"] == "SUCCEEDED"]
+        finally:
+            subprocess.run([nnictl, "stop", identity], capture_output=True, check=False)
+    begin = min(job["startTime"] for job in jobs)
+    return [
+        {
+            "seconds": (job["endTime"] - begin) / 1000,
+            **json.loads(json.loads(job["finalMetricData"][0]["data"])),
+        }
+        for job in sorted(jobs, key=lambda job: job["endTime"])
+    ]
+
+
+def _rest(port: int, path: str) -> Any:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(f"http://127.0.0.1:{port}/api/v1/nni/{path}", timeout=60) as answer:
+        return json.loads(answer.read())
+
+
+def volumes(trials: list[dict[str, Any]], scales: dict[str, float]) -> list[float]:
+    """Hypervolume after each trial: accuracy from 0, costs as shares of the 8-bit network's.
+
+    The reference point is an accuracy of 0 at 1.1 times its costs; 1.21 would be the ideal.
+    """
+    points = np.array([[1 - t["accuracy"], *(t[n] / scales[n] for n in COSTS)] for t in trials])
+    reference = np.array([1.0, 1.1, 1.1])
+    return [ga.hypervolume(points[: i + 1], reference) for i in range(len(points))]
+
+
+def plot(path: Path) -> None:
+    """Hypervolume against trials and against wall time."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4.5), sharey=True)
+    for name, rows in pd.read_csv(path).groupby("search"):
+        width = 3.0 if name == "ours" else 1.2
+        left.plot(rows["trial"], rows["hypervolume"], label=name, linewidth=width)
+        right.plot(rows["seconds"] / 60, rows["hypervolume"], label=name, linewidth=width)
+    left.set(xlabel="trials", ylabel="hypervolume")
+    right.set(xlabel="minutes")
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+    left.legend()
+    figure.savefig(path.with_suffix(".png"), dpi=90, bbox_inches="tight")
+    plt.close(figure)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--trials", type=int, default=100)
+    parser.add_argument("--epochs", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--searches", nargs="*", help="names; default: all three")
+    parser.add_argument("--port", type=int, default=8790)
+    parser.add_argument("--output", type=Path, default=RESULTS / "real-kws.csv")
+    parser.add_argument("--plot", action="store_true", help="only draw what is there")
+    args = parser.parse_args()
+    if not args.plot:
+        config = yaml.safe_load((CONFIGS / "ga_joint_kws.yml").read_text(encoding="utf-8"))
+        scales = int8_costs(config)
+        offered = tuners(config, scales, args.seed)
+        for name in args.searches or list(offered):
+            rows = pd.read_csv(args.output) if args.output.exists() else pd.DataFrame()
+            if len(rows) and (rows["search"] == name).sum() >= args.trials:
+                continue
+            settings = {
+                **config,
+                "searchSpaceFile": str(CONFIGS / config["searchSpaceFile"]),
+                "trialCodeDirectory": str(CONFIGS),
+                "trialCommand": f"{config['trialCommand']} --epochs {args.epochs}",
+                "maxTrialNumber": args.trials,
+                "tuner": offered[name],
+            }
+            trials = run(settings, args.port)
+            found = pd.DataFrame(
+                {
+                    "search": name,
+                    "trial": range(1, len(trials) + 1),
+                    "seconds": [round(t["seconds"], 1) for t in trials],
+                    **{key: [t[key] for t in trials] for key in ("accuracy", *COSTS)},
+                    "hypervolume": [round(v, 5) for v in volumes(trials, scales)],
+                }
+            )
+            if len(rows):
+                found = pd.concat([rows[rows["search"] != name], found])
+            found.to_csv(args.output, index=False, lineterminator="\n")
+            print(f"{name}: {found[found.search == name].iloc[-1].to_dict()}", flush=True)
+    plot(args.output)
+
+
+if __name__ == "__main__":
+    main()
