@@ -176,17 +176,19 @@ def _mve_conv(job: Job) -> tuple[str, tuple[float, ...]]:
         1, pixels, quads, quads * job.oc, quads * job.oc * -(-n // 16), quads * job.oc * unpacked,
         pixels * job.oc,
     )  # fmt: skip
-    if job.kh == job.kw == job.sh == job.sw == 1:
+    if job.a_bits == 8 and job.kh == job.kw == job.sh == job.sw == 1:
         return "pointwise", common
     taps = pixels * job.kh * job.kw
-    chunks = -(-job.ic // 16)
+    chunks = -(-job.ic // (16 if job.a_bits == 8 else 32))
     loaded = _taps(job)[1]
     return "conv", (*common, pixels * job.kh, taps, taps * chunks, loaded * chunks)
 
 
 def _mve_linear(job: Job) -> tuple[str, tuple[float, ...]]:
     pairs, n = (job.oc + 1) // 2, job.ic
-    return "linear", (1, pairs, pairs * -(-n // 16), pairs * -(-n // (128 // job.w_bits)))
+    return "linear", (
+        1, pairs, pairs * -(-n // 16), pairs * -(-n // (128 // job.w_bits)), -(-n // 32),
+    )  # fmt: skip
 
 
 def _mve_depthwise(job: Job) -> tuple[str, tuple[float, ...]]:

@@ -228,10 +228,7 @@ def parse_device(
         board_power_mw=positive(data["power_mw"], "power_mw"),
         sleep_mw=positive(data.get("sleep_mw", 0), "sleep_mw", zero=True),
         weight_bits=_bits(data.get("weight_bits", [2, 4, 8]), "weight_bits"),
-        activation_bits=_bits(
-            data.get("activation_bits", [8] if core in ("cortex-m55", "cortex-m85") else [4, 8]),
-            "activation_bits",
-        ),
+        activation_bits=_bits(data.get("activation_bits", [4, 8]), "activation_bits"),
         stacks=stacks,
         stack=stack,
         sources={k: str(v) for k, v in sources.items()},

@@ -41,7 +41,7 @@ def main() -> None:
 
 def fit_core(core: str) -> dict[str, dict[str, Any]]:
     """Return coefficients and errors in percent of every kernel of a core."""
-    shapes = random_jobs(random.Random(SEED), (8,) if KERNEL_SET[core] == "mve" else (8, 4))
+    shapes = random_jobs(random.Random(SEED))
     counts = count(shapes, core)
     rows: dict[str, list[tuple[tuple[float, ...], int]]] = defaultdict(list)
     for job, counted in zip(shapes, counts, strict=True):
@@ -69,11 +69,11 @@ def _fit(pairs: list[tuple[tuple[float, ...], int]]) -> dict[str, Any]:
     }
 
 
-def random_jobs(rng: random.Random, activation_bits: tuple[int, ...]) -> list[Job]:
+def random_jobs(rng: random.Random) -> list[Job]:
     """Draw shapes as small networks have them, every kernel and every pair of bit-widths."""
     jobs: list[Job] = []
     for w_bits in (8, 4, 2):
-        for a_bits in activation_bits:
+        for a_bits in (8, 4):
             for _ in range(SHAPES):
                 jobs += [
                     _conv(rng, "conv", w_bits, a_bits, aligned=True),
