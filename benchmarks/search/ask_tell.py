@@ -1,16 +1,26 @@
-"""The optimizer's own time per trial: `python benchmarks/search/ask_tell.py`.
+"""The optimizer's own time per trial: `PYTHONPATH=. python benchmarks/search/ask_tell.py`.
 
-Prints the median and the 95th percentile of ask + tell after a number of results were told.
+Prints the median and the 95th percentile of ask + tell after a number of results were told. With
+`--growth` it does so for growing histories (at 200 genes) and growing spaces (after 1,000 results),
+with and without the surrogate, into `results/ask-tell.csv` and a plot; what is there is kept.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import random
 import statistics
 import time
+from pathlib import Path
+
+import pandas as pd
 
 import ga
+
+GROWTH = Path(__file__).parent / "results" / "ask-tell.csv"
+HISTORIES = (100, 300, 1000, 3000, 10000)
+GENES = (20, 50, 100, 200, 500)
 
 
 def space_of(genes: int) -> ga.SearchSpace:
@@ -44,7 +54,7 @@ def measure(genes: int, results: int, repeats: int, **options: object) -> list[f
         space_of(genes),
         {"accuracy": "maximize", "size_kb": "minimize", "latency_ms": "minimize"},
         costs=costs,
-        **options,  # type: ignore[arg-type]
+        **options,  # type: ignore[arg-type]  # each option has a type of its own
     )
     for _ in range(results):
         params = optimizer.space.decode(optimizer.space.sample(rng))
@@ -63,13 +73,61 @@ def measure(genes: int, results: int, repeats: int, **options: object) -> list[f
     return seconds
 
 
+def growth(repeats: int) -> None:
+    """Measures every point of the plot that is not there yet."""
+    points = [(200, results) for results in HISTORIES] + [(genes, 1000) for genes in GENES]
+    if not GROWTH.exists():
+        GROWTH.write_text("surrogate,genes,results,median_ms,late_ms\n", encoding="utf-8")
+    there = pd.read_csv(GROWTH)[["surrogate", "genes", "results"]]
+    done = set(there.itertuples(index=False, name=None))
+    for surrogate in ("none", "auto"):
+        for genes, results in dict.fromkeys(points):
+            if (surrogate, genes, results) in done:
+                continue
+            seconds = sorted(measure(genes, results, repeats, surrogate=surrogate))
+            median, late = statistics.median(seconds), seconds[int(0.95 * len(seconds))]
+            row = [surrogate, genes, results, f"{1000 * median:.2f}", f"{1000 * late:.2f}"]
+            with GROWTH.open("a", encoding="utf-8") as file:
+                csv.writer(file, lineterminator="\n").writerow(row)
+            print(*row, flush=True)
+    plot(pd.read_csv(GROWTH))
+
+
+def plot(rows: pd.DataFrame) -> None:
+    """Median time against history and against genes."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), sharey=True)
+    for surrogate, own in rows.groupby("surrogate"):
+        label = "plain GA" if surrogate == "none" else "with surrogate"
+        history = own[own.genes == 200].sort_values("results")
+        width = own[own.results == 1000].sort_values("genes")
+        left.plot(history["results"], history["median_ms"], "o-", label=label)
+        right.plot(width["genes"], width["median_ms"], "o-", label=label)
+    left.set(xlabel="results told (200 genes)", ylabel="ask + tell, median ms of CPU")
+    right.set(xlabel="genes (1,000 results)")
+    for axes in (left, right):
+        axes.set(xscale="log", yscale="log")
+        axes.grid(alpha=0.3)
+    left.legend()
+    figure.savefig(GROWTH.with_suffix(".png"), dpi=90, bbox_inches="tight")
+    plt.close(figure)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--genes", type=int, default=200)
     parser.add_argument("--results", type=int, default=2000)
     parser.add_argument("--repeats", type=int, default=100)
     parser.add_argument("--surrogate", choices=["none", "auto", "trees", "gp"], default="auto")
+    parser.add_argument("--growth", action="store_true", help="the whole plot")
     args = parser.parse_args()
+    if args.growth:
+        growth(args.repeats)
+        return
     options = {"surrogate": args.surrogate}
     seconds = sorted(measure(args.genes, args.results, args.repeats, **options))
     late = seconds[int(0.95 * len(seconds))]

@@ -75,7 +75,7 @@ class Assessor:
     def stopped(self, candidate: ga.Candidate, metrics: Mapping[str, Any]) -> None:
         """Tells the optimizer, with what the trial would probably have come to."""
         lines = Lines.fit(self.seen())
-        guess = lines and lines.expected(self.paths[candidate.id])
+        guess = None if lines is None else lines.expected(self.paths[candidate.id])
         self.optimizer.censor(candidate.id, metrics, "stopped", guess)
 
     def seen(self) -> Seen:

@@ -62,7 +62,7 @@ def optuna_sampler(problem: Problem, seed: int, trials: int, make: Callable[[int
             elif isinstance(gene, ga.Integer):
                 params[gene.name] = trial.suggest_int(gene.name, gene.low, gene.high)
             else:
-                low, high = gene.bounds  # type: ignore[attr-defined]
+                low, high = gene.bounds  # type: ignore[attr-defined]  # real genes are left
                 params[gene.name] = trial.suggest_float(gene.name, low, high)
         return params
 
@@ -123,9 +123,9 @@ def pymoo_of(kind: str) -> Callable[..., Metrics]:
             elif isinstance(gene, ga.Categorical):
                 variables[gene.name] = Choice(options=list(gene.values))
             else:
-                variables[gene.name] = Real(bounds=gene.bounds)  # type: ignore[attr-defined]
+                variables[gene.name] = Real(bounds=gene.bounds)  # type: ignore[attr-defined]  # see above
 
-        class Wrapped(ElementwiseProblem):  # type: ignore[misc]
+        class Wrapped(ElementwiseProblem):  # type: ignore[misc]  # pymoo has no types
             def _evaluate(self, x: Any, out: dict[str, Any], *args: Any, **kwargs: Any) -> None:
                 params = {
                     gene.name: gene.values[int(x[gene.name])]
@@ -176,7 +176,7 @@ def nni_of(kind: str) -> Callable[..., Metrics]:
 
         logging.disable(logging.INFO)
         space = {
-            gene.name: {"_type": "choice", "_value": list(gene.values)}  # type: ignore[attr-defined]
+            gene.name: {"_type": "choice", "_value": list(gene.values)}  # type: ignore[attr-defined]  # tables
             for gene in problem.genes
         }
         random.seed(seed)
