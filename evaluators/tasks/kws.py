@@ -67,6 +67,7 @@ def build(data: str | None = None) -> Task:
         metric=accuracy,
         learning_rate=3e-4,
         pruned_learning_rate=5e-3,
+        pruner="slim",
         epochs=3,
         distillation=0.7,
         training_seconds=seconds,
