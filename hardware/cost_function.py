@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 
 from .costs import Costs, estimate, layer_flash, scratch_bytes, unique
 from .device import Device
+from .genes import PRUNER, read_pruner, read_scheme, read_sparsity
 from .latency import cycles_of
-from .layer import Layer, Shape
+from .layer import UNIFORM, Layer, Shape
 from .memory import Tensor, skeleton
 from .network import Network
 from .packing import tensor_bytes
@@ -24,6 +25,10 @@ from .shapes import operator_left, propagate
 
 _REMEMBERED_MAX = 20_000
 """Variants of a layer that are remembered before all are forgotten: some 10 MB."""
+
+
+_Form = tuple[int, int] | tuple[int, int, str, float]
+"""Bits of weights and activations; with their scheme and sparsity where a chromosome has these."""
 
 
 class _Terms(NamedTuple):
@@ -69,9 +74,7 @@ class _Variants:
         self.shapes: dict[Shape, int] = {}
         self.known: dict[Hashable, _Terms] = {}
 
-    def add(
-        self, key: Hashable, inputs: list[Shape], kept: int | None, bits: tuple[int, int]
-    ) -> _Terms:
+    def add(self, key: Hashable, inputs: list[Shape], kept: int | None, form: _Form) -> _Terms:
         """Work out a variant and remember it.
 
         Raises:
@@ -81,11 +84,13 @@ class _Variants:
         layer = object.__new__(Layer)  # its fields were checked when the network was made
         layer.__dict__.update(
             self.layer.__dict__, op=operator_left(self.layer, in_shape, out_shape, groups),
-            in_shape=in_shape, out_shape=out_shape, groups=groups, w_bits=bits[0], a_bits=bits[1],
+            in_shape=in_shape, out_shape=out_shape, groups=groups, w_bits=form[0], a_bits=form[1],
         )  # fmt: skip
+        if len(form) == 4:
+            layer.__dict__.update(w_scheme=form[2], sparsity=form[3])
         device, macs = self.device, layer.macs
         if layer.is_weighted:
-            device.check_bits(*bits)
+            device.check_bits(form[0], form[1])
         if len(self.known) >= _REMEMBERED_MAX:
             self.known.clear()
         self.known[key] = terms = _Terms(
@@ -93,7 +98,7 @@ class _Variants:
             flash=layer_flash(layer, device).total if self.stored else 0,
             cycles=0.0 if self.free else cycles_of(layer, device.core, device.runtime),
             macs=macs,
-            bops=macs * bits[0] * bits[1],
+            bops=macs * form[0] * form[1],
             scratch=scratch_bytes(layer, device),
         )
         return terms
@@ -188,6 +193,9 @@ class CostFunction:
         }
         genes = [*self._kept.values(), *(gene for pair in self._bits.values() for gene in pair)]
         self._plain = {gene.key for gene in genes} | {"uid"}
+        kinds = ("w_scheme", "sparsity")
+        self._formed = {f"{name}.{kind}" for name in network.gene_layers for kind in kinds}
+        self._single = self._plain | self._formed | {PRUNER}
 
     def __call__(self, params: Mapping[str, Any]) -> dict[str, float]:
         """Return the rounded metrics of a chromosome.
@@ -196,7 +204,7 @@ class CostFunction:
             ValueError: A chromosome for another model, or bits that the device cannot run.
         """
         try:
-            if self._is_plain(params):
+            if self._is_plain(params, self._single):
                 return self._one(params)
         except (ValueError, TypeError):
             pass  # the slow way says what is wrong
@@ -212,7 +220,7 @@ class CostFunction:
         if not members:
             return []
         try:
-            if all(map(self._is_plain, members)):
+            if all(self._is_plain(params, self._plain) for params in members):
                 return self._by_columns(members)
         except (ValueError, TypeError):
             pass  # one by one tells the bad one from the good
@@ -222,18 +230,34 @@ class CostFunction:
         """Equal for two chromosomes exactly if they make the same network."""
         return self.network.phenotype(params)
 
-    def _is_plain(self, params: Mapping[str, Any]) -> bool:
-        """Whether all genes are those that the tables below know; `True` would pass for a 1."""
-        return params.keys() <= self._plain and bool not in map(type, params.values())
+    def _is_plain(self, params: Mapping[str, Any], genes: set[str]) -> bool:
+        """Whether there are no genes but these; `True` would pass for a 1 in what is remembered."""
+        return params.keys() <= genes and bool not in map(type, params.values())
+
+    def _forms(
+        self, params: Mapping[str, Any], bits: Mapping[str, tuple[int, int]]
+    ) -> Mapping[str, _Form]:
+        """Bits of each layer with genes, and the scheme and sparsity that a chromosome asks for."""
+        read_pruner(params)
+        if self._formed.isdisjoint(params):
+            return bits
+        forms: dict[str, _Form] = {}
+        for name, (w, a) in bits.items():
+            scheme = read_scheme(params, f"{name}.w_scheme", w)
+            sparsity = read_sparsity(params, f"{name}.sparsity")
+            plain = scheme == UNIFORM and not sparsity
+            forms[name] = (w, a) if plain else (w, a, scheme, sparsity)
+        return forms
 
     def _one(self, params: Mapping[str, Any]) -> dict[str, float]:
         """Costs of one chromosome from remembered parts."""
         kept = {name: gene.of(params) for name, gene in self._kept.items()}
         bits = {name: (w.of(params), a.of(params)) for name, (w, a) in self._bits.items()}
+        forms = self._forms(params, bits)
         found: list[_Terms] = []
         for one in self._layers:
             numbers = tuple([found[i].shape if i >= 0 else 0 for i in one.sources])
-            key = (numbers, kept.get(one.group), bits[one.owner] if one.owner else one.bits)
+            key = (numbers, kept.get(one.group), forms[one.owner] if one.owner else one.bits)
             found.append(one.known.get(key) or self._add(one, *key))
         sizes = []
         for tensor in self._tensors:
@@ -279,14 +303,12 @@ class CostFunction:
             for terms, arena in zip(zip(*found, strict=True), arenas, strict=True)
         ]
 
-    def _add(
-        self, one: _Variants, numbers: Sequence[int], kept: int | None, bits: tuple[int, int]
-    ) -> _Terms:
+    def _add(self, one: _Variants, numbers: Sequence[int], kept: int | None, form: _Form) -> _Terms:
         shapes = [
             list(self._layers[i].shapes)[number] if i >= 0 else before
             for i, number, before in zip(one.sources, numbers, one.before, strict=True)
         ]
-        return one.add((tuple(numbers), kept, bits), shapes, kept, bits)
+        return one.add((tuple(numbers), kept, form), shapes, kept, form)
 
     def _bytes(self, tensor: _Bytes, number: int, bits: int) -> int:
         """Bytes of a tensor; `number` is that of its shape among its producer's."""

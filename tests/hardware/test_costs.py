@@ -260,6 +260,26 @@ def test_remembered_parts_add_up_to_the_estimate(path, device):
     assert cost_function(net, board).batch(population) == true
 
 
+@pytest.mark.parametrize("name", ["mobilenetv3", "kws"])
+def test_optional_genes_cost_what_the_estimate_says(name):
+    net, board = Network.load(SHIPPED / f"{name}.space.network.json"), load_device("stm32l4r5")
+    costs, rng = cost_function(net, board), random.Random(3)
+    for params in random_population(net, 12):
+        for layer in net.gene_layers:
+            params[f"{layer}.w_scheme"] = rng.choice(["uniform", "power_of_two"])
+            params[f"{layer}.sparsity"] = rng.choice([0.0, 0.3, 0.75])
+        params["pruner"] = rng.choice(["l1", "taylor"])
+        factored = params | {f"{layer}.rank": 0.5 for layer in net.rank_layers}
+        for one in (params, factored):
+            true = estimate(net.apply(one), board).as_dict()
+            assert costs(one) == true
+            assert costs.batch([one, {}]) == [true, costs({})]
+    with pytest.raises(ValueError, match="pruner='best'"):
+        costs({"pruner": "best"})
+    with pytest.raises(ValueError, match="sparsity=1"):
+        costs({f"{net.gene_layers[0]}.sparsity": 1})
+
+
 def test_a_chromosome_of_a_large_network_costs_less_than_a_millisecond():
     for name in ("mobilenetv2", "mobilenetv3"):
         net = Network.load(SHIPPED / f"{name}.space.network.json")
