@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from evaluators.task import Task
 
-OPTIMISM = 2.0
-"""How many times its latest gain a network may still make in each epoch that is left.
+OPTIMISM = 1.0
+"""How many times its pace a network may still gain in each epoch that is left.
 
-Learning curves flatten, but the last epochs of a falling learning rate gain more than the middle
-ones; see docs/compression.md for the curves that this was set by.
+Learning curves flatten, but they are noisy, and the last epochs of a falling learning rate gain
+more than the middle ones; see docs/compression.md for the curves that this was set by.
 """
 
 LEAST_EPOCHS = 2
@@ -19,8 +19,8 @@ class Judge:
     """Watches one trial's scores and says when further epochs can't change what it is worth.
 
     Two verdicts: the network can't come near the float model any more, even at
-    :data:`OPTIMISM` times its latest pace; or it equals the float model twice in a row and no
-    longer gains.
+    :data:`OPTIMISM` times its pace (its latest gain or its mean one, whichever is more); or it
+    equals the float model twice in a row and no longer gains.
 
     Args:
         task: ``early_end`` is the share of the float metric that a network may lose and still be
@@ -49,7 +49,9 @@ class Judge:
         if self.tolerated is None or trained < LEAST_EPOCHS or left < 1:
             return None
         before, now = self.scores[-2:]
-        reachable = max(self.scores) + OPTIMISM * max(0.0, now - before) * left
+        best = max(self.scores)
+        pace = max(now - before, (best - self.scores[0]) / trained)
+        reachable = best + OPTIMISM * pace * left
         if reachable < self.goal - self.tolerated:
             return (
                 f"at {self.sign * now:.4g} it can't come within {self.tolerated:.4g} of the float "

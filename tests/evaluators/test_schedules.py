@@ -70,11 +70,13 @@ def verdicts(judge: Judge, scores: list[float]) -> list[bool]:
 
 
 def test_a_hopeless_network_ends_early() -> None:
-    # 0.12 + 2 * 0.02 * 6 is below 0.9 - 0.27: it ends after its second epoch, not its first.
+    # 0.12 + 0.02 * 6 is below 0.9 - 0.27: it ends after its second epoch, not its first.
     assert verdicts(judge(0.3, 0.9, 8), [0.10, 0.10, 0.12]) == [False, False, True]
     # At a larger pace it may get there.
     gain = (0.63 - 0.2) / (1 + OPTIMISM * 6) + 1e-3
     assert verdicts(judge(0.3, 0.9, 8), [0.1, 0.2, 0.2 + gain]) == [False] * 3
+    # One bad epoch is no verdict on what gained 0.2 an epoch before.
+    assert verdicts(judge(0.3, 0.9, 4), [0.0, 0.4, 0.39]) == [False] * 3
     # A smaller metric is better: the same, mirrored.
     assert verdicts(judge(0.3, 0.1, 8, "min"), [0.9, 0.9, 0.88]) == [False, False, True]
     assert "can't come within 0.27" in str(judge_after([0.1, 0.1, 0.1]))
