@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -30,6 +31,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 CONFIGS = REPOSITORY / "experiment_configs"
 RESULTS = Path(__file__).parent / "results"
 COSTS = ("size_kb", "latency_ms")
+_LATE = ("did not connect", "nnictl create failed")
 
 
 def int8_costs(config: dict[str, Any]) -> dict[str, float]:
@@ -76,7 +78,10 @@ def run(settings: dict[str, Any], port: int) -> list[dict[str, Any]]:
         path.write_text(yaml.safe_dump(settings), encoding="utf-8")
         nnictl = str(Path(sys.executable).with_name("nnictl"))
         command = [nnictl, "create", "--config", str(path), "--port", str(port)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        # The trials' python3 is this one.
+        bin_first = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        environment = {**os.environ, "PATH": bin_first, "PYTHONPATH": str(REPOSITORY)}
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
         if done.returncode:
             raise RuntimeError(f"nnictl create failed: {done.stdout[-2000:]}{done.stderr[-2000:]}")
         identity = next(p.name for p in Path(folder).glob("[!_.]*") if p.is_dir())
@@ -86,6 +91,9 @@ def run(settings: dict[str, Any], port: int) -> list[dict[str, Any]]:
             if status["status"] == "ERROR":
                 raise RuntimeError(f"experiment {identity} ended in an error: {status['errors']}")
             jobs = [j for j in _rest(port, "trial-jobs") if j["status"] == "SUCCEEDED"]
+            if not jobs:
+                errors = [p.read_text(encoding="utf-8") for p in Path(folder).glob("**/stderr")]
+                raise RuntimeError(f"no trial succeeded; stderr of the first: {errors[:1]}")
         finally:
             subprocess.run([nnictl, "stop", identity], capture_output=True, check=False)
     begin = min(job["startTime"] for job in jobs)
@@ -96,6 +104,21 @@ def run(settings: dict[str, Any], port: int) -> list[dict[str, Any]]:
         }
         for job in sorted(jobs, key=lambda job: job["endTime"])
     ]
+
+
+def patiently(settings: dict[str, Any], port: int) -> list[dict[str, Any]]:
+    """Runs an experiment, up to three times if NNI did not come up in time.
+
+    It gives its web server 3 seconds and a tuner 10, in which a busy machine may not even import
+    Optuna.
+    """
+    for last in (False, False, True):
+        try:
+            return run(settings, port)
+        except RuntimeError as error:  # noqa: PERF203 - three turns at most
+            if last or not any(word in str(error) for word in _LATE):
+                raise
+    raise AssertionError("the last attempt returns or raises")
 
 
 def _rest(port: int, path: str) -> Any:
@@ -161,7 +184,7 @@ def main() -> None:
                 "maxTrialNumber": args.trials,
                 "tuner": offered[name],
             }
-            trials = run(settings, args.port)
+            trials = patiently(settings, args.port)
             found = pd.DataFrame(
                 {
                     "search": name,

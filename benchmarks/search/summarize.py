@@ -1,7 +1,8 @@
 """Tables and plots of `compare.py`'s results: `python benchmarks/search/summarize.py`.
 
-For every CSV in `results/` prints a markdown table (mean and standard deviation over seeds, p of a
-one-sided Wilcoxon signed-rank test that ours is better, paired by seed) and draws the curves.
+For every CSV of runs in `results/` prints a markdown table (mean and standard deviation over seeds,
+p of a one-sided Wilcoxon signed-rank test that ours is better, paired by seed), says when ours was
+where the best rival ends, and draws the curves; of `multi_fidelity.py`'s, a table too.
 """
 
 from __future__ import annotations
@@ -35,6 +36,37 @@ def table(runs: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
+def reached(runs: pd.DataFrame) -> str:
+    """After how many trials ours has, on average, what the best rival has after the last ones."""
+    marks = [c for c in runs.columns if c.startswith("at") and runs[c].notna().any()]
+    means = runs.groupby("sampler")[marks].mean()
+    rivals = means[marks[-1]].drop("ours", errors="ignore")
+    if "ours" not in means.index or rivals.empty:
+        return ""
+    goal, name = rivals.max(), rivals.idxmax()
+    there = [mark[2:] for mark in marks if means.loc["ours", mark] >= goal]
+    when = f"within {there[0]} trials" if there else "not reached"
+    return f"The best of the others after {marks[-1][2:]} trials ({name}, {goal:.3f}): ours {when}."
+
+
+def saved(runs: pd.DataFrame) -> str:
+    """Markdown: what each policy of the assessor has for a share of the training steps."""
+    marks = [column for column in runs.columns if column.startswith("at")]
+    heads = " | ".join(f"{float(mark[2:]):.0%} of the steps" for mark in marks)
+    lines = [
+        f"| policy | seeds | trials begun | {heads} | steps to the same end, median |",
+        "|" + "---|" * (4 + len(marks)),
+    ]
+    for name, own in runs.groupby("policy", sort=False):
+        cells = [f"{own[mark].mean():.3f} ± {own[mark].std():.3f}" for mark in marks]
+        median = own["reached"].median()
+        end = f"{median:.0%}" if median < float("inf") else "not reached"
+        lines.append(
+            f"| {name} | {len(own)} | {own['trials'].mean():.0f} | {' | '.join(cells)} | {end} |"
+        )
+    return "\n".join(lines)
+
+
 def plot(runs: pd.DataFrame, path: Path) -> None:
     """Mean share of the best hypervolume against trials."""
     import matplotlib as mpl
@@ -58,11 +90,13 @@ def plot(runs: pd.DataFrame, path: Path) -> None:
 def main() -> None:
     parts = []
     for path in sorted(RESULTS.glob("*.csv")):
-        if path.stem.startswith("ask"):
-            continue
         runs = pd.read_csv(path)
-        parts.append(f"## {path.stem}\n\n{table(runs)}\n")
-        plot(runs, path.with_suffix(".png"))
+        if "policy" in runs.columns:
+            parts.append(f"## {path.stem}\n\n{saved(runs)}\n")
+        elif "sampler" in runs.columns:
+            note = "" if "ablation" in path.stem else f"\n{reached(runs)}\n"
+            parts.append(f"## {path.stem}\n\n{table(runs)}\n{note}")
+            plot(runs, path.with_suffix(".png"))
     text = "\n".join(parts)
     (RESULTS / "summary.md").write_text(text)
     print(text)

@@ -169,35 +169,47 @@ def load(name: str) -> pd.DataFrame:
     return pd.read_csv(path)
 
 
-def grid(table: TableSpace, rows: pd.DataFrame) -> dict[str, tuple[float, ...]]:
+def grid(table: TableSpace, rows: pd.DataFrame, *, coarse: bool) -> dict[str, tuple[float, ...]]:
     """Values of each gene such that the table holds every combination of them.
 
-    All values if the table is whole, else those of the coarse grid.
+    Args:
+        table: Its space.
+        rows: What is there of it.
+        coarse: Without the values that the coarse grid leaves out.
 
     Raises:
-        ValueError: Not even the coarse grid is there.
+        ValueError: A combination is missing.
     """
-    coarse = {
-        name: tuple(value for value in values if value not in _FINE)
+    values = {
+        name: tuple(value for value in values if not (coarse and value in _FINE))
         for name, values in table.values.items()
     }
-    there = set(rows[list(table.values)].itertuples(index=False, name=None))
-    for values in (dict(table.values), coarse):
-        if there.issuperset(itertools.product(*values.values())):
-            return values
-    raise ValueError(
-        f"the table {table.name!r} has {len(there)} chromosomes and not all of the coarse grid: "
-        "go on with make_table.py"
-    )
+    missing = set(itertools.product(*values.values()))
+    missing -= set(rows[list(table.values)].itertuples(index=False, name=None))
+    if missing:
+        raise ValueError(
+            f"the table {table.name!r} lacks {len(missing)} chromosomes of its "
+            f"{'coarse' if coarse else 'whole'} grid: go on with make_table.py"
+            f"{'' if coarse else ', or use its coarse grid'}"
+        )
+    return values
 
 
 def problem(name: str) -> Problem:
     """A published table as a search problem: accuracy on val at the last rung, size, latency.
 
     Size and latency count as known before a trial.
+
+    Args:
+        name: Of the table; with `-coarse` behind it, only its coarse grid.
+
+    Raises:
+        ValueError: There is no such table, or it is not whole.
     """
-    table, rows = TABLES[name], load(name)
-    values = grid(table, rows)
+    coarse = name.endswith("-coarse")
+    table = TABLES[name.removesuffix("-coarse")]
+    rows = load(table.name)
+    values = grid(table, rows, coarse=coarse)
     genes = tuple(ga.Ordered(gene, options) for gene, options in values.items())
     metrics = {
         chromosome: {"accuracy": accuracy, "size_kb": size, "latency_ms": latency}

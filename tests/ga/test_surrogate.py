@@ -301,3 +301,18 @@ def test_small_differences_near_the_best_are_told_apart(sign: float) -> None:
         assert (deviation > 0).all()
         gaps[ends] = np.abs(mean - values[good]).mean()
     assert gaps[sign] < gaps[0.0]
+
+
+def test_fewer_results_than_it_needs_leave_the_plain_search() -> None:
+    optimizer = Optimizer(bits_space(), GOALS, costs=size_only, population_size=2)
+    run(optimizer, 10)
+    assert all(e.origin != "surrogate" for e in optimizer.evaluations)
+    run(optimizer, 10)
+    assert any(e.origin == "surrogate" for e in optimizer.evaluations)
+
+
+def test_when_nothing_is_feasible_the_search_goes_on() -> None:
+    optimizer = Optimizer(bits_space(), GOALS, {"accuracy": ">= 2"}, size_only, surrogate="gp")
+    run(optimizer, 25)
+    assert len(optimizer.evaluations) == 25
+    assert optimizer.front() == []

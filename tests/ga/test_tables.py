@@ -48,7 +48,7 @@ def test_a_published_table_is_a_problem_with_a_known_front(tables: Any, path: Pa
     assert path.stat().st_size < 1_000_000
     assert not rows.isna().any().any()
     assert rows.filter(regex="val_|test").apply(lambda column: column.between(0, 1)).all().all()
-    problem = tables.problem(name)
+    problem = tables.problem(f"{name}-coarse")
     space = problem.space()
     everything = [
         problem.evaluate(space.decode(space.nth(i))) for i in range(space.cardinality or 0)
