@@ -19,7 +19,6 @@ from hardware import memory
 KINDS = ["Residual", "Depthwise", "Branches", "Sequence", "Dense"]
 WIDTHS = {
     "w8a8": lambda i: (8, 8),
-    "w4a8": lambda i: (4, 8),
     "mixed": lambda i: ((8, 4, 2, 3)[i % 4], (8, 4, 6)[i % 3]),
 }
 
