@@ -21,7 +21,8 @@ def parse(nni_space: Mapping[str, Any]) -> SearchSpace:
 
     A `choice` of numbers only, listed upwards or downwards, becomes an ordered gene; so do all
     numeric choices under keys that end in .prune, .w_bits, .a_bits, .sparsity or .rank, in any
-    order. Every other choice is categorical. `randint` keeps NNI's meaning: the upper bound is not included.
+    order. Every other choice is categorical. `randint` keeps NNI's meaning: the upper bound is
+    not included.
 
     Raises:
         ValueError: not a dict, an unknown `_type`, an empty or malformed `_value`, or no gene that
