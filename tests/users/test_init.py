@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import select
+import shlex
 import subprocess
 import sys
 import termios
@@ -98,3 +99,21 @@ def test_ctrl_c_at_a_question_writes_nothing(tmp_path):
     terminal.finish()
     assert terminal.process.returncode != 0
     assert not (tmp_path / "new").exists()
+
+
+def test_options_of_a_task_survive_the_shell(tmp_path, monkeypatch):
+    from nni_plugin.config_check import check_config
+    from nni_plugin.init_experiment import Plan, write_plan
+    from nni_plugin.registration import register
+
+    monkeypatch.setenv("NNI_CONFIG_DIR", str(tmp_path))
+    register()
+    task = "evaluators.tasks.digits:build?remove_dead=1"
+    plan = Plan.make(
+        folder=tmp_path / "new", task=task, device="stm32f746", trials=4, concurrency=1,
+        limits=(), costs=("size_kb",),
+    )  # fmt: skip
+    config = write_plan(plan)[-1]
+    command = yaml.safe_load(config.read_text())["trialCommand"]
+    assert shlex.split(command)[4] == task
+    assert check_config(config) == []
