@@ -115,7 +115,7 @@ def evaluate(
             report(result)
         return result
 
-    judge = Judge(task, baseline, epochs)
+    judge = Judge(task, baseline, plan.bits)
     course = Course(
         task,
         network.layers,
@@ -160,7 +160,7 @@ def _cut(
     inheritance: Inheritance | None,
     notes: list[str],
 ) -> tuple[nn.Module, float]:
-    """The float model that is quantized, and how much it lost since it was last trained.
+    """The float model that is quantized, and how much it lost since its start.
 
     It comes from the task's model or from an ancestor, in one or two steps.
     """
@@ -180,14 +180,14 @@ def _cut(
         with course.watch("prune"):
             start = cut(task, network, half, start)
         course.train_float(start, coarse, half.removed)
-        lost = half.removed
     with course.watch("prune"):
         model = cut(task, network, candidate, start)
     if course.tell is not None:
         course.tell(course.score(model))
     removed = max(0.0, candidate.removed - lost)
     course.train_float(model, fine, removed)
-    return model, (0.0 if fine else removed)
+    # The same rate for the bits: float epochs this few leave a pruned network far from done.
+    return model, removed
 
 
 def _check_baked(before: torch.Tensor, after: torch.Tensor) -> None:
