@@ -20,7 +20,7 @@ from typing import Any
 
 import pandas as pd
 import torch
-from tables import COSTS, FOLDER, TABLES, TableSpace
+from tables import COSTS, FOLDER, TABLES, TableSpace, load
 from torch import nn
 
 from evaluators import lean, load_task, trace
@@ -161,7 +161,9 @@ def run(name: str, data: str | None, limit: int | None) -> None:
     path = FOLDER / f"{name}.csv"
     columns = [*(f"val_{rung}" for rung in table.rungs), "test"]
     if not path.exists():
-        path.write_text(",".join([*table.values, *columns]) + "\n", encoding="utf-8")
+        empty = pd.DataFrame(columns=[*table.values, *columns])
+        there = load(name) if (FOLDER / f"{name}.csv.xz").exists() else empty
+        there[[*table.values, *columns]].to_csv(path, index=False, lineterminator="\n")
     done = {tuple(row) for row in pd.read_csv(path)[list(table.values)].to_numpy().tolist()}
     maker = Maker(table, data)
     begin = time.process_time()
@@ -189,6 +191,7 @@ def publish(name: str) -> Path:
     rows = rows.sort_values(list(table.values))
     path = FOLDER / f"{name}.csv.xz"
     rows.to_csv(path, index=False, lineterminator="\n")
+    (FOLDER / f"{name}.csv").unlink()
     return path
 
 
