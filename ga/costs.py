@@ -75,7 +75,7 @@ class KnownCosts:
         for name in raw:
             try:
                 costs[name] = read_metric(raw, name)
-            except ValueError as error:  # noqa: PERF203 - one bad metric leaves the others
+            except ValueError as error:
                 self._notes.once(
                     f"cost {name}",
                     f"the cost function returned a bad value ({error}); "

@@ -112,7 +112,7 @@ def first_candidates(
     for number, params in enumerate(initial):
         try:
             design.append((space.encode(params), "initial"))
-        except ValueError as error:  # noqa: PERF203 - says which point it is
+        except ValueError as error:
             raise ValueError(f"initial[{number}] is not in the search space: {error}") from error
     uniform = corners(space)
     share = max(0, count // 2 - len(design))

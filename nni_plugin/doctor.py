@@ -14,7 +14,7 @@ from .session import SessionError, free_port
 
 __all__ = ["Finding", "examine"]
 
-_OLDEST, _NEWEST = (3, 10), (3, 13)
+_OLDEST, _NEWEST = (3, 11), (3, 13)
 _TOOLS = {
     "qemu-system-arm": "runs exported C on an emulated Cortex-M: apt-get install qemu-system-arm",
     "arm-none-eabi-gcc": "compiles exported C: apt-get install gcc-arm-none-eabi",
@@ -48,7 +48,7 @@ def _python() -> Iterator[Finding]:
     if _OLDEST <= sys.version_info[:2] <= _NEWEST:
         yield Finding("ok", here)
     else:
-        yield Finding("bad", here, "NNI 3.0 with PyTorch runs on 3.10 to 3.13: make a venv of one")
+        yield Finding("bad", here, "NNI 3.0 with PyTorch runs on 3.11 to 3.13: make a venv of one")
 
 
 def _packages() -> Iterator[Finding]:

@@ -115,7 +115,7 @@ def patiently(settings: dict[str, Any], port: int) -> list[dict[str, Any]]:
     for last in (False, False, True):
         try:
             return run(settings, port)
-        except RuntimeError as error:  # noqa: PERF203 - three turns at most
+        except RuntimeError as error:
             if last or not any(word in str(error) for word in _LATE):
                 raise
     raise AssertionError("the last attempt returns or raises")
