@@ -13,6 +13,8 @@ import pandas as pd
 from scipy.stats import wilcoxon
 
 RESULTS = Path(__file__).parent / "results"
+# Variants of ours; the runs of ours itself stand in the file without the suffix.
+_ABLATION = "-ablation"
 
 
 def table(runs: pd.DataFrame) -> str:
@@ -94,7 +96,11 @@ def main() -> None:
         if "policy" in runs.columns:
             parts.append(f"## {path.stem}\n\n{saved(runs)}\n")
         elif "sampler" in runs.columns:
-            note = "" if "ablation" in path.stem else f"\n{reached(runs)}\n"
+            if path.stem.endswith(_ABLATION):
+                whole = pd.read_csv(path.with_stem(path.stem.removesuffix(_ABLATION)))
+                variants = runs[runs.sampler != "ours"]
+                runs = pd.concat([whole[whole.sampler == "ours"], variants])
+            note = "" if path.stem.endswith(_ABLATION) else f"\n{reached(runs)}\n"
             parts.append(f"## {path.stem}\n\n{table(runs)}\n{note}")
             plot(runs, path.with_suffix(".png"))
     text = "\n".join(parts)
