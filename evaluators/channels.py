@@ -255,7 +255,7 @@ class ChannelFlow:
     def _concat(self, node: fx.Node, shape: tuple[int, ...]) -> None:
         tensors = node.args[0] if node.args else node.kwargs.get("tensors", ())
         # fx types an argument as anything; torch.cat takes a sequence.
-        parts = [n for n in tensors if isinstance(n, fx.Node)]  # type: ignore[union-attr]
+        parts = [n for n in tensors if isinstance(n, fx.Node)]  # type: ignore[union-attr]  # see above
         dim = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim", 0)
         flows = [self.flow.get(n) for n in parts]
         if not isinstance(dim, int) or any(f is None for f in flows):

@@ -60,6 +60,7 @@ def _loss(task: Task, inputs: Any, target: Any) -> Any:
     try:
         with eval_mode(task.model), torch.no_grad():
             outputs = call(task.model, inputs)
+    # The task's own code may raise anything.
     except Exception as error:
         tensors = inputs if isinstance(inputs, (tuple, list)) else [inputs]
         shapes = ", ".join(str(tuple(getattr(x, "shape", ()))) for x in tensors)
@@ -69,7 +70,7 @@ def _loss(task: Task, inputs: Any, target: Any) -> Any:
         ) from error
     try:
         return task.loss(outputs, target)
-    except Exception as error:
+    except Exception as error:  # as above
         raise DataError(
             f"the task's loss fails on its first training batch with {type(error).__name__}: "
             f"{error} (outputs have shape {tuple(getattr(outputs, 'shape', ()))}, targets "

@@ -77,7 +77,7 @@ class _Shapes(ShapeProp):
             return fx.Interpreter.run_node(self, n) if n.op == "output" else super().run_node(n)
         except Exception as error:
             if not hasattr(error, "fx_node"):
-                error.fx_node = n  # type: ignore[attr-defined]
+                error.fx_node = n  # type: ignore[attr-defined]  # a note for whoever catches it
             raise
 
     @staticmethod

@@ -50,7 +50,7 @@ def import_nni() -> ModuleType:
     if no_pandas:
         # json_tricks reads this as 'pandas is not installed' and leaves its encoder out;
         # importlib documents None as 'not importable', which its types do not allow.
-        sys.modules["pandas"] = None  # type: ignore[assignment]
+        sys.modules["pandas"] = None  # type: ignore[assignment]  # None there makes an import fail
     try:
         return importlib.import_module("nni")
     finally:

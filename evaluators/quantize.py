@@ -135,7 +135,7 @@ class LeanForward:
         if self.bits.inputs < FLOAT_BITS:
             if self.track_inputs or self.wrapper.training:
                 self._track(x)
-            x = StraightThrough.apply(  # type: ignore[no-untyped-call]
+            x = StraightThrough.apply(  # type: ignore[no-untyped-call]  # torch doesn't type apply
                 x, self.scale, self.zero_point, 2**self.bits.inputs - 1
             )
         if self.bits.weights < FLOAT_BITS:
@@ -311,7 +311,7 @@ class FakeQuantizer:
             calibration[name] = entry
         self.unwrap()
         for name, weight in rounded.items():
-            self.model.get_submodule(name).weight.data.copy_(weight)  # type: ignore[operator]
+            self.model.get_submodule(name).weight.data.copy_(weight)  # type: ignore[operator]  # torch types an attribute as Tensor or Module
         for name, entry in calibration.items():
             if "input" in entry:
                 parent, _, last = name.rpartition(".")

@@ -85,7 +85,7 @@ def affine_grid(low: float, high: float, bits: int) -> tuple[float, int]:
 def round_weights(module: nn.Module, bits: int) -> Tensor:
     """A layer's weights on the grid of symmetric ``bits``-wide integers, per output channel."""
     axis, limit = channel_axis(module), 2 ** (bits - 1) - 1
-    weight: Tensor = module.weight.detach()  # type: ignore[operator]
+    weight: Tensor = module.weight.detach()  # type: ignore[operator]  # torch types an attribute as Tensor or Module
     scale = weight_scale(weight, bits, axis)
     zeros = torch.zeros(len(scale), dtype=torch.int32)
     return torch.fake_quantize_per_channel_affine(weight, scale, zeros, axis, -limit, limit)

@@ -166,7 +166,7 @@ def _shape(kind: str, progress: float) -> float:
 def length(batches: Batches) -> int:
     """Number of batches in a pass; counts them if the loader doesn't say."""
     try:
-        return len(batches)  # type: ignore[arg-type]
+        return len(batches)  # type: ignore[arg-type]  # what is not sized raises TypeError
     except TypeError:
         return sum(1 for _ in batches)
 
@@ -212,12 +212,12 @@ def channels_last(model: nn.Module, inputs: tuple[Tensor, ...]) -> nn.Module:
         pointwise = isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1)
         if pointwise and max(module.stride) > 1 and module.in_channels < 16:  # type: ignore
             return model
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub has no overload for it
     try:
         with eval_mode(model), torch.no_grad():
             model(*inputs)
     except RuntimeError:
-        model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # torch's stub has no overload for it
     return model
 
 

@@ -43,7 +43,7 @@ def parse(class_args: Mapping[str, Any]) -> tuple[Policy, float]:
         raise TypeError(f"policy '{name}': {error} (allowed: policy, spared, {own})") from error
 
 
-class ParetoAssessor(Assessor):  # type: ignore[misc]
+class ParetoAssessor(Assessor):  # type: ignore[misc]  # NNI has no types
     """Stops trials on what they report on their way; works with ``JointGATuner``.
 
     Trials report dicts with their ``uid`` and all objectives; known costs have their final values

@@ -147,7 +147,7 @@ def results(events: Iterable[Mapping[str, Any]]) -> list[Record]:
             record = records.get(event["uid"])
             if record is None or record.status == "complete":
                 continue
-            record.status = {"tell": "complete", "fail": "failed", "censor": "censored"}[kind]  # type: ignore[assignment]
+            record.status = {"tell": "complete", "fail": "failed", "censor": "censored"}[kind]  # type: ignore[assignment]  # its values are statuses
             record.metrics = event.get("metrics")
             record.reason = event.get("reason", "")
             record.expected = event.get("expected")

@@ -101,7 +101,7 @@ def _names(front: list[Trial], objectives: Mapping[str, str]) -> dict[int, str]:
     names: dict[int, list[str]] = {knee(front, objectives).uid: ["knee"]}
     for metric, mode in objectives.items():
         choose = max if mode == "maximize" else min
-        best = choose(front, key=lambda t, m=metric: t.metrics[m])  # type: ignore[misc]
+        best = choose(front, key=lambda t, m=metric: t.metrics[m])  # type: ignore[misc]  # a lambda's default has no type
         names.setdefault(best.uid, []).append(f"best {metric}")
     return {uid: ", ".join(words) for uid, words in names.items()}
 

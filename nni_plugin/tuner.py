@@ -43,7 +43,7 @@ logger = logging.getLogger("nni.joint_ga")
 Stop = tuple[dict[str, float], int, str, Mapping[str, float] | None]
 
 
-class JointGATuner(Tuner):  # type: ignore[misc]
+class JointGATuner(Tuner):  # type: ignore[misc]  # NNI has no types
     """A multi-objective genetic algorithm as an NNI tuner.
 
     Args:

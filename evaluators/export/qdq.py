@@ -100,10 +100,10 @@ class _Symbol(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         q = self.quantization
         if q is None:
-            return self.module(x)  # type: ignore[no-any-return]
+            return self.module(x)  # type: ignore[no-any-return]  # a module's call has no type
         y: torch.Tensor = self.module(
             # torch leaves Function.apply untyped.
-            _QuantizeDequantize.apply(x, q.scale, q.zero_point, q.bits)  # type: ignore[no-untyped-call]
+            _QuantizeDequantize.apply(x, q.scale, q.zero_point, q.bits)  # type: ignore[no-untyped-call]  # torch doesn't type apply
         )
         return y
 

@@ -46,4 +46,4 @@ class DigitsNet(nn.Module):
         x = torch.relu(x + self.norm2(self.conv2(y)))
         x = self.block3(self.block2(self.block1(x)))
         # torch types a module's call as Any, here and in the other networks.
-        return self.fc(x.mean((2, 3)))  # type: ignore[no-any-return]
+        return self.fc(x.mean((2, 3)))  # type: ignore[no-any-return]  # a module's call has no type

@@ -43,4 +43,4 @@ class DSCNN(nn.Module):
         x = self.relu(self.norm(self.stem(self.pad(x))))
         x = self.pool(self.blocks(x)).flatten(1)
         # torch types a module's call as Any.
-        return self.fc(self.drop(x))  # type: ignore[no-any-return]
+        return self.fc(self.drop(x))  # type: ignore[no-any-return]  # a module's call has no type

@@ -27,7 +27,7 @@ def _mobilenet_name(module: str) -> str:
     if module in ("fc", "stem.0.1", "stem.1"):
         return {"fc": "head.fc", "stem.0.1": "stem", "stem.1": "stem_bn"}[module]
     # The caller passes names of this form only, so that there is a match.
-    block, half, kind = re.fullmatch(r"blocks\.(\d+)\.(\d)\.(\d)(?:\.1)?", module).groups()  # type: ignore[union-attr]
+    block, half, kind = re.fullmatch(r"blocks\.(\d+)\.(\d)\.(\d)(?:\.1)?", module).groups()  # type: ignore[union-attr]  # all names have this form
     return f"block{int(block) + 1}.{('dw', 'pw')[int(half)]}{('', '_bn')[int(kind)]}"
 
 
@@ -100,7 +100,7 @@ def load_reference(model: nn.Module, path: str | Path) -> None:
         if isinstance(model, DSCNN):
             _absorb_bias(renamed, model)
             # The reference averages 24 of the 25 rows.
-            model.pool = nn.AvgPool2d((24, 5))  # type: ignore[assignment]
+            model.pool = nn.AvgPool2d((24, 5))  # type: ignore[assignment]  # another pooling, called alike
         model.load_state_dict(renamed)
     except (AttributeError, KeyError, ValueError, IndexError, RuntimeError) as error:
         raise ValueError(

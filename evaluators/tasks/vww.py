@@ -100,7 +100,7 @@ class Repeated:
         self.batches, self.passes = batches, passes
 
     def __len__(self) -> int:
-        return self.passes * len(self.batches)  # type: ignore[arg-type]
+        return self.passes * len(self.batches)  # type: ignore[arg-type]  # batches may be any iterable; these are sized
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         for _ in range(self.passes):

@@ -252,7 +252,7 @@ def _pool(model: _Model, layer: Layer, source: int) -> None:
         (kh, kw), (sh, sw), pooled = (ih, iw), (1, 1), (1, 1, 1, c)
     else:
         (kh, kw), (sh, sw) = _pair(layer.kernel), _pair(layer.stride)
-        pooled = _nhwc(layer.out_shape)  # type: ignore[assignment]
+        pooled = _nhwc(layer.out_shape)  # type: ignore[assignment]  # a shape of another length
     final = _nhwc(layer.out_shape)
     name = layer.name if pooled == final else f"{layer.name}/pooled"
     out = model.tensor(name, pooled)
