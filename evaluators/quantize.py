@@ -1,6 +1,6 @@
 """Quantization-aware training through NNI's quantizers, with their arithmetic made lean.
 
-Weights are symmetric per output channel. Their scale follows the largest magnitude from 4 bits up
+Weights are symmetric per output channel. Their scale follows the largest magnitude from 5 bits up
 (``QATQuantizer``) and is learned below, as it is for powers of two (``LsqQuantizer``, from the
 start with the least error). Input activations are affine per tensor: unsigned, so a signed input
 just gets a zero point in the middle. Weights that are to be zero are masked before they are

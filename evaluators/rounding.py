@@ -14,7 +14,7 @@ from hardware.layer import POWER_OF_TWO
 FLOAT_BITS = 32
 """A bit-width that means: leave it in float."""
 
-LEARNED_BITS = 3
+LEARNED_BITS = 4
 """Weights of up to so many bits have a learned scale: rounding the range costs them too much."""
 
 _SHARES = tuple(i / 40 for i in range(8, 41))

@@ -78,8 +78,8 @@ def variants(network: Network) -> Iterator[Variant]:
         yield Variant(f"w{bits}, learned, LSQ's start", genes, ANY_BITS, start=lsq_start)
         yield Variant(f"w{bits}, min-max", genes, ANY_BITS, learned=0)
         yield Variant(f"w{bits}, learned scale, first and last w8", genes | ends, ANY_BITS)
-    yield Variant("w4, min-max", all_layers(w_bits=4))
-    yield Variant("w4, learned scale", all_layers(w_bits=4), learned=4)
+    yield Variant("w4, min-max", all_layers(w_bits=4), learned=3)
+    yield Variant("w4, learned scale", all_layers(w_bits=4))
     yield Variant("w4, power of two", all_layers(w_bits=4, w_scheme="power_of_two"))
     for bits, sparsities in ((8, (0.5, 0.75, 0.875)), (4, (0.5, 0.75))):
         for sparsity in sparsities:
