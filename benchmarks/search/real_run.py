@@ -1,10 +1,10 @@
 """A real comparison: `PYTHONPATH=. JOINT_GA_DATA=... python benchmarks/search/real_run.py`.
 
 Runs keyword spotting through `nnictl create`, once for each search: this tuner, NNI's TPE on a
-weighted sum, and Optuna's multivariate TPE. Every trial is the shipped one (nni_plugin.trial) with
-few epochs, two at a time. Results go to `results/real-kws.csv`, a line for each trial with its time
-since the start and the hypervolume so far; `--plot` only draws them. Searches that are there with
-as many trials are skipped.
+weighted sum, and Optuna's Gaussian process and multivariate TPE. Every trial is the shipped one
+(nni_plugin.trial) with few epochs, two at a time. Results go to `results/real-kws.csv`, a line for
+each trial with its time since the start and the hypervolume so far; `--plot` only draws and sums
+them up. Searches that are there with as many trials are skipped.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 CONFIGS = REPOSITORY / "experiment_configs"
 RESULTS = Path(__file__).parent / "results"
 COSTS = ("size_kb", "latency_ms")
+COLUMNS = ("accuracy", "baseline_accuracy", *COSTS)
 _LATE = ("did not connect", "nnictl create failed")
 
 
@@ -59,6 +60,7 @@ def tuners(config: dict[str, Any], scales: dict[str, float], seed: int) -> dict[
     return {
         "ours": ours,
         "nni tpe, weighted sum": rival("WeightedTpe"),
+        "optuna gp": rival("OptunaTuner", sampler="GPSampler"),
         "optuna tpe multivariate": rival("OptunaTuner", sampler="TPESampler"),
     }
 
@@ -137,6 +139,35 @@ def volumes(trials: list[dict[str, Any]], scales: dict[str, float]) -> list[floa
     return [ga.hypervolume(points[: i + 1], reference) for i in range(len(points))]
 
 
+def summary(path: Path) -> str:
+    """Hypervolumes and smallest accurate networks of each search, as a Markdown table.
+
+    The last column says after how many trials ours had what the row's search has at its end.
+    """
+    rows = pd.read_csv(path)
+    ours = rows[rows["search"] == "ours"]
+    base = float(rows["baseline_accuracy"].iloc[0])
+    marks = [mark for mark in (25, 50, 100) if mark <= rows["trial"].max()]
+    lines = [
+        f"| search | {' | '.join(f'{mark} trials' for mark in marks)} | minutes "
+        "| smallest within 2 points, KB | within 5 | ours after |",
+        "|---" * (len(marks) + 5) + "|",
+    ]
+    for name, found in rows.groupby("search", sort=False):
+        last = found.iloc[-1]
+        there = ours[ours["hypervolume"] >= last["hypervolume"]]["trial"]
+        small = [found[found["accuracy"] >= base - loss]["size_kb"].min() for loss in (0.02, 0.05)]
+        cells = [
+            str(name),
+            *(f"{found.iloc[min(mark, len(found)) - 1]['hypervolume']:.3f}" for mark in marks),
+            f"{last['seconds'] / 60:.1f}",
+            *("none" if pd.isna(size) else f"{size:.1f}" for size in small),
+            f"{there.min()} trials" if len(there) else "not reached",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def plot(path: Path) -> None:
     """Hypervolume against trials and against wall time."""
     import matplotlib as mpl
@@ -163,7 +194,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=100)
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--searches", nargs="*", help="names; default: all three")
+    parser.add_argument("--searches", nargs="*", help="names; default: all four")
     parser.add_argument("--port", type=int, default=8790)
     parser.add_argument("--output", type=Path, default=RESULTS / "real-kws.csv")
     parser.add_argument("--plot", action="store_true", help="only draw what is there")
@@ -190,7 +221,7 @@ def main() -> None:
                     "search": name,
                     "trial": range(1, len(trials) + 1),
                     "seconds": [round(t["seconds"], 1) for t in trials],
-                    **{key: [t[key] for t in trials] for key in ("accuracy", *COSTS)},
+                    **{key: [t[key] for t in trials] for key in COLUMNS},
                     "hypervolume": [round(v, 5) for v in volumes(trials, scales)],
                 }
             )
@@ -199,6 +230,7 @@ def main() -> None:
             found.to_csv(args.output, index=False, lineterminator="\n")
             print(f"{name}: {found[found.search == name].iloc[-1].to_dict()}", flush=True)
     plot(args.output)
+    print(summary(args.output))
 
 
 if __name__ == "__main__":
