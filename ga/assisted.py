@@ -172,6 +172,7 @@ class _Score:
         self._costed.update(zip(uncosted, found, strict=True))
         costs = [self._costed[genome] for genome in fresh]
         forecast: Forecast = self._surrogate.forecast(fresh, costs)
+        self._floor = (forecast.floor - self._ideal) / self._span
         feasible = np.where(forecast.known, forecast.feasible, 0.0)
         violation = np.where(forecast.known, forecast.violation, np.inf)
         mean, deviation = (
@@ -190,7 +191,7 @@ class _Score:
         self._look_up(genomes)
         found = [self._forecasts[genome] for genome in genomes]
         gains = self._boxes.expected_gain(
-            np.array([f[0] for f in found]), np.array([f[1] for f in found])
+            np.array([f[0] for f in found]), np.array([f[1] for f in found]), self._floor
         )
         gains = gains * np.array([f[3] for f in found])
         return sorted(zip(gains.tolist(), genomes, strict=True), key=lambda pair: -pair[0])

@@ -21,6 +21,7 @@ Array = NDArray[np.float64]
 # grows with every further one. A thinned front changes the gain of a candidate little.
 _MOST_POINTS = {1: 1, 2: 400, 3: 300, 4: 40, 5: 16}
 _FEWEST_POINTS = 10
+_WIDEST = 3.0
 
 
 class Boxes:
@@ -48,12 +49,14 @@ class Boxes:
         self.lower = np.array([low for low, _ in boxes], dtype=float).reshape(-1, m)
         self.upper = np.array([high for _, high in boxes], dtype=float).reshape(-1, m)
 
-    def expected_gain(self, mean: Array, deviation: Array) -> Array:
+    def expected_gain(self, mean: Array, deviation: Array, floor: Array | None = None) -> Array:
         """Expected growth of the hypervolume by each of c candidates.
 
         Args:
             mean: c x m predicted losses.
             deviation: c x m standard deviations; 0 where a loss is known.
+            floor: m values; above a finite one the loss is distributed log-normally, with the
+                median `mean` and the deviation to first order. None: all are normal.
         """
         gain = np.ones((len(mean), len(self.lower)))
         for j in range(mean.shape[1]):
@@ -61,7 +64,11 @@ class Boxes:
             ticks, where = np.unique(
                 np.concatenate([self.lower[:, j], self.upper[:, j]]), return_inverse=True
             )
-            below = _expected_shortfall(ticks, mean[:, j, None], deviation[:, j, None])
+            center, spread = mean[:, j, None], deviation[:, j, None]
+            if floor is not None and np.isfinite(floor[j]):
+                below = _lognormal_shortfall(ticks - floor[j], center - floor[j], spread)
+            else:
+                below = _expected_shortfall(ticks, center, spread)
             low, high = np.split(where, 2)
             gain *= below[:, high] - below[:, low]
         return np.asarray(gain.sum(axis=1))
@@ -78,6 +85,19 @@ def _expected_shortfall(ticks: Array, mean: Array, deviation: Array) -> Array:
     density = np.exp(-0.5 * np.square(np.clip(z, -37.0, 37.0))) / np.sqrt(2 * np.pi)
     value = np.where(deviation > 0, gap * ndtr(z) + deviation * density, np.maximum(gap, 0.0))
     return np.asarray(np.where(np.isfinite(ticks), value, 0.0))
+
+
+def _lognormal_shortfall(ticks: Array, median: Array, deviation: Array) -> Array:
+    """E[max(0, t - Y)] for log-normal Y: the price of a put (Black & Scholes 1973)."""
+    from scipy.special import ndtr
+
+    reached = np.isfinite(ticks) & (ticks > 0)
+    finite = np.where(reached, ticks, 1.0)
+    # Far up the distribution is not believed: nothing there gains anything.
+    width = np.clip(deviation / median, 1e-9, _WIDEST)
+    d = np.log(finite / median) / width
+    value = finite * ndtr(d) - median * np.exp(width**2 / 2) * ndtr(d - width)
+    return np.asarray(np.where(reached, np.maximum(value, 0.0), 0.0))
 
 
 Box = tuple[tuple[float, ...], tuple[float, ...]]

@@ -14,6 +14,8 @@ Array = NDArray[np.float64]
 
 # Genes of one family (same kind, or same list of values) get summary columns from this many on.
 _FAMILY = 3
+# Up to this many loci each has a relevance of its own; more could not be told from few results.
+_SHORT = 16
 
 
 class Features:
@@ -49,12 +51,45 @@ class Features:
             if locus.gene.numeric and locus.group in sensitivities
         }
 
-    def rows(self, genomes: Sequence[Genome], costs: Sequence[Mapping[str, float]]) -> Array:
+    def groups(self, costs: int) -> list[int]:
+        """The group of each column of `rows`: columns that matter alike to a predictor.
+
+        One for each locus of a short chromosome, for each kind of gene of a long one, one for all
+        summaries, one for the costs.
+
+        Args:
+            costs: number of known costs.
+        """
+        kinds: dict[object, int] = {}
+        short = len(self._space) <= _SHORT
+        own = [
+            kinds.setdefault(i if short else locus.kind, len(kinds))
+            for i, locus in enumerate(self._space.loci)
+        ]
+        loci = list(enumerate(self._space.loci))
+        columns = [own[i] for i, locus in loci if locus.gene.numeric]
+        for i, locus in loci:
+            if not locus.gene.numeric:
+                columns += [own[i]] * self._indexed[i]
+        rest = [
+            self._indexed[f[0]] if not loci[f[0]][1].gene.numeric else 1 for f in self._families
+        ]
+        weighted = len({self._space.loci[i].kind for i in self._weights})
+        columns += [len(kinds)] * (sum(rest) + weighted)
+        return columns + [len(kinds) + 1] * costs
+
+    def rows(
+        self,
+        genomes: Sequence[Genome],
+        costs: Sequence[Mapping[str, float]],
+        names: Sequence[str] = (),
+    ) -> Array:
         """A matrix with one row per genome.
 
         Args:
             genomes: n genomes.
             costs: their known costs; a missing one becomes the mean of the others.
+            names: which of the costs get a column.
         """
         alleles = np.array(genomes, dtype=float).reshape(len(genomes), len(self._space))
         active = self._active(alleles)
@@ -78,7 +113,7 @@ class Features:
             else:
                 columns.append(units[:, family].mean(axis=1, keepdims=True))
         columns += self._weighted(units)
-        columns.append(_cost_columns(costs))
+        columns.append(_cost_columns(costs, names))
         return np.asarray(np.hstack(columns))
 
     def _active(self, alleles: Array) -> NDArray[np.bool_]:
@@ -98,13 +133,13 @@ class Features:
         ]
 
 
-def _cost_columns(costs: Sequence[Mapping[str, float]]) -> Array:
-    names = sorted({name for row in costs for name in row})
+def _cost_columns(costs: Sequence[Mapping[str, float]], names: Sequence[str]) -> Array:
     table = np.array([[row.get(name, np.nan) for name in names] for row in costs], dtype=float)
     table = table.reshape(len(costs), len(names))
     # Costs span orders of magnitude; a Gaussian process sees them better on a logarithm.
     table = np.sign(table) * np.log1p(np.abs(table))
     missing = np.isnan(table)
     if missing.any():
-        table = np.where(missing, np.nanmean(table, axis=0), table)
+        there = np.maximum((~missing).sum(axis=0), 1)
+        table = np.where(missing, np.nansum(table, axis=0) / there, table)
     return np.asarray(table)

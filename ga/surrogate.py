@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from ga.features import Features
 from ga.notes import Notes
 from ga.objectives import Constraint, Objectives
-from ga.predictors import Predictor, make
+from ga.predictors import Predictor, Trees
+from ga.process import Gaussian, Shape
 from ga.space import Genome, SearchSpace
 
 Array = NDArray[np.float64]
@@ -34,6 +35,7 @@ _HEAD_START = {"gp": 0.05}
 # Up to this many results every one leads to a new fit; each doubling then doubles the interval.
 _EVERY_FIT = 64
 _MOST_ROWS = 1000
+_QUICK_TREES = 21
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,8 @@ class Forecast:
         violation: n, of all constraints by expected values.
         feasible: n, the probability that the constraints on predicted metrics hold, 0 if a
             known cost breaks its limit.
+        floor: m losses that are never reached, where a loss is distributed log-normally above one
+            with the median `mean`; -inf where it is normal.
         known: n, whether every cost that should be known is.
     """
 
@@ -53,6 +57,7 @@ class Forecast:
     deviation: Array
     violation: Array
     feasible: Array
+    floor: Array
     known: NDArray[np.bool_]
 
 
@@ -102,8 +107,9 @@ class Surrogate:
         self._slot_of: list[int] = []
         self._values: dict[str, list[float]] = {}
         self._fitted: tuple[int, tuple[str, ...]] | None = None
-        self._models: dict[str, list[Predictor]] = {}
-        self._best: dict[str, tuple[str, ...]] = {}
+        self._models: dict[str, Predictor] = {}
+        self._shapes: dict[str, Shape | None] = {}
+        self._cost_names: tuple[str, ...] = ()
         self._checked_at = 0
         self.tau: dict[str, float] = {}
         needed = [*objectives.names, *(c.metric for c in constraints)]
@@ -115,6 +121,7 @@ class Surrogate:
         if slot == len(self._genomes):
             self._genomes.append(genome)
             self._costs.append(costs)
+            self._cost_names = tuple(sorted({*self._cost_names, *costs}))
         self._slot_of.append(slot)
         for name in self._needed:
             self._values.setdefault(name, []).append(float(metrics[name]))
@@ -160,12 +167,12 @@ class Surrogate:
             genomes: n genomes.
             costs: their known costs.
         """
-        rows = self._features.rows(genomes, costs)
+        rows = self._features.rows(genomes, costs, self._cost_names)
         known = np.ones(len(genomes), dtype=bool)
         values: dict[str, tuple[Array, Array]] = {}
         for name in self._needed:
             if name in self._models:
-                values[name] = _blend([m.predict(rows) for m in self._models[name]])
+                values[name] = self._models[name].predict(rows)
                 continue
             exact = np.array([c.get(name, np.nan) for c in costs], dtype=float)
             known &= np.isfinite(exact)
@@ -178,7 +185,8 @@ class Surrogate:
             center, spread = values[constraint.metric]
             violation += [constraint.excess(float(v)) for v in center]
             feasible *= _probability(constraint, center, spread)
-        return Forecast(mean, deviation, violation, feasible, known)
+        floor = np.array([self._floor(name) for name in self._objectives.names])
+        return Forecast(mean, deviation, violation, feasible, floor, known)
 
     # ---- learning
 
@@ -190,7 +198,7 @@ class Surrogate:
 
     def _rows(self, places: Sequence[int]) -> Array:
         return self._features.rows(
-            [self._genomes[i] for i in places], [self._costs[i] for i in places]
+            [self._genomes[i] for i in places], [self._costs[i] for i in places], self._cost_names
         )
 
     def _fit(self, count: int, expensive: tuple[str, ...]) -> None:
@@ -204,11 +212,21 @@ class Surrogate:
                 recent = places[-_MOST_ROWS // 2 :]
                 places = sorted(rng.sample(places[: -len(recent)], _MOST_ROWS // 2)) + recent
             rows, values = self._rows(places), values[places]
-            self._models[name] = []
-            for kind in self._best.get(name, self._kinds[:1]):
-                model = make(kind, self._seed + count, self._sign(name))
-                model.fit(rows, values)
-                self._models[name].append(model)
+            shape = self._shapes.get(name)
+            model: Predictor = (
+                Trees(self._seed + count)
+                if shape is None
+                else Gaussian(self._groups(), self._sign(name), shape)
+            )
+            model.fit(rows, values)
+            self._models[name] = model
+
+    def _floor(self, name: str) -> float:
+        model = self._models.get(name)
+        return model.floor if isinstance(model, Gaussian) else -np.inf
+
+    def _groups(self) -> list[int]:
+        return self._features.groups(len(self._cost_names))
 
     def _sign(self, name: str) -> float:
         """Which end of a metric matters more: that of objectives only."""
@@ -223,17 +241,22 @@ class Surrogate:
             values = self._data(count, name)
             places = range(len(values))[-_MOST_ROWS // 3 :]
             rows, values = self._rows(places), values[-_MOST_ROWS // 3 :]
-            taus = {
-                kind: _held_back_tau(kind, self._sign(name), rows, values, self._seed + count)
-                for kind in self._kinds
-            }
-            self._best[name] = (
-                max(taus, key=lambda kind: taus[kind] + _HEAD_START.get(kind, 0.0)),
-            )
+            taus: dict[str, float] = {}
+            shape = None
+            if "gp" in self._kinds:
+                model = Gaussian(self._groups(), self._sign(name))
+                model.fit(rows, values)
+                shape = model.shape
+                taus["gp"] = _tau(model.left_out(), values[-len(model.left_out()) :])
+            if "trees" in self._kinds:
+                taus["trees"] = _held_back_tau(rows, values, self._seed + count)
+            best = max(taus, key=lambda kind: taus[kind] + _HEAD_START.get(kind, 0.0))
+            self._shapes[name] = shape if best == "gp" else None
             self.tau[name] = max(taus.values())
         if expensive:
             said = ", ".join(
-                f"{name} {self.tau[name]:.2f} ({'+'.join(self._best[name])})" for name in expensive
+                f"{name} {self.tau[name]:.2f} ({'gp' if self._shapes[name] else 'trees'})"
+                for name in expensive
             )
             _log.info("surrogate: Kendall's tau on held-back results of %d: %s", count, said)
 
@@ -255,35 +278,31 @@ def _standard_error(count: int) -> float:
     return float(np.sqrt(2 * (2 * count + 5) / (9 * count * (count - 1))))
 
 
-def _held_back_tau(kind: str, sign: float, rows: Array, values: Array, seed: int) -> float:
-    """Kendall's tau of predictions for results that the predictor has not seen.
+def _held_back_tau(rows: Array, values: Array, seed: int) -> float:
+    """Kendall's tau of what trees predict for results that they have not seen.
 
     All results are predicted in three folds while they are few; later a third of them once.
     """
-    from scipy.stats import kendalltau
-
-    if np.ptp(values) == 0:
-        return 1.0  # a constant metric is predicted perfectly, and never matters
     order = np.random.default_rng(seed).permutation(len(values))
     folds = np.array_split(order, 3)
     seen, predicted = [], []
     for fold in folds if len(values) < 100 else folds[:1]:
         rest = np.setdiff1d(order, fold)
-        model = make(kind, seed, sign, quick=True)
+        model = Trees(seed, _QUICK_TREES)
         model.fit(rows[rest], values[rest])
         predicted.append(model.predict(rows[fold])[0])
         seen.append(values[fold])
+    return _tau(np.concatenate(predicted), np.concatenate(seen))
+
+
+def _tau(predicted: Array, values: Array) -> float:
+    from scipy.stats import kendalltau
+
+    if np.ptp(values) == 0:
+        return 1.0  # a constant metric is predicted perfectly, and never matters
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # constant predictions: tau is nan, which is 0 here
-        tau = kendalltau(np.concatenate(predicted), np.concatenate(seen)).statistic
-    return float(np.nan_to_num(tau))
-
-
-def _blend(forecasts: Sequence[tuple[Array, Array]]) -> tuple[Array, Array]:
-    """One normal distribution with the mean and the variance of an equal mixture."""
-    means = np.array([mean for mean, _ in forecasts])
-    variances = np.array([deviation**2 for _, deviation in forecasts])
-    return means.mean(axis=0), np.sqrt(variances.mean(axis=0) + means.var(axis=0))
+        return float(np.nan_to_num(kendalltau(predicted, values).statistic))
 
 
 def _probability(constraint: Constraint, mean: Array, deviation: Array) -> Array:

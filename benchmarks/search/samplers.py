@@ -230,6 +230,7 @@ def patched(module: str, **constants: Any) -> Callable[..., Metrics]:
 
 SAMPLERS: dict[str, Callable[..., Metrics]] = {
     "ours": ours,
+    "ours, told no costs": variant(costs=None),
     "random": chance,
     "optuna nsga2 20": optuna_of("NSGAIISampler", population_size=20),
     "optuna nsga2 50": optuna_of("NSGAIISampler", population_size=50),
@@ -244,14 +245,13 @@ SAMPLERS: dict[str, Callable[..., Metrics]] = {
 }
 
 ABLATION: dict[str, Callable[..., Metrics]] = {
-    "ours": ours,
     "no inner search, no climbing": patched("ga.assisted", _INNER_GENERATIONS=0, _CLIMBS=0),
     "no plain GA requests": patched("ga.optimizer", _PLAIN_SHARE=0.0),
     "trees only": variant(surrogate="trees"),
     "gp only": variant(surrogate="gp"),
+    "trees only, told no costs": variant(surrogate="trees", costs=None),
+    "gp only, told no costs": variant(surrogate="gp", costs=None),
+    "told no costs": variant(costs=None),
     "no surrogate": variant(surrogate="none"),
-    "costs not known": variant(costs=None),
     "hypervolume survival": variant(survival="hypervolume"),
-    "nsga3 survival": variant(survival="nsga3"),
-    "no surrogate, hypervolume survival": variant(surrogate="none", survival="hypervolume"),
 }

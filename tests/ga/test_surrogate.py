@@ -22,7 +22,8 @@ from ga.boxes import Boxes
 from ga.features import Features
 from ga.notes import Notes
 from ga.pareto import hypervolume, nondominated
-from ga.predictors import make
+from ga.predictors import Predictor, Trees
+from ga.process import Gaussian, Process
 from ga.surrogate import Surrogate
 
 REFERENCE = {"accuracy": 0.0, "size_kb": 80.0}
@@ -58,6 +59,22 @@ def test_expected_gain_is_the_mean_over_what_may_come(m: int) -> None:
     assert boxes.expected_gain(mean, deviation)[0] == pytest.approx(sampled, rel=0.05)
 
 
+@pytest.mark.parametrize("m", [2, 3])
+def test_expected_gain_of_a_loss_that_cannot_fall_below_a_floor(m: int) -> None:
+    rng = np.random.default_rng(1)
+    boxes = Boxes(rng.random((8, m)), np.ones(m))
+    mean, deviation = np.full((1, m), 0.4), np.array([[0.25, *[0.0] * (m - 1)]])
+    floor = np.array([0.1, *[-np.inf] * (m - 1)])
+    draws = np.repeat(mean, 40000, axis=0)
+    draws[:, 0] = 0.1 + 0.3 * np.exp(0.25 / 0.3 * rng.standard_normal(len(draws)))
+    sampled = boxes.expected_gain(draws, np.zeros_like(draws)).mean()
+    gain = boxes.expected_gain(mean, deviation, floor)[0]
+    assert gain == pytest.approx(sampled, rel=0.03)
+    assert gain != pytest.approx(boxes.expected_gain(mean, deviation)[0], rel=0.05)
+    sure = boxes.expected_gain(mean, np.zeros((1, m)), floor)
+    assert sure == pytest.approx(boxes.expected_gain(mean, np.zeros((1, m))), abs=1e-6)
+
+
 def test_gain_over_an_empty_front_and_of_a_hopeless_candidate() -> None:
     boxes = Boxes(np.empty((0, 2)), np.ones(2))
     gains = boxes.expected_gain(np.array([[0.5, 0.5], [1.5, 0.0]]), np.zeros((2, 2)))
@@ -88,7 +105,7 @@ def test_predictors_learn_and_know_what_they_do_not_know(kind: str) -> None:
     rng = np.random.default_rng(0)
     rows = rng.random((80, 3))
     values = rows[:, 0] + 0.5 * np.sin(5 * rows[:, 1])
-    model = make(kind, 0)
+    model = made(kind, 3)
     model.fit(rows, values)
     fresh = rng.random((200, 3))
     mean, deviation = model.predict(fresh)
@@ -99,8 +116,12 @@ def test_predictors_learn_and_know_what_they_do_not_know(kind: str) -> None:
     assert np.array_equal(mean, again)
 
 
+def made(kind: str, columns: int, sign: float = 0.0) -> Predictor:
+    return Trees(0) if kind == "trees" else Gaussian(range(columns), sign)
+
+
 def make_fitted(kind: str, rows: Any, values: Any) -> Any:
-    model = make(kind, 0)
+    model = made(kind, rows.shape[1])
     model.fit(rows, values)
     return model
 
@@ -117,8 +138,23 @@ def test_features_of_silent_genes_are_neutral() -> None:
 
 def test_features_fill_missing_costs() -> None:
     features = Features(bits_space(1), {"layer0": 2.0})
-    rows = features.rows([(0, 0, 0)] * 3, [{"kb": 1.0}, {"kb": 3.0}, {}])
+    rows = features.rows([(0, 0, 0)] * 3, [{"kb": 1.0}, {"kb": 3.0}, {}], ("kb",))
     assert np.isfinite(rows).all()
+    alone = features.rows([(0, 0, 0)], [{}], ("kb",))
+    assert alone.shape[1] == rows.shape[1], "the columns do not depend on what a batch knows"
+
+
+@pytest.mark.parametrize("layers", [1, 12])
+def test_every_column_has_a_group(layers: int) -> None:
+    genes = [Categorical(f"op{i}", ("x", "y", "z")) for i in range(3)]
+    space = SearchSpace([*bits_space(layers).genes, *genes])
+    features = Features(space, {"layer0": 2.0})
+    genome = tuple(0 for _ in space.loci)
+    rows = features.rows([genome], [{"kb": 1.0, "ms": 2.0}], ("kb", "ms"))
+    groups = features.groups(2)
+    assert len(groups) == rows.shape[1]
+    assert set(groups) == set(range(max(groups) + 1)), "a relevance for each number"
+    assert len(set(groups)) <= 18, "a long chromosome's layers share theirs"
 
 
 # ---- surrogate
@@ -142,6 +178,42 @@ def test_candidates_say_that_they_come_from_the_surrogate() -> None:
     assert origins[:12].count("surrogate") <= 2
     assert origins[12:].count("surrogate") > 12
     assert set(optimizer.rank_correlation) == {"accuracy"}
+
+
+def test_costs_that_nobody_told_are_learned_from_a_few_results() -> None:
+    """A size adds up over genes, or over products of two: thirty results say nearly all of it."""
+    rng = np.random.default_rng(0)
+    rows = rng.integers(0, 4, (330, 8)) / 4.0
+    weights = rng.uniform(1, 10, 8)
+    sums = rows @ weights
+    products = (1.2 - rows[:, :4]) * (1.5 - rows[:, 4:]) @ weights[:4]
+    for values, learned, share in ((sums, 30, 0.02), (products, 60, 0.1)):
+        for sign in (1.0, -1.0):
+            model = Gaussian(range(8), sign)
+            model.fit(rows[:learned], values[:learned])
+            gaps = np.abs(model.predict(rows[60:])[0] - values[60:])
+            assert gaps.mean() < share * np.std(values), (learned, sign)
+
+
+def test_a_process_predicts_each_value_from_the_others() -> None:
+    rng = np.random.default_rng(0)
+    rows = rng.random((12, 2))
+    values = np.sin(4 * rows[:, 0]) + rows[:, 1]
+    process = Process(range(2))
+    kernel = process.fit(rows, values)
+    left_out = process.left_out()
+    # Leaving a row out by giving it to predict: the columns stay standardized as with all rows.
+    inverse = np.linalg.inv(
+        process._matrix(process._rows, process._rows)
+        + (np.exp(kernel.theta[2]) + 1e-8) * np.eye(12)
+    )
+    assert np.allclose(inverse, process._inverse)
+    unit = (values - values.mean()) / values.std()
+    covariance = np.linalg.inv(inverse)
+    for i in range(12):
+        rest = np.arange(12) != i
+        guess = covariance[i, rest] @ np.linalg.solve(covariance[np.ix_(rest, rest)], unit[rest])
+        assert left_out[i] == pytest.approx(values.mean() + values.std() * guess, abs=1e-4)
 
 
 def test_without_costs_every_objective_is_predicted() -> None:
@@ -248,6 +320,17 @@ def test_a_batch_method_is_used_and_checked() -> None:
     assert costs.batches > 0
 
 
+def test_a_candidate_of_unknown_costs_can_be_forecast_beside_known_ones() -> None:
+    surrogate = Surrogate(bits_space(1), Objectives.parse(GOALS), (), "gp", {}, 0, Notes())
+    for i in range(12):
+        genome = bits_space(1).nth(i)
+        surrogate.add(genome, {"size_kb": float(i)}, {"accuracy": i / 12, "size_kb": float(i)})
+    assert surrogate.prepare({"size_kb"})
+    forecast = surrogate.forecast([bits_space(1).nth(20)], [{}])
+    assert not forecast.known[0]
+    assert np.isfinite(forecast.mean).all()
+
+
 def test_repeated_results_are_averaged() -> None:
     surrogate = Surrogate(
         bits_space(1),
@@ -291,12 +374,14 @@ def test_small_differences_near_the_best_are_told_apart(sign: float) -> None:
     """Effects that multiply, failures far away: only the stretched process ranks the good ones."""
     rng = np.random.default_rng(0)
     rows = rng.uniform(0, 1, (160, 4))
-    values = sign * np.exp(6 * rows.mean(axis=1) ** 2)
+    values = sign * np.exp(12 * rows.mean(axis=1) ** 2)
     train, good = slice(0, 80), np.arange(80, 160)[np.argsort(sign * values[80:])[:30]]
     gaps = {}
     for ends in (0.0, sign):
-        model = make("gp", 0, ends)
+        model = Gaussian(range(4), ends)
         model.fit(rows[train], values[train])
+        assert model.shape is not None
+        assert model.shape.stretched is bool(ends)
         mean, deviation = model.predict(rows[good])
         assert (deviation > 0).all()
         gaps[ends] = np.abs(mean - values[good]).mean()
