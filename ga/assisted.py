@@ -41,12 +41,20 @@ class Assistant:
         space: the search space.
         lessons: what was learned; its surrogate forecasts losses and feasibility.
         costs: known costs, of a whole pool at a time.
+        settled: genome -> the one that would be asked for in its place.
     """
 
-    def __init__(self, space: SearchSpace, lessons: Lessons, costs: KnownCosts) -> None:
+    def __init__(
+        self,
+        space: SearchSpace,
+        lessons: Lessons,
+        costs: KnownCosts,
+        settled: Callable[[Genome], Genome],
+    ) -> None:
         self._space = space
         self._lessons = lessons
         self._costs = costs
+        self._settled = settled
         # A candidate of a deep network takes milliseconds to cost: fewer of them are looked at.
         effort = max(0.35, min(1.0, _FULL_EFFORT / len(space)))
         self._offspring = round(effort * _OFFSPRING)
@@ -102,7 +110,7 @@ class Assistant:
                 yield genome
 
     def _child(self, rng: random.Random, a: Genome, b: Genome) -> Genome:
-        return mutate(self._space, crossover(self._space, a, b, rng), rng)
+        return self._settled(mutate(self._space, crossover(self._space, a, b, rng), rng))
 
     def _pool(
         self,
@@ -114,7 +122,7 @@ class Assistant:
         for family in (parents, elders):
             for _ in range(self._offspring // 2):
                 yield self._child(rng, rng.choice(family), rng.choice(family))
-        strangers = [self._space.sample(rng) for _ in range(self._strangers)]
+        strangers = [self._settled(self._space.sample(rng)) for _ in range(self._strangers)]
         yield from strangers
         yield from self._inner_search(rng, [*parents, *elders], strangers, score)
 

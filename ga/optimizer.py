@@ -22,6 +22,7 @@ from ga.evaluation import (
 )
 from ga.feasibility import Feasibility
 from ga.findings import Findings
+from ga.idle import Idle
 from ga.lessons import Lessons
 from ga.population import Population
 from ga.proposals import Proposal, Proposals
@@ -45,6 +46,8 @@ class Optimizer(Findings):
     The population is a function of the results in order of completion, and the randomness of a
     request one of the seed and the candidate's number: a search that is replayed from its log goes
     on exactly as the first one would have.
+
+    Values that save nothing (see `ga.idle`) are never asked for, but in the user's own points.
 
     Rules for constraints: a candidate whose known costs break a bound is never proposed (it is
     mended, or dropped); bounds on other metrics rank a result behind all feasible ones, by the
@@ -109,7 +112,8 @@ class Optimizer(Findings):
             Surrogate, space, self.objectives, self.constraints, surrogate, levels, seed, self.notes
         )
         self._lessons = Lessons(untaught, self._costs)
-        self._assistant = Assistant(space, self._lessons, self._costs)
+        self._idle = Idle(space, self._costs, self.objectives, self.constraints, seed, self.notes)
+        self._assistant = Assistant(space, self._lessons, self._costs, self._idle.settled)
         size = self.population_size if surrogate == "none" else min(self.population_size, _DESIGN)
         design = first_candidates(space, size, initial, levels, seed)
         self._proposals = Proposals(space, design, self._population, seed)
@@ -168,6 +172,8 @@ class Optimizer(Findings):
 
     def _admit(self, genome: Genome, origin: str, mender: random.Random | None) -> Candidate | None:
         """Register a genome as asked, if it is new and within the limits (maybe mended)."""
+        if origin != "initial":
+            genome = self._idle.settled(genome)
         params = self.space.decode(genome)
         key = self._key(genome, params)
         if key in self._seen:
