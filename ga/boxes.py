@@ -21,7 +21,8 @@ Array = NDArray[np.float64]
 # grows with every further one. A thinned front changes the gain of a candidate little.
 _MOST_POINTS = {1: 1, 2: 400, 3: 300, 4: 40, 5: 16}
 _FEWEST_POINTS = 10
-_WIDEST = 3.0
+# Standard deviations of a logarithm that are believed.
+_TINY, _WIDEST = 1e-9, 3.0
 
 
 class Boxes:
@@ -93,8 +94,8 @@ def _lognormal_shortfall(ticks: Array, median: Array, deviation: Array) -> Array
 
     reached = np.isfinite(ticks) & (ticks > 0)
     finite = np.where(reached, ticks, 1.0)
-    # Far up the distribution is not believed: nothing there gains anything.
-    width = np.clip(deviation / median, 1e-9, _WIDEST)
+    median = np.maximum(median, _TINY)  # rounding may put it on the floor
+    width = np.clip(deviation / median, _TINY, _WIDEST)
     d = np.log(finite / median) / width
     value = finite * ndtr(d) - median * np.exp(width**2 / 2) * ndtr(d - width)
     return np.asarray(np.where(reached, np.maximum(value, 0.0), 0.0))

@@ -251,7 +251,6 @@ ABLATION: dict[str, Callable[..., Metrics]] = {
     "gp only": variant(surrogate="gp"),
     "trees only, told no costs": variant(surrogate="trees", costs=None),
     "gp only, told no costs": variant(surrogate="gp", costs=None),
-    "told no costs": variant(costs=None),
     "no surrogate": variant(surrogate="none"),
     "hypervolume survival": variant(survival="hypervolume"),
 }

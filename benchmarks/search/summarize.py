@@ -1,8 +1,9 @@
 """Tables and plots of `compare.py`'s results: `python benchmarks/search/summarize.py`.
 
 For every CSV of runs in `results/` prints a markdown table (mean and standard deviation over seeds,
-p of a one-sided Wilcoxon signed-rank test that ours is better, paired by seed), says when ours was
-where the best rival ends, and draws the curves; of `multi_fidelity.py`'s, a table too.
+p of a one-sided Wilcoxon signed-rank test that ours is better, paired by seed; behind the stroke
+that of ours told no costs, which knows no more than the rivals), says when ours was where the best
+rival ends, and draws the curves; of `multi_fidelity.py`'s, a table too.
 """
 
 from __future__ import annotations
@@ -15,40 +16,61 @@ from scipy.stats import wilcoxon
 RESULTS = Path(__file__).parent / "results"
 # Variants of ours; the runs of ours itself stand in the file without the suffix.
 _ABLATION = "-ablation"
+_BLIND = "ours, told no costs"
+_OWN = ("ours", _BLIND)
 
 
-def table(runs: pd.DataFrame) -> str:
-    """Markdown: one line per sampler, ours first, the rest by quality at 100 trials."""
+def table(runs: pd.DataFrame, *, ablation: bool = False) -> str:
+    """Markdown: one line per sampler, ours first, the rest by quality at 100 trials.
+
+    Args:
+        runs: As `compare.py` writes them.
+        ablation: They are variants of ours, each tested against the one that knows as much.
+    """
     marks = [column for column in ("at50", "at100", "at200") if runs[column].notna().any()]
     heads = " | ".join(f"{mark[2:]} trials | p" for mark in marks)
     lines = [f"| sampler | seeds | {heads} | CPU s |", "|" + "---|" * (3 + 2 * len(marks))]
-    ours = runs[runs.sampler == "ours"].set_index("seed")
     order = runs.groupby("sampler")["at100"].mean().sort_values(ascending=False).index
-    for name in ["ours", *(n for n in order if n != "ours")]:
-        own = runs[runs.sampler == name].set_index("seed")
+    first = [name for name in _OWN if name in order]
+    for name in [*first, *(n for n in order if n not in _OWN)]:
+        own = runs[runs.sampler == name]
         cells = []
         for mark in marks:
             cells.append(f"{own[mark].mean():.3f} ± {own[mark].std():.3f}")
-            shared = own.index.intersection(ours.index)
-            gain = ours.loc[shared, mark] - own.loc[shared, mark]
-            tested = name != "ours" and gain.notna().all() and (gain != 0).any()
-            cells.append(f"{wilcoxon(gain, alternative='greater').pvalue:.2g}" if tested else "")
+            against = [] if name in _OWN else first
+            if ablation and name not in _OWN:
+                against = [_BLIND if name.endswith("told no costs") else "ours"]
+            cells.append(" / ".join(better(runs, one, name, mark) for one in against))
         seconds = own["seconds"].mean()
         lines.append(f"| {name} | {len(own)} | {' | '.join(cells)} | {seconds:.0f} |")
     return "\n".join(lines)
+
+
+def better(runs: pd.DataFrame, one: str, other: str, mark: str) -> str:
+    """The p of `one` being better than `other`, over the seeds that both have."""
+    a, b = (runs[runs.sampler == name].set_index("seed")[mark] for name in (one, other))
+    gain = (a - b).dropna()
+    if gain.empty or not (gain != 0).any():
+        return "-"
+    return f"{wilcoxon(gain, alternative='greater').pvalue:.2g}"
 
 
 def reached(runs: pd.DataFrame) -> str:
     """After how many trials ours has, on average, what the best rival has after the last ones."""
     marks = [c for c in runs.columns if c.startswith("at") and runs[c].notna().any()]
     means = runs.groupby("sampler")[marks].mean()
-    rivals = means[marks[-1]].drop("ours", errors="ignore")
-    if "ours" not in means.index or rivals.empty:
+    rivals = means[marks[-1]].drop(list(_OWN), errors="ignore")
+    if rivals.empty:
         return ""
     goal, name = rivals.max(), rivals.idxmax()
-    there = [mark[2:] for mark in marks if means.loc["ours", mark] >= goal]
-    when = f"within {there[0]} trials" if there else "not reached"
-    return f"The best of the others after {marks[-1][2:]} trials ({name}, {goal:.3f}): ours {when}."
+    said = []
+    for own in (name for name in _OWN if name in means.index):
+        there = [mark[2:] for mark in marks if means.loc[own, mark] >= goal]
+        said.append(f"{own} " + (f"within {there[0]} trials" if there else "not reached"))
+    return (
+        f"The best of the others after {marks[-1][2:]} trials ({name}, {goal:.3f}): "
+        f"{'; '.join(said)}."
+    )
 
 
 def saved(runs: pd.DataFrame) -> str:
@@ -79,7 +101,7 @@ def plot(runs: pd.DataFrame, path: Path) -> None:
     marks = [column for column in runs.columns if column.startswith("at")]
     figure, axes = plt.subplots(figsize=(8, 5))
     for name, own in runs.groupby("sampler"):
-        width = 3.0 if name == "ours" else 1.2
+        width = 3.0 if name in _OWN else 1.2
         trials = [int(mark[2:]) for mark in marks]
         axes.plot(trials, own[marks].mean(), label=name, linewidth=width)
     axes.set(xlabel="trials", ylabel="share of the best hypervolume", title=path.stem)
@@ -99,9 +121,10 @@ def main() -> None:
             if path.stem.endswith(_ABLATION):
                 whole = pd.read_csv(path.with_stem(path.stem.removesuffix(_ABLATION)))
                 variants = runs[runs.sampler != "ours"]
-                runs = pd.concat([whole[whole.sampler == "ours"], variants])
-            note = "" if path.stem.endswith(_ABLATION) else f"\n{reached(runs)}\n"
-            parts.append(f"## {path.stem}\n\n{table(runs)}\n{note}")
+                runs = pd.concat([whole[whole.sampler.isin(_OWN)], variants])
+            ablation = path.stem.endswith(_ABLATION)
+            note = "" if ablation else f"\n{reached(runs)}\n"
+            parts.append(f"## {path.stem}\n\n{table(runs, ablation=ablation)}\n{note}")
             plot(runs, path.with_suffix(".png"))
     text = "\n".join(parts)
     (RESULTS / "summary.md").write_text(text)
