@@ -106,11 +106,11 @@ class Surrogate:
         self._costs: list[Mapping[str, float]] = []
         self._slot_of: list[int] = []
         self._values: dict[str, list[float]] = {}
-        self._fitted: tuple[int, tuple[str, ...]] | None = None
+        self._fitted: tuple[int, tuple[str, ...], tuple[str, ...]] | None = None
+        self._checked: tuple[int, tuple[str, ...], tuple[str, ...]] | None = None
         self._models: dict[str, Predictor] = {}
         self._shapes: dict[str, Shape | None] = {}
         self._cost_names: tuple[str, ...] = ()
-        self._checked_at = 0
         self.tau: dict[str, float] = {}
         needed = [*objectives.names, *(c.metric for c in constraints)]
         self._needed = tuple(dict.fromkeys(needed))
@@ -136,10 +136,14 @@ class Surrogate:
         if count < _MINIMUM or not self._kinds:
             return False
         expensive = tuple(name for name in self._needed if name not in cheap)
-        due = (_boundary(count, _EVERY_FIT), expensive)
+        fitted, checked = _boundary(count, _EVERY_FIT), _boundary(count, _CHECK_STEPS)
+        # Costs that come into sight late are new columns: everything is learned anew then.
+        due = (fitted, expensive, self._cost_names)
         if due != self._fitted:
-            self._check(_boundary(count, _CHECK_STEPS), expensive)
-            self._fit(*due)
+            if self._checked != (checked, *due[1:]) and checked >= _MINIMUM:
+                self._check(checked, expensive)
+                self._checked = (checked, *due[1:])
+            self._fit(fitted, expensive)
             self._fitted = due
         # Near the front all results are alike, so tau of a few dozen held-back ones scatters; only
         # what is surely below the threshold (by two standard errors) gives cause to stop.
@@ -233,9 +237,6 @@ class Surrogate:
         return dict(zip(self._objectives.names, self._objectives.signs, strict=True)).get(name, 0.0)
 
     def _check(self, count: int, expensive: tuple[str, ...]) -> None:
-        if count == self._checked_at or count < _MINIMUM:
-            return
-        self._checked_at = count
         for name in expensive:
             # The latest results suffice to judge, and keep the check as cheap as a fit.
             values = self._data(count, name)

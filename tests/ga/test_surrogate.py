@@ -303,6 +303,19 @@ def test_a_cost_function_that_fails_now_and_then() -> None:
     assert len(optimizer.notes.messages) == 2
 
 
+def test_costs_that_come_into_sight_late_are_learned_from() -> None:
+    silent = True
+
+    def costs(params: dict[str, Any]) -> dict[str, float]:
+        return {} if silent else {"macs": 2 * size_only(params)["size_kb"]}
+
+    optimizer = Optimizer(bits_space(), GOALS, costs=costs, surrogate="gp")
+    run(optimizer, 17)
+    silent = False
+    run(optimizer, 6)
+    assert optimizer.evaluations[-1].origin == "surrogate"
+
+
 def test_a_batch_method_is_used_and_checked() -> None:
     class Costs:
         batches = 0
