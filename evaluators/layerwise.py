@@ -180,9 +180,10 @@ def ladder(rows: Sequence[Row], *, steps: int = 8) -> list[dict[str, float]]:
     return rungs
 
 
-def by_layer(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Mean loss of each layer's rows: one number for what orders or weighs layers."""
-    drops: dict[str, list[float]] = {}
+def by_gene(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    """Losses as `ga.Optimizer` takes them: ``{gene: {value as text: loss}}``, fit for JSON."""
+    losses: dict[str, dict[str, float]] = {}
     for row in rows:
-        drops.setdefault(row["layer"], []).append(max(0.0, float(row["drop"])))
-    return {layer: sum(values) / len(values) for layer, values in drops.items()}
+        # A digit too many would make two runs of the same table differ.
+        losses.setdefault(row["gene"], {})[f"{row['value']:g}"] = round(float(row["drop"]), 6)
+    return losses

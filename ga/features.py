@@ -8,12 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ga.genes import Categorical, Integer, Ordered
-from ga.space import Genome, SearchSpace
+from ga.sensitivities import Sensitivities
+from ga.space import Genome, Locus, SearchSpace
 
 Array = NDArray[np.float64]
 
 # Genes of one family (same kind, or same list of values) get summary columns from this many on.
 _FAMILY = 3
+# A loss of quality below which sensitivities are alike.
+_SLIGHT = 0.01
 # Up to this many loci each has a relevance of its own; more could not be told from few results.
 _SHORT = 16
 
@@ -21,16 +24,18 @@ _SHORT = 16
 class Features:
     """Unit coordinates, one-hot categories, summaries over layers, sensitivities and costs.
 
-    The summaries (mean of a kind over all layers, how often a category occurs) say in one column
-    what a tree would need many splits for. With sensitivities, the sum of how far each kind is
-    turned down, weighted by the layer's sensitivity, is a first guess at the loss of quality.
+    Genes of a compression get a coordinate in which equal steps hurt about alike (see
+    `_hardship`). The summaries (mean of a kind over all layers, how often a category occurs) say in
+    one column what a tree would need many splits for. Sensitivities give a first guess at the loss
+    of quality for each kind: the logarithm of the sum of what each gene's value costs alone, or,
+    if one number is known for each layer, how far its genes are turned down times that number.
 
     Args:
         space: the search space.
-        sensitivities: layer -> loss of quality when it alone is compressed.
+        sensitivities: losses of quality when one layer alone is compressed.
     """
 
-    def __init__(self, space: SearchSpace, sensitivities: Mapping[str, float]) -> None:
+    def __init__(self, space: SearchSpace, sensitivities: Sensitivities) -> None:
         self._space = space
         self._indexed = {
             i: locus.gene.size or 1
@@ -45,11 +50,21 @@ class Features:
             )
             families.setdefault(label, []).append(i)
         self._families = [loci for loci in families.values() if len(loci) >= _FAMILY]
-        self._weights = {
-            i: sensitivities[locus.group]
+        self._hardships = {
+            i: table
             for i, locus in enumerate(space.loci)
-            if locus.gene.numeric and locus.group in sensitivities
+            if (table := _hardship(locus)) is not None
         }
+        self._weights: dict[int, float] = {}
+        self._losses: dict[int, Array] = {}
+        for i, locus in enumerate(space.loci):
+            gene = locus.gene
+            if sensitivities.genes:
+                if isinstance(gene, Ordered) and gene.name in sensitivities.genes:
+                    values = np.array(gene.values, dtype=float)
+                    self._losses[i] = sensitivities.losses(gene.name, values)
+            elif gene.numeric and locus.group in sensitivities.layers:
+                self._weights[i] = sensitivities.layers[locus.group]
 
     def groups(self, costs: int) -> list[int]:
         """The group of each column of `rows`: columns that matter alike to a predictor.
@@ -74,7 +89,7 @@ class Features:
         rest = [
             self._indexed[f[0]] if not loci[f[0]][1].gene.numeric else 1 for f in self._families
         ]
-        weighted = len({self._space.loci[i].kind for i in self._weights})
+        weighted = len({self._space.loci[i].kind for i in (self._weights or self._losses)})
         columns += [len(kinds)] * (sum(rest) + weighted)
         return columns + [len(kinds) + 1] * costs
 
@@ -95,7 +110,9 @@ class Features:
         active = self._active(alleles)
         units = np.empty_like(alleles)
         for i, locus in enumerate(self._space.loci):
-            if i in self._indexed:
+            if i in self._hardships:
+                units[:, i] = self._hardships[i][alleles[:, i].astype(int)]
+            elif i in self._indexed:
                 units[:, i] = (alleles[:, i] + 0.5) / self._indexed[i]
             else:
                 units[:, i] = [locus.gene.to_unit(a) for a in alleles[:, i]]
@@ -112,7 +129,7 @@ class Features:
                 columns.append(np.mean([hot[i] for i in family], axis=0))
             else:
                 columns.append(units[:, family].mean(axis=1, keepdims=True))
-        columns += self._weighted(units)
+        columns += self._guesses(alleles.astype(int), units)
         columns.append(_cost_columns(costs, names))
         return np.asarray(np.hstack(columns))
 
@@ -123,14 +140,41 @@ class Features:
                 active[:, i] = active[:, locus.parent] & (alleles[:, locus.parent] == locus.option)
         return active
 
-    def _weighted(self, units: Array) -> list[Array]:
+    def _guesses(self, alleles: NDArray[np.int_], units: Array) -> list[Array]:
+        """A column for each kind: what sensitivities say of the loss."""
         by_kind: dict[str, list[int]] = {}
-        for i in self._weights:
+        for i in self._weights or self._losses:
             by_kind.setdefault(self._space.loci[i].kind, []).append(i)
-        return [
-            units[:, loci] @ np.array([[self._weights[i]] for i in loci])
-            for loci in by_kind.values()
-        ]
+        columns: list[Array] = []
+        for loci in by_kind.values():
+            if self._weights:
+                total = sum(units[:, i] * self._weights[i] for i in loci)
+            else:
+                total = np.log(_SLIGHT + sum(self._losses[i][alleles[:, i]] for i in loci))
+            columns.append(np.reshape(total, (-1, 1)))
+        return columns
+
+
+def _hardship(locus: Locus) -> Array | None:
+    """How hard each value of a compression's gene is on the network, in [0, 1]; None for others.
+
+    Of channels and weights that are removed, and of ranks, the octaves: from half left to a quarter
+    is as far as from all to half. Of bits the step of the rounding, as a share of the range.
+    """
+    gene = locus.gene
+    if not isinstance(gene, Ordered) or not gene.numeric:
+        return None
+    values = np.array(gene.values, dtype=float)
+    if locus.kind in ("prune", "sparsity") and (values >= 0).all() and (values < 1).all():
+        raw = -np.log2(1 - values)
+    elif locus.kind == "rank" and (values > 0).all() and (values <= 1).all():
+        raw = -np.log2(values)
+    elif locus.kind in ("w_bits", "a_bits") and (values >= 1).all():
+        raw = 2.0 ** (1 - values)
+    else:
+        return None
+    span = float(np.ptp(raw))
+    return np.asarray((raw - raw.min()) / span if span > 0 else np.zeros(len(raw)))
 
 
 def _cost_columns(costs: Sequence[Mapping[str, float]], names: Sequence[str]) -> Array:

@@ -27,6 +27,7 @@ from ga.lessons import Lessons
 from ga.population import Population
 from ga.proposals import Proposal, Proposals
 from ga.seeding import corners, first_candidates
+from ga.sensitivities import Sensitivities
 from ga.space import Genome, SearchSpace
 from ga.surrogate import Surrogate
 from ga.survival import SURVIVALS, Individual
@@ -63,7 +64,8 @@ class Optimizer(Findings):
         seed: of everything random.
         phenotype: params -> hashable; equal means the same network, which is asked once only.
         initial: params to begin with.
-        sensitivities: layer -> loss of quality when it alone is compressed, for seeding.
+        sensitivities: loss of quality when one layer alone is compressed, for the first
+            candidates and the predictor: `{layer: loss}` or `{gene: {value: loss}}`.
         budget: number of trials that are planned; `should_stop` says when they are done.
         survival: `nsga2`, `nsga3` or `hypervolume` (SMS-EMOA).
         surrogate: predictor of the expensive metrics: `auto` (whichever ranks better), `trees`,
@@ -86,7 +88,7 @@ class Optimizer(Findings):
         *,
         phenotype: Phenotype | None = None,
         initial: Sequence[Mapping[str, Any]] = (),
-        sensitivities: Mapping[str, float] | None = None,
+        sensitivities: Mapping[str, Any] | None = None,
         budget: int | None = None,
         survival: str = "nsga2",
         surrogate: str = "auto",
@@ -107,7 +109,7 @@ class Optimizer(Findings):
         self._population = Population(self.population_size, SURVIVALS[survival])
         self._seen: set[Hashable] = set()
         self._next_id = 1
-        levels = sensitivities or {}
+        levels = Sensitivities.parse(sensitivities)
         untaught = partial(
             Surrogate, space, self.objectives, self.constraints, surrogate, levels, seed, self.notes
         )
@@ -115,7 +117,7 @@ class Optimizer(Findings):
         self._idle = Idle(space, self._costs, self.objectives, self.constraints, seed, self.notes)
         self._assistant = Assistant(space, self._lessons, self._costs, self._idle.settled)
         size = self.population_size if surrogate == "none" else min(self.population_size, _DESIGN)
-        design = first_candidates(space, size, initial, levels, seed)
+        design = first_candidates(space, size, initial, levels.layers, seed)
         self._proposals = Proposals(space, design, self._population, seed)
         self._feasibility = Feasibility(space, self.constraints, self._costs, corners(space), seed)
 

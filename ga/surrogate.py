@@ -16,6 +16,7 @@ from ga.notes import Notes
 from ga.objectives import Constraint, Objectives
 from ga.predictors import Predictor, Trees
 from ga.process import Gaussian, Shape
+from ga.sensitivities import Sensitivities
 from ga.space import Genome, SearchSpace
 
 Array = NDArray[np.float64]
@@ -75,7 +76,7 @@ class Surrogate:
         objectives: what is optimized.
         constraints: their metrics are predicted too.
         kind: `trees`, `gp`, or `auto`: whichever ranked held-back results better.
-        sensitivities: layer -> loss of quality, used as features.
+        sensitivities: losses of quality of layers and genes alone, used as features.
         seed: of the predictors.
         notes: where a fallback is said.
 
@@ -89,7 +90,7 @@ class Surrogate:
         objectives: Objectives,
         constraints: Sequence[Constraint],
         kind: str,
-        sensitivities: Mapping[str, float],
+        sensitivities: Sensitivities,
         seed: int,
         notes: Notes,
     ) -> None:

@@ -115,12 +115,11 @@ def _read_space(path: Path) -> dict[str, Any]:
 def _seed(
     table: Sequence[Mapping[str, Any]], genes: Mapping[str, Any], space: Path, network: Network
 ) -> None:
-    """Writes what the tuner starts from: per-layer numbers into the network file, and a ladder."""
+    """Writes what the tuner starts from: each gene's losses into the network file, and a ladder."""
     from evaluators import ladder
-    from evaluators.layerwise import by_layer
+    from evaluators.layerwise import by_gene
 
-    # A digit too many would make two runs of the same table differ.
-    network.metadata["sensitivities"] = {k: round(v, 6) for k, v in by_layer(table).items()}
+    network.metadata["sensitivities"] = by_gene(table)
     network.save(network_file(space))
     rungs = [in_space(rung, genes) for rung in ladder(list(map(dict, table)))]
     unique = list({json.dumps(rung, sort_keys=True): rung for rung in rungs}.values())

@@ -24,8 +24,10 @@ from ga.notes import Notes
 from ga.pareto import hypervolume, nondominated
 from ga.predictors import Predictor, Trees
 from ga.process import Gaussian, Process
+from ga.sensitivities import Sensitivities
 from ga.surrogate import Surrogate
 
+NONE = Sensitivities.parse(None)
 REFERENCE = {"accuracy": 0.0, "size_kb": 80.0}
 
 
@@ -130,25 +132,67 @@ def test_features_of_silent_genes_are_neutral() -> None:
     space = SearchSpace(
         [Categorical("c", ("x", "y"), ((Real("r", 0, 1),), ())), Ordered("o", (1, 2))]
     )
-    features = Features(space, {})
+    features = Features(space, NONE)
     rows = features.rows([(1, 0.2, 0), (1, 0.9, 0), (0, 0.9, 0)], [{}, {}, {}])
     assert (rows[0] == rows[1]).all()
     assert (rows[1] != rows[2]).any()
 
 
 def test_features_fill_missing_costs() -> None:
-    features = Features(bits_space(1), {"layer0": 2.0})
+    features = Features(bits_space(1), Sensitivities.parse({"layer0": 2.0}))
     rows = features.rows([(0, 0, 0)] * 3, [{"kb": 1.0}, {"kb": 3.0}, {}], ("kb",))
     assert np.isfinite(rows).all()
     alone = features.rows([(0, 0, 0)], [{}], ("kb",))
     assert alone.shape[1] == rows.shape[1], "the columns do not depend on what a batch knows"
 
 
+def test_equal_steps_of_a_coordinate_hurt_alike() -> None:
+    space = SearchSpace(
+        [
+            Ordered("a.prune", (0.0, 0.5, 0.75, 0.875)),
+            Ordered("a.w_bits", (8, 4, 2)),
+            Ordered("a.units", (0, 1, 2, 3)),
+        ]
+    )
+    genomes = [(0, 0, 0), (1, 1, 1), (2, 2, 2), (3, 2, 3)]
+    rows = Features(space, NONE).rows(genomes, [{}] * 4)
+    # Octaves of channels; steps of rounding 2^-7, 2^-3, 2^-1; other genes by their place.
+    assert rows[:, 0] == pytest.approx([0, 1 / 3, 2 / 3, 1])
+    assert rows[:3, 1] == pytest.approx([0, (2**-3 - 2**-7) / (2**-1 - 2**-7), 1])
+    assert rows[:, 2] == pytest.approx([1 / 8, 3 / 8, 5 / 8, 7 / 8])
+
+
+def test_measured_losses_add_up_by_kind() -> None:
+    known = {
+        "layer0.prune": {"0.5": 0.2},
+        "layer1.prune": {"0.25": 0.1, "0.75": 0.5},
+        "layer0.w_bits": {"2": 0.3, "8": -0.01},
+    }
+    features = Features(bits_space(2), Sensitivities.parse(known))
+    # prune, w_bits, a_bits of both layers: a quarter and a half of the channels gone, 4 bits.
+    rows = features.rows([(1, 1, 0, 2, 1, 0)], [{}])
+    prune = 0.2 / 2 + (0.1 + 0.5) / 2
+    bits = 0.3 * (8 - 4) / (8 - 2)
+    assert rows[0, -2:] == pytest.approx(np.log(0.01 + np.array([prune, bits])))
+
+
+def test_sensitivities_by_gene_give_those_of_the_layers() -> None:
+    found = Sensitivities.parse({"a.prune": {0.5: 0.2, 0.75: 0.4}, "a.w_bits": {2: -0.1}, "b": 0.3})
+    assert found.layers == pytest.approx({"a": 0.2, "b": 0.3})
+
+
+@pytest.mark.parametrize("bad", [{"a": "much"}, {"a": math.nan}, {"a.w_bits": {"low": 0.1}}])
+def test_sensitivities_that_are_no_numbers_are_named(bad: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"'{next(iter(bad))}' has .* where a finite number"):
+        Optimizer(bits_space(), GOALS, sensitivities=bad)
+
+
+@pytest.mark.parametrize("known", [{}, {"layer0": 2.0}, {"layer0.w_bits": {"2": 0.3, "4": 0.1}}])
 @pytest.mark.parametrize("layers", [1, 12])
-def test_every_column_has_a_group(layers: int) -> None:
+def test_every_column_has_a_group(layers: int, known: dict[str, Any]) -> None:
     genes = [Categorical(f"op{i}", ("x", "y", "z")) for i in range(3)]
     space = SearchSpace([*bits_space(layers).genes, *genes])
-    features = Features(space, {"layer0": 2.0})
+    features = Features(space, Sensitivities.parse(known))
     genome = tuple(0 for _ in space.loci)
     rows = features.rows([genome], [{"kb": 1.0, "ms": 2.0}], ("kb", "ms"))
     groups = features.groups(2)
@@ -334,7 +378,7 @@ def test_a_batch_method_is_used_and_checked() -> None:
 
 
 def test_a_candidate_of_unknown_costs_can_be_forecast_beside_known_ones() -> None:
-    surrogate = Surrogate(bits_space(1), Objectives.parse(GOALS), (), "gp", {}, 0, Notes())
+    surrogate = Surrogate(bits_space(1), Objectives.parse(GOALS), (), "gp", NONE, 0, Notes())
     for i in range(12):
         genome = bits_space(1).nth(i)
         surrogate.add(genome, {"size_kb": float(i)}, {"accuracy": i / 12, "size_kb": float(i)})
@@ -350,7 +394,7 @@ def test_repeated_results_are_averaged() -> None:
         Objectives.parse(GOALS),
         (Constraint("accuracy", ">=", 0.2),),
         "gp",
-        {},
+        NONE,
         0,
         Notes(),
     )

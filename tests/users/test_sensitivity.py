@@ -46,7 +46,9 @@ def test_the_table_seeds_the_population_of_an_init_config(
     assert {"layer", "gene", "value", "metric", "drop"} == set(rows[0])
     assert Path("out/table.png").read_bytes().startswith(b"\x89PNG")
     noted = json.loads(Path("space.network.json").read_text())["metadata"]["sensitivities"]
-    assert set(noted) == {row["layer"] for row in rows}
+    assert set(noted) == {row["gene"] for row in rows}
+    for row in rows:
+        assert noted[row["gene"]][f"{float(row['value']):g}"] == float(row["drop"])
     # Nothing else changed, and the first candidates are other ones now.
     assert first() != before
 

@@ -1,0 +1,73 @@
+"""What is known, before any trial, of the quality that compressing one layer alone costs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Sensitivities:
+    """Losses of quality by layer, and by gene and value where they were measured.
+
+    Attributes:
+        layers: layer (a gene's name up to the last dot) -> loss; it orders and weighs layers.
+        genes: gene -> its measured values in ascending order, and their losses.
+    """
+
+    layers: Mapping[str, float]
+    genes: Mapping[str, tuple[Array, Array]]
+
+    @classmethod
+    def parse(cls, given: Mapping[str, Any] | None) -> Sensitivities:
+        """From `{layer: loss}`, or `{gene: {value: loss}}` with values as numbers or texts.
+
+        Gains count as no loss. A layer's loss is the mean of what is given for its genes.
+
+        Raises:
+            ValueError: something that is no finite number; the message names it.
+        """
+        layers: dict[str, float] = {}
+        genes: dict[str, tuple[Array, Array]] = {}
+        rows: dict[str, list[float]] = {}
+        for name, entry in (given or {}).items():
+            if not isinstance(entry, Mapping):
+                layers[name] = max(0.0, _number(name, entry))
+                continue
+            table = sorted(
+                (_number(name, value), max(0.0, _number(name, loss)))
+                for value, loss in entry.items()
+            )
+            rows.setdefault(name.rpartition(".")[0], []).extend(loss for _, loss in table)
+            if name.endswith(".prune"):
+                table = [(0.0, 0.0), *(row for row in table if row[0] > 0)]
+            values, losses = zip(*table, strict=True) if table else ((), ())
+            if values:
+                genes[name] = np.array(values), np.array(losses)
+        for layer, found in rows.items():
+            layers.setdefault(layer, sum(found) / len(found) if found else 0.0)
+        return cls(layers, genes)
+
+    def losses(self, gene: str, values: Array) -> Array:
+        """Losses of a measured gene's values, interpolated linearly, constant beyond the ends."""
+        return np.interp(values, *self.genes[gene])
+
+
+def _number(name: str, raw: Any) -> float:
+    try:
+        number = float(raw)
+    except (TypeError, ValueError):
+        number = math.nan
+    if isinstance(raw, bool) or not math.isfinite(number):
+        raise ValueError(
+            f"sensitivities: {name!r} has {raw!r} where a finite number is needed; give "
+            "{layer: loss} or {gene: {value: loss}}"
+        )
+    return number
