@@ -4,10 +4,10 @@ Three ways to spend the same trials, each a genetic search with the same setting
 genes at once; channels first, then bits for the winner; bits first, then channels for the winner.
 A step's winner is the smallest network within two points of the float baseline on ``val``; that
 of all trials is made once more and read on ``test``. Fronts and hypervolumes are over accuracy on
-``val`` and flash, all trials of a way counted. Activations stay at 8 bits: nothing in these
-objectives gains from fewer, so such genes could only do harm, and only to the ways that have them
-from the start. Every search is told the sensitivities of the layers, as `joint-ga sensitivity`
-measures them without training.
+``val`` and flash, all trials of a way counted. Every search is told what a user would tell it: the
+sensitivities of its genes, as `joint-ga sensitivity` measures them without training, and as a
+limit the accuracy from which on a network counts. Activations stay at 8 bits: nothing in these
+objectives gains from fewer.
 
     python -m benchmarks.joint_vs_stepwise evaluators.tasks.kws:build --data DIR -o result.json
 
@@ -29,13 +29,17 @@ import numpy as np
 import ga
 from evaluators import Result, Task, evaluate, load_task, sensitivity, trace
 from evaluators.baseline import baseline_metric
-from evaluators.layerwise import by_layer
+from evaluators.layerwise import by_gene
 from evaluators.training import score
 from hardware import Device, Network, cost_function, load_device
 from nni_plugin.search_space import for_network, parse
 
 TOLERANCE = 0.02
 """Accuracy that a step's winner may lose."""
+
+DEPTH = 0.1
+"""Accuracy below the float baseline from which on a network counts: a limit of every search, and
+the depth of the box that hypervolumes are shares of."""
 
 Trial = dict[str, Any]
 
@@ -48,9 +52,10 @@ class Search:
     ) -> None:
         self.task, self.network, self.device = task, network, device
         self.epochs, self.seed = epochs, seed
+        self.floor = baseline_metric(task) - DEPTH
         self.space = for_network(network, device, activation_bits=[8])
         self.cost = cost_function(network, device)
-        self.sensitivities = by_layer(sensitivity(task, device=device, network=network))
+        self.sensitivities = by_gene(sensitivity(task, device=device, network=network))
         self.trials: list[Trial] = []
 
     def run(self, trials: int, genes: Callable[[str], bool], fixed: dict[str, Any]) -> None:
@@ -59,6 +64,7 @@ class Search:
         optimizer = ga.Optimizer(
             parse(space),
             {self.task.metric_name: "maximize", "size_kb": "minimize"},
+            {self.task.metric_name: f">= {self.floor}"},
             costs=lambda params: self.cost({**fixed, **params}),
             population_size=max(8, trials // 3),
             seed=self.seed,
@@ -122,12 +128,12 @@ WAYS = {f.__name__: f for f in (joint, prune_then_quantize, quantize_then_prune)
 
 
 def hypervolume(trials: list[Trial], name: str, full_kb: float) -> float:
-    """Share of the box from (baseline - 0.3, uniform int8) to (1, 0) that the trials dominate."""
+    """Share of the box from (baseline - DEPTH, uniform int8) to (1, 0) that trials dominate."""
     base = float(trials[0]["metrics"][f"baseline_{name}"])
     losses = [
-        ((base - t["metrics"][name]) / 0.3, t["metrics"]["size_kb"] / full_kb) for t in trials
+        ((base - t["metrics"][name]) / DEPTH, t["metrics"]["size_kb"] / full_kb) for t in trials
     ]
-    best = (base - 1.0) / 0.3
+    best = (base - 1.0) / DEPTH
     volume = ga.hypervolume(np.array(losses), np.array([1.0, 1.0]))
     return float(volume) / (1.0 - best)
 
