@@ -41,6 +41,7 @@ class Assistant:
         space: the search space.
         lessons: what was learned; its surrogate forecasts losses and feasibility.
         costs: known costs, of a whole pool at a time.
+        limits: per objective, the largest loss that its own bounds allow; infinite without one.
         settled: genome -> the one that would be asked for in its place.
     """
 
@@ -49,11 +50,13 @@ class Assistant:
         space: SearchSpace,
         lessons: Lessons,
         costs: KnownCosts,
+        limits: Sequence[float],
         settled: Callable[[Genome], Genome],
     ) -> None:
         self._space = space
         self._lessons = lessons
         self._costs = costs
+        self._limits = np.array(limits)
         self._settled = settled
         # A candidate of a deep network takes milliseconds to cost: fewer of them are looked at.
         effort = max(0.35, min(1.0, _FULL_EFFORT / len(space)))
@@ -83,11 +86,13 @@ class Assistant:
         """
         ideal, worst = observed.min(axis=0), observed.max(axis=0)
         span = np.where(worst > ideal, worst - ideal, 1.0)
+        # What lies beyond a limit is no gain, so the region to be won ends there.
+        reference = np.minimum(_REFERENCE, (self._limits - ideal) / span)
         ahead = [np.array([losses for _, losses in front]).reshape(-1, len(span))]
         if pending:
             expected = self._lessons.surrogate.forecast(*map(list, zip(*pending, strict=True)))
             ahead.append(expected.mean[(expected.violation == 0) & expected.known])
-        boxes = Boxes((np.vstack(ahead) - ideal) / span, np.full(len(span), _REFERENCE))
+        boxes = Boxes((np.vstack(ahead) - ideal) / span, reference)
         score = _Score(self._space, self._lessons, self._costs, boxes, ideal, span)
         elders = [genome for genome, _ in front if genome is not None] or list(parents)
         pool = dict.fromkeys(self._pool(rng, parents, elders, score))

@@ -58,7 +58,7 @@ class Idle:
     ) -> None:
         self._space, self._costs, self._seed, self._notes = space, costs, seed, notes
         self._signs = list(zip(objectives.names, objectives.signs, strict=True))
-        self._signs += [(c.metric, 1.0 if c.operator[0] == "<" else -1.0) for c in constraints]
+        self._signs += [(c.metric, c.sign) for c in constraints]
 
     @cached_property
     def milder(self) -> dict[int, dict[Allele, Allele]]:

@@ -95,6 +95,17 @@ class Objectives:
             for name, sign in zip(self.names, self.signs, strict=True)
         )
 
+    def limits(self, constraints: Iterable[Constraint]) -> tuple[float, ...]:
+        """The largest loss of each objective that its own bounds allow, infinite without one."""
+        found = dict.fromkeys(self.names, math.inf)
+        signs = dict(zip(self.names, self.signs, strict=True))
+        for constraint in constraints:
+            sign = signs.get(constraint.metric)
+            if sign == constraint.sign:
+                loss = sign * constraint.bound
+                found[constraint.metric] = min(found[constraint.metric], loss)
+        return tuple(found.values())
+
     def reference(self, reference: Mapping[str, float]) -> tuple[float, ...]:
         """A reference point given by metric name, as losses.
 
@@ -119,6 +130,11 @@ class Constraint:
 
     def __str__(self) -> str:
         return f"{self.metric} {self.operator} {self.bound:g}"
+
+    @property
+    def sign(self) -> float:
+        """1.0 if smaller values keep it, -1.0 if larger ones do, as an objective's sign."""
+        return 1.0 if self.operator[0] == "<" else -1.0
 
     @classmethod
     def parse(cls, metric: str, text: Any) -> Constraint:

@@ -115,7 +115,13 @@ class Optimizer(Findings):
         )
         self._lessons = Lessons(untaught, self._costs)
         self._idle = Idle(space, self._costs, self.objectives, self.constraints, seed, self.notes)
-        self._assistant = Assistant(space, self._lessons, self._costs, self._idle.settled)
+        self._assistant = Assistant(
+            space,
+            self._lessons,
+            self._costs,
+            self.objectives.limits(self.constraints),
+            self._idle.settled,
+        )
         size = self.population_size if surrogate == "none" else min(self.population_size, _DESIGN)
         design = first_candidates(space, size, initial, levels.layers, seed)
         self._proposals = Proposals(space, design, self._population, seed)

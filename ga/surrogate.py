@@ -47,7 +47,8 @@ class Forecast:
         mean: n x m losses.
         deviation: n x m; 0 where a loss is known exactly.
         violation: n, of all constraints by expected values.
-        feasible: n, the probability that the constraints on predicted metrics hold, 0 if a
+        feasible: n, the probability that the constraints on predicted metrics hold, but for the
+            limits of objectives, beyond which nothing is gained (see `ga.assisted`); 0 if a
             known cost breaks its limit.
         floor: m losses that are never reached, where a loss is distributed log-normally above one
             with the median `mean`; -inf where it is normal.
@@ -113,6 +114,7 @@ class Surrogate:
         self._shapes: dict[str, Shape | None] = {}
         self._cost_names: tuple[str, ...] = ()
         self.tau: dict[str, float] = {}
+        self._goals = set(zip(objectives.names, objectives.signs, strict=True))
         needed = [*objectives.names, *(c.metric for c in constraints)]
         self._needed = tuple(dict.fromkeys(needed))
 
@@ -189,7 +191,8 @@ class Surrogate:
         for constraint in self._constraints:
             center, spread = values[constraint.metric]
             violation += [constraint.excess(float(v)) for v in center]
-            feasible *= _probability(constraint, center, spread)
+            if (constraint.metric, constraint.sign) not in self._goals or not spread.any():
+                feasible *= _probability(constraint, center, spread)
         floor = np.array([self._floor(name) for name in self._objectives.names])
         return Forecast(mean, deviation, violation, feasible, floor, known)
 
@@ -310,8 +313,7 @@ def _tau(predicted: Array, values: Array) -> float:
 def _probability(constraint: Constraint, mean: Array, deviation: Array) -> Array:
     from scipy.special import ndtr
 
-    sign = 1.0 if constraint.operator[0] == "<" else -1.0
-    room = sign * (constraint.bound - mean)
+    room = constraint.sign * (constraint.bound - mean)
     with np.errstate(divide="ignore", invalid="ignore"):
         chance = ndtr(room / deviation)
     sure = np.array([constraint.excess(float(v)) == 0 for v in mean], dtype=float)

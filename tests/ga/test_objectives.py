@@ -90,3 +90,11 @@ def test_constraints_must_be_a_dict() -> None:
     with pytest.raises(ValueError, match="should be a dict"):
         parse_constraints("ram_kb <= 3")  # type: ignore[arg-type]
     assert parse_constraints(()) == ()
+
+
+def test_limits_of_objectives_are_losses() -> None:
+    objectives = Objectives.parse({"accuracy": "maximize", "ms": "minimize", "kb": "minimize"})
+    bounds = parse_constraints(
+        {"accuracy": [">= 0.8", ">= 0.9"], "ms": ">= 2", "ram_kb": "<= 64", "kb": "<= 10"}
+    )
+    assert objectives.limits(bounds) == (-0.9, float("inf"), 10.0)

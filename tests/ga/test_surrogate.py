@@ -388,6 +388,26 @@ def test_a_candidate_of_unknown_costs_can_be_forecast_beside_known_ones() -> Non
     assert np.isfinite(forecast.mean).all()
 
 
+def test_limits_of_objectives_end_the_region_to_be_won_and_others_are_chances() -> None:
+    def feasible(metric: str) -> np.ndarray[Any, Any]:
+        surrogate = Surrogate(
+            bits_space(1), Objectives.parse(GOALS), (Constraint(metric, ">=", 0.5),), "gp", NONE, 0,
+            Notes(),
+        )  # fmt: skip
+        for i in range(12):
+            kb, quality = float(i), math.sin(i)
+            surrogate.add(
+                bits_space(1).nth(i),
+                {"size_kb": kb},
+                {"accuracy": quality, "recall": quality, "size_kb": kb},
+            )
+        assert surrogate.prepare({"size_kb"})
+        return surrogate.forecast([bits_space(1).nth(20)], [{"size_kb": 1.0}]).feasible
+
+    assert feasible("accuracy") == [1.0]
+    assert 0.0 < feasible("recall")[0] < 1.0
+
+
 def test_repeated_results_are_averaged() -> None:
     surrogate = Surrogate(
         bits_space(1),
