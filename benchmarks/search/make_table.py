@@ -177,10 +177,10 @@ def run(name: str, data: str | None, limit: int | None) -> None:
             print(f"{name}: {count + 1} chromosomes, {time.process_time() - begin:.0f} s of CPU")
 
 
-def publish(name: str) -> Path:
+def publish(name: str, data: str | None = None) -> Path:
     """Compresses what is there, with the costs of every chromosome on the table's device."""
     table = TABLES[name]
-    network, device = trace(load_task(table.task)), load_device(table.device)
+    network, device = trace(load_task(table.task, data)), load_device(table.device)
     costs = cost_function(network, device)
     rows = pd.read_csv(FOLDER / f"{name}.csv").drop_duplicates(list(table.values))
     genes = [tuple(row) for row in rows[list(table.values)].to_numpy().tolist()]
@@ -208,7 +208,7 @@ def main() -> None:
     FOLDER.mkdir(exist_ok=True)
     if not args.publish:
         run(args.table, args.data, args.limit)
-    print(publish(args.table))
+    print(publish(args.table, args.data))
 
 
 if __name__ == "__main__":
