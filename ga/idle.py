@@ -69,6 +69,7 @@ class Idle:
                 "idle",
                 "never asked for, since a milder value costs no more in any metric that counts: "
                 + self._text(found),
+                trouble=False,
             )
         return found
 

@@ -12,15 +12,19 @@ class Notes:
 
     Attributes:
         messages: everything said so far, in order.
+        troubles: what of it says that something is wrong.
     """
 
     def __init__(self) -> None:
         self.messages: list[str] = []
+        self.troubles: list[str] = []
         self._topics: set[str] = set()
 
-    def once(self, topic: str, message: str) -> None:
-        """Log a warning, unless the topic was spoken of before."""
+    def once(self, topic: str, message: str, *, trouble: bool = True) -> None:
+        """Log a message, as a warning if it is about trouble, unless the topic was spoken of."""
         if topic not in self._topics:
             self._topics.add(topic)
             self.messages.append(message)
-            _log.warning(message)
+            if trouble:
+                self.troubles.append(message)
+            _log.log(logging.WARNING if trouble else logging.INFO, message)

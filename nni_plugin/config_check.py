@@ -81,7 +81,7 @@ class _Check:
                 options = args.optimizer_options(costs)
                 optimizer = ga.Optimizer(space, args.objectives, **options)
                 optimizer.ask()
-                self.problems += optimizer.notes.messages
+                self.problems += optimizer.notes.troubles
 
     def _space(self) -> ga.SearchSpace | None:
         given = [

@@ -53,6 +53,7 @@ def test_what_saves_nothing_is_never_asked_for_and_said_once() -> None:
     said = [text for text in optimizer.notes.messages if "costs no more" in text]
     assert len(said) == 1
     assert "a_bits 4 in a, b, c" in said[0]
+    assert not optimizer.notes.troubles
 
 
 def test_a_limit_makes_a_value_worth_asking_for_where_it_helps() -> None:
