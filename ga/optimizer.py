@@ -24,7 +24,7 @@ from ga.feasibility import Feasibility
 from ga.findings import Findings
 from ga.idle import Idle
 from ga.lessons import Lessons
-from ga.population import Population
+from ga.population import Population, population_size_for
 from ga.proposals import Proposal, Proposals
 from ga.seeding import corners, first_candidates
 from ga.sensitivities import Sensitivities
@@ -103,7 +103,7 @@ class Optimizer(Findings):
         if survival not in SURVIVALS:
             raise ValueError(f"survival={survival!r} (allowed: {', '.join(SURVIVALS)})")
         super().__init__(space, objectives, constraints, seed, budget, stagnation)
-        self.population_size = _population_size(population_size, budget)
+        self.population_size = population_size_for(budget, population_size)
         self._costs = KnownCosts(costs, self.notes)
         self._phenotype = phenotype
         self._population = Population(self.population_size, SURVIVALS[survival])
@@ -395,15 +395,6 @@ class Optimizer(Findings):
                 evaluation.reason,
                 evaluation.expected,
             )
-
-
-def _population_size(size: int | None, budget: int | None) -> int:
-    if size is None:
-        # About 5% of the trials did best on the NAS-Bench-201 table; see docs/search.md.
-        return 20 if budget is None else min(100, max(8, round(0.05 * budget)))
-    if not isinstance(size, int) or isinstance(size, bool) or size < 2:
-        raise ValueError(f"population_size={size!r} should be a whole number from 2 on, or None")
-    return size
 
 
 def _check_count(name: str, value: int | None) -> None:

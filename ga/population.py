@@ -52,3 +52,17 @@ class Population:
         members = self.members
         a, b = rng.choice(members), rng.choice(members)
         return a if (a.rank, -a.crowding) <= (b.rank, -b.crowding) else b
+
+
+def population_size_for(budget: int | None, size: int | None = None) -> int:
+    """The number of members that suits a budget of trials, unless one is given.
+
+    Raises:
+        ValueError: the given size is no whole number from 2 on.
+    """
+    if size is None:
+        # About 5% of the trials did best on the NAS-Bench-201 table; see docs/search.md.
+        return 20 if budget is None else min(100, max(8, round(0.05 * budget)))
+    if not isinstance(size, int) or isinstance(size, bool) or size < 2:
+        raise ValueError(f"population_size={size!r} should be a whole number from 2 on, or None")
+    return size
