@@ -12,6 +12,7 @@ import re
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from evaluators.cache import locked
 
 from . import manager
 
@@ -29,6 +32,9 @@ _ASSETS = Path(__file__).parent / "assets"
 _NNICTL = (sys.executable, "-m", "nni.tools.nnictl.nnictl")
 _FIRST_PORT = 8080
 _STOP_S = 60.0
+_PORTS = Path(tempfile.gettempdir()) / f"joint-ga-ports-{os.getuid()}"
+"""Locked from the choice of a port until its manager listens, in whichever home."""
+_CREATED = re.compile(r"Experiment ID: (\w+)")
 _LATE = re.compile(r"JSONDecodeError|ConnectionError|Restful server start failed|timed out", re.I)
 """What nnictl ends with when its manager has not answered within NNI's own limits."""
 
@@ -130,21 +136,19 @@ class Session:
                 "and this one would listen on 127.0.0.1 only: give --host with an address of "
                 "a trusted network (NNI's manager has no login and runs what it is sent)"
             )
-        count = 1 if service == "local" else 2
-        wanted, port = port, free_port(port, count)
-        create = ("create", "--config", str(config), "--port")
-        started = _nnictl(*create, str(port), env=environment(host))
-        if started.returncode and _LATE.search(_last_words(started)):
-            # A busy machine keeps NNI's own limits more often at the second attempt.
-            _nnictl("stop", "--port", str(port))
-            port = free_port(wanted, count)
-            started = _nnictl(*create, str(port), env=environment(host))
         shown = "127.0.0.1" if host in ("0.0.0.0", "*") else host
-        if started.returncode:
-            raise SessionError(f"nnictl could not start the experiment: {_last_words(started)}")
+        # Of two managers on one port the second dies, and its nnictl then sets up the first one's.
+        with locked(_PORTS):
+            port, started = _create(config, host, port, 1 if service == "local" else 2)
         profile = _wait_for_profile(f"http://{shown}:{port}")
         if profile is None:
             raise SessionError(f"NNI's manager does not answer: {_last_words(started)}")
+        created = _CREATED.search(_plain(started.stdout))
+        if created and created[1] != profile["id"]:
+            raise SessionError(
+                f"port {port} was taken by the experiment {profile['id']} at the same moment: "
+                "start again, or choose another port (--port N)"
+            )
         parameters: dict[str, Any] = profile["params"]
         home = parameters.get("experimentWorkingDirectory") or Path.home() / "nni-experiments"
         return cls(
@@ -214,6 +218,26 @@ def _nnictl(
     )
 
 
+def _create(
+    config: Path, host: str, wanted: int | None, count: int
+) -> tuple[int, subprocess.CompletedProcess[str]]:
+    """The port and what nnictl said; a second attempt if the machine was too busy for the first.
+
+    Raises:
+        SessionError: a busy port, or what nnictl answered.
+    """
+    for attempt in (1, 2):
+        port = free_port(wanted, count)
+        create = ("create", "--config", str(config), "--port", str(port))
+        started = _nnictl(*create, env=environment(host))
+        if not started.returncode:
+            return port, started
+        if attempt == 2 or not _LATE.search(_last_words(started)):
+            break
+        _nnictl("stop", "--port", str(port))
+    raise SessionError(f"nnictl could not start the experiment: {_last_words(started)}")
+
+
 def _wait_for_profile(base: str, seconds: float = 10.0) -> Any:
     end = time.monotonic() + seconds
     while True:
@@ -233,9 +257,13 @@ def _platform(config: Path) -> str:
     return next((name for name in names if name != "local"), "local")
 
 
+def _plain(text: str) -> str:
+    """What nnictl printed, without colours."""
+    return re.sub(r"\x1b\[[0-9;]*m|\$\{\w+\}", "", text)
+
+
 def _last_words(process: subprocess.CompletedProcess[str]) -> str:
     """The line of nnictl's output that says what is wrong, without colours."""
-    text = re.sub(r"\x1b\[[0-9;]*m|\$\{\w+\}", "", process.stdout)
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [line.strip() for line in _plain(process.stdout).splitlines() if line.strip()]
     telling = [line for line in lines if re.search(r"error|invalid|failed", line, re.I)]
     return (telling or lines or ["no output"])[-1]

@@ -44,13 +44,6 @@ def get(url):
         return answer.read()
 
 
-def _free_port():
-    """Not the default: experiments of parallel tests would choose the same one."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def config_in(folder, trials, body=TRIAL, **class_args):
     (folder / "trial.py").write_text(body)
     (folder / "space.json").write_text(json.dumps(SPACE))
@@ -81,7 +74,7 @@ class Run:
         (folder / "nni").mkdir(exist_ok=True)
         self.output = (folder / "output.txt").open("w+")
         self.process = subprocess.Popen(
-            [*JOINT_GA, "run", "config.yml", "--port", str(_free_port()), *options],
+            [*JOINT_GA, "run", "config.yml", *options],
             cwd=folder,
             env=environment,
             stdout=self.output,
@@ -111,9 +104,10 @@ class Run:
 def run(tmp_path):
     started = []
 
-    def start(trials, *options, **settings):
-        config_in(tmp_path, trials, **settings)
-        started.append(Run(tmp_path, *options))
+    def start(trials, *options, folder=tmp_path, **settings):
+        folder.mkdir(exist_ok=True)
+        config_in(folder, trials, **settings)
+        started.append(Run(folder, *options))
         return started[-1]
 
     yield start
@@ -182,6 +176,19 @@ def test_a_run_from_start_to_front(run, chromium, tmp_path):
         assert (tmp_path / "out" / name).stat().st_size > 0
     with pytest.raises(OSError, match="refused"):
         get(url)
+
+
+@pytest.mark.slow
+@pytest.mark.nni
+def test_two_runs_at_the_same_moment_have_a_manager_each(run, tmp_path):
+    both = [run(2, folder=tmp_path / name) for name in ("one", "two")]
+    urls = {running.wait_for(r"web UI +(http://\S+)\n")[1] for running in both}
+    assert len(urls) == 2
+    for running in both:
+        assert running.process.wait(150) == 0, running.text
+        assert "2/2 complete" in running.text
+    ids = [{p.name for p in (tmp_path / n / "experiments").iterdir()} for n in ("one", "two")]
+    assert all(len(found - {"_latest"}) == 1 for found in ids), ids
 
 
 @pytest.mark.slow
