@@ -1,5 +1,6 @@
 """A genetic algorithm with an ask / tell interface; needs neither NNI nor torch."""
 
+from ga.courses import Outlook
 from ga.evaluation import Candidate, Evaluation, SpaceExhausted, UnsatisfiableConstraint
 from ga.genes import Categorical, Gene, Integer, Normal, Ordered, Real
 from ga.objectives import Constraint, Objectives, parse_constraints, violation
@@ -18,6 +19,7 @@ __all__ = [
     "Objectives",
     "Optimizer",
     "Ordered",
+    "Outlook",
     "Real",
     "SearchSpace",
     "SpaceExhausted",

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ga.boxes import Boxes
 from ga.costs import KnownCosts
 from ga.lessons import Lessons
 from ga.operators import crossover, mutate
+from ga.region import Region
 from ga.space import Genome, SearchSpace
 from ga.surrogate import Forecast
 from ga.survival import Individual, nsga2
@@ -34,14 +34,12 @@ class Assistant:
 
     The pool is made of children of the population and of the whole front, of strangers, and of
     the last generation of an inner genetic algorithm that runs on the forecasts; the best of the
-    pool then climb for a few rounds. Candidates in flight count as if they had been told what is
-    forecast for them, so that slots do not all go after the same gain.
+    pool then climb for a few rounds.
 
     Args:
         space: the search space.
         lessons: what was learned; its surrogate forecasts losses and feasibility.
         costs: known costs, of a whole pool at a time.
-        limits: per objective, the largest loss that its own bounds allow; infinite without one.
         settled: genome -> the one that would be asked for in its place.
     """
 
@@ -50,13 +48,11 @@ class Assistant:
         space: SearchSpace,
         lessons: Lessons,
         costs: KnownCosts,
-        limits: Sequence[float],
         settled: Callable[[Genome], Genome],
     ) -> None:
         self._space = space
         self._lessons = lessons
         self._costs = costs
-        self._limits = np.array(limits)
         self._settled = settled
         # A candidate of a deep network takes milliseconds to cost: fewer of them are looked at.
         effort = max(0.35, min(1.0, _FULL_EFFORT / len(space)))
@@ -69,32 +65,21 @@ class Assistant:
         self,
         rng: random.Random,
         parents: Sequence[Genome],
-        front: Sequence[tuple[Genome | None, tuple[float, ...]]],
-        observed: Array,
-        pending: Sequence[tuple[Genome, Mapping[str, float]]],
+        elders: Sequence[Genome],
+        region: Region,
         is_new: Callable[[Genome], bool],
-    ) -> Iterator[Genome]:
-        """New feasible genomes, the most promising first.
+    ) -> Iterator[tuple[float, Genome]]:
+        """New feasible genomes with their expected gains, the most promising first.
 
         Args:
             rng: source of randomness.
             parents: the population.
-            front: genomes (None if outside the space) and losses of the feasible front.
-            observed: n x m losses of all complete results; they span the reference point.
-            pending: genomes in flight with their known costs.
+            elders: the front.
+            region: what is to be won.
             is_new: whether a genome was not asked before.
         """
-        ideal, worst = observed.min(axis=0), observed.max(axis=0)
-        span = np.where(worst > ideal, worst - ideal, 1.0)
-        # What lies beyond a limit is no gain, so the region to be won ends there.
-        reference = np.minimum(_REFERENCE, (self._limits - ideal) / span)
-        ahead = [np.array([losses for _, losses in front]).reshape(-1, len(span))]
-        if pending:
-            expected = self._lessons.surrogate.forecast(*map(list, zip(*pending, strict=True)))
-            ahead.append(expected.mean[(expected.violation == 0) & expected.known])
-        boxes = Boxes((np.vstack(ahead) - ideal) / span, reference)
-        score = _Score(self._space, self._lessons, self._costs, boxes, ideal, span)
-        elders = [genome for genome, _ in front if genome is not None] or list(parents)
+        score = _Score(self._space, self._lessons, self._costs, region)
+        elders = elders or parents
         pool = dict.fromkeys(self._pool(rng, parents, elders, score))
         best = score.of([genome for genome in pool if is_new(genome)])
         for _ in range(_CLIMBS):
@@ -102,7 +87,7 @@ class Assistant:
             if not top:
                 return
             children = dict.fromkeys(
-                self._child(rng, rng.choice(top), rng.choice(top + elders))
+                self._child(rng, rng.choice(top), rng.choice([*top, *elders]))
                 for _ in range(self._climb_children)
             )
             tried = {genome for _, genome in best}
@@ -110,9 +95,7 @@ class Assistant:
                 best + score.of([g for g in children if g not in tried and is_new(g)]),
                 key=lambda pair: -pair[0],
             )
-        for gain, genome in best:
-            if gain > 0:
-                yield genome
+        yield from ((gain, genome) for gain, genome in best if gain > 0)
 
     def _child(self, rng: random.Random, a: Genome, b: Genome) -> Genome:
         return self._settled(mutate(self._space, crossover(self._space, a, b, rng), rng))
@@ -154,11 +137,6 @@ class Assistant:
         return [m.genome for m in members]
 
 
-# Losses are scaled so that everything observed lies in [0, 1]; the reference point a little
-# beyond gives the extremes of the front a gain too.
-_REFERENCE = 1.1
-
-
 class _Score:
     """Expected gains and forecast individuals of genomes, on normalized losses."""
 
@@ -167,13 +145,11 @@ class _Score:
         space: SearchSpace,
         lessons: Lessons,
         costs: KnownCosts,
-        boxes: Boxes,
-        ideal: Array,
-        span: Array,
+        region: Region,
     ) -> None:
         self._space, self._surrogate, self._costs = space, lessons.surrogate, costs
         self._costed = dict(lessons.costed)
-        self._boxes, self._ideal, self._span = boxes, ideal, span
+        self._region = region
         self._forecasts: dict[Genome, tuple[Array, Array, float, float]] = {}
 
     def _look_up(self, genomes: Sequence[Genome]) -> None:
@@ -185,13 +161,9 @@ class _Score:
         self._costed.update(zip(uncosted, found, strict=True))
         costs = [self._costed[genome] for genome in fresh]
         forecast: Forecast = self._surrogate.forecast(fresh, costs)
-        self._floor = (forecast.floor - self._ideal) / self._span
+        mean, deviation, self._floor = self._region.scaled(forecast)
         feasible = np.where(forecast.known, forecast.feasible, 0.0)
         violation = np.where(forecast.known, forecast.violation, np.inf)
-        mean, deviation = (
-            (forecast.mean - self._ideal) / self._span,
-            forecast.deviation / self._span,
-        )
         for i, genome in enumerate(fresh):
             self._forecasts[genome] = (
                 mean[i], deviation[i], float(violation[i]), float(feasible[i])
@@ -203,7 +175,7 @@ class _Score:
             return []
         self._look_up(genomes)
         found = [self._forecasts[genome] for genome in genomes]
-        gains = self._boxes.expected_gain(
+        gains = self._region.gains(
             np.array([f[0] for f in found]), np.array([f[1] for f in found]), self._floor
         )
         gains = gains * np.array([f[3] for f in found])

@@ -49,7 +49,8 @@ class Evaluation:
         status: complete, failed, censored or running.
         origin: how the candidate came about.
         reason: why it failed or was stopped.
-        expected: of a censored one, what its final metrics would probably have been.
+        expected: of a censored one, what its final metrics would probably have been; of a running
+            one, that it was censored before and runs again.
     """
 
     id: int

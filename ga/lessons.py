@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from ga.costs import KnownCosts
@@ -15,17 +15,16 @@ class Lessons:
     """Keeps a surrogate and the known costs of what it was taught.
 
     Args:
-        make: a surrogate that knows nothing yet.
+        surrogate: knows nothing yet.
         costs: known costs.
 
     Attributes:
-        surrogate: the one that has learned everything so far.
+        surrogate: has learned everything so far.
         costed: known costs of every genome that it was taught.
     """
 
-    def __init__(self, make: Callable[[], Surrogate], costs: KnownCosts) -> None:
-        self._make, self._costs = make, costs
-        self.surrogate = make()
+    def __init__(self, surrogate: Surrogate, costs: KnownCosts) -> None:
+        self.surrogate, self._costs = surrogate, costs
         self.costed: dict[Genome, Mapping[str, float]] = {}
 
     def learn(
@@ -46,13 +45,8 @@ class Lessons:
             return
         if costs is not None or genome not in self.costed:
             self.costed[genome] = self._costs_of(evaluation, costs, metrics)
-        self.surrogate.add(genome, self.costed[genome], metrics)
-
-    def relearn(self, evaluations: Iterable[tuple[Genome | None, Evaluation]]) -> None:
-        """Forget everything, then learn these: as if the search were replayed."""
-        self.surrogate = self._make()
-        for genome, evaluation in evaluations:
-            self.learn(genome, evaluation)
+        guessed = evaluation.status != COMPLETE
+        self.surrogate.add(genome, self.costed[genome], metrics, guessed=guessed)
 
     def _costs_of(
         self,

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
-
-import numpy as np
 
 from ga.assisted import Assistant
 from ga.costs import CostFunction, KnownCosts, broken_limits
+from ga.courses import Courses, Outlook, Path
 from ga.evaluation import (
     CENSORED,
     COMPLETE,
@@ -22,6 +21,8 @@ from ga.evaluation import (
 )
 from ga.feasibility import Feasibility
 from ga.findings import Findings
+from ga.foresight import Foresight
+from ga.identity import Identity, Phenotype
 from ga.idle import Idle
 from ga.lessons import Lessons
 from ga.population import Population, population_size_for
@@ -31,8 +32,6 @@ from ga.sensitivities import Sensitivities
 from ga.space import Genome, SearchSpace
 from ga.surrogate import Surrogate
 from ga.survival import SURVIVALS, Individual
-
-Phenotype = Callable[[dict[str, Any]], Hashable]
 
 # Share of requests that the plain GA answers although the surrogate could: what the predictor is
 # wrong about is found there.
@@ -105,13 +104,12 @@ class Optimizer(Findings):
         super().__init__(space, objectives, constraints, seed, budget, stagnation)
         self.population_size = population_size_for(budget, population_size)
         self._costs = KnownCosts(costs, self.notes)
-        self._phenotype = phenotype
+        self._identity = Identity(space, phenotype, self.notes)
         self._population = Population(self.population_size, SURVIVALS[survival])
-        self._seen: set[Hashable] = set()
         self._next_id = 1
         levels = Sensitivities.parse(sensitivities)
-        untaught = partial(
-            Surrogate, space, self.objectives, self.constraints, surrogate, levels, seed, self.notes
+        untaught = Surrogate(
+            space, self.objectives, self.constraints, surrogate, levels, seed, self.notes
         )
         self._lessons = Lessons(untaught, self._costs)
         self._idle = Idle(space, self._costs, self.objectives, self.constraints, seed, self.notes)
@@ -119,8 +117,15 @@ class Optimizer(Findings):
             space,
             self._lessons,
             self._costs,
-            self.objectives.limits(self.constraints),
             self._idle.settled,
+        )
+        self._foresight = Foresight(
+            self._archive,
+            self._genomes,
+            self._pending,
+            self._lessons,
+            Courses(space, self.objectives, levels),
+            self.objectives.limits(self.constraints),
         )
         size = self.population_size if surrogate == "none" else min(self.population_size, _DESIGN)
         design = first_candidates(space, size, initial, levels.layers, seed)
@@ -142,12 +147,12 @@ class Optimizer(Findings):
             if candidate is not None:
                 return candidate
         # Either the limits leave nothing (said by name), or everything was asked before.
-        if self._costs and not self._seen:
+        if self._costs and not self._identity.seen:
             self._feasibility.anchors()
         self._exhausted = True
         raise SpaceExhausted(
-            f"no new candidate is left after {len(self._seen)} distinct ones in a space of "
-            f"{self.space.size_text()}"
+            f"no new candidate is left after {len(self._identity.seen)} distinct ones in a space "
+            f"of {self.space.size_text()}"
         )
 
     def _streams(self, rng: random.Random) -> Iterator[Proposal]:
@@ -161,30 +166,23 @@ class Optimizer(Findings):
     def _modelled(self, rng: random.Random) -> Iterator[Proposal]:
         if not self._lessons.surrogate.prepare(self._costs.metrics):
             return
-        front = [(self._genomes.get(s.evaluation.id), s.losses) for s in self._archive.front()]
-        pending = [
-            (self._genomes[number], candidate.costs or {})
-            for number, candidate in self._pending.items()
-            if number in self._genomes
-        ]
-        observed = np.array([scored.losses for scored in self._archive.scored.values()])
         parents = [member.genome for member in self._population.members]
-        proposed = self._assistant.propose(rng, parents, front, observed, pending, self._is_new)
-        for genome in proposed:
+        found = [self._genomes.get(s.evaluation.id) for s in self._archive.front()]
+        elders = [genome for genome in found if genome is not None]
+        region = self._foresight.region()
+        for gain, genome in self._assistant.propose(
+            rng, parents, elders, region, self._identity.is_new
+        ):
+            self._promise = gain
             yield genome, "surrogate", None
-
-    def _is_new(self, genome: Genome) -> bool:
-        if self._phenotype is None:
-            return self.space.key(genome) not in self._seen
-        return self._key(genome, self.space.decode(genome)) not in self._seen
 
     def _admit(self, genome: Genome, origin: str, mender: random.Random | None) -> Candidate | None:
         """Register a genome as asked, if it is new and within the limits (maybe mended)."""
         if origin != "initial":
             genome = self._idle.settled(genome)
         params = self.space.decode(genome)
-        key = self._key(genome, params)
-        if key in self._seen:
+        key = self._identity.key(genome, params)
+        if key in self._identity.seen:
             return None
         costs = self._costs.of(params)
         if broken_limits(self.constraints, costs):
@@ -195,27 +193,16 @@ class Optimizer(Findings):
             return None
         candidate = Candidate(self._next_id, params, costs, origin)
         self._register(candidate, genome, key)
+        if origin == "surrogate":
+            self._foresight.promises.append(self._promise)
         return candidate
 
     def _register(self, candidate: Candidate, genome: Genome | None, key: Hashable) -> None:
         self._next_id = max(self._next_id, candidate.id + 1)
-        self._seen.add(key)
+        self._identity.seen.add(key)
         self._pending[candidate.id] = candidate
         if genome is not None:
             self._genomes[candidate.id] = genome
-
-    def _key(self, genome: Genome, params: dict[str, Any]) -> Hashable:
-        if self._phenotype is None:
-            return self.space.key(genome)
-        try:
-            return self._phenotype(params)
-        except Exception as error:  # the user's code: the plain genome serves as well
-            self.notes.once(
-                f"phenotype {type(error).__name__}",
-                f"the phenotype function failed ({error}); candidates are told apart by their "
-                "parameters instead",
-            )
-            return self.space.key(genome)
 
     # ---- tell
 
@@ -295,9 +282,42 @@ class Optimizer(Findings):
         candidate = Candidate(self._next_id, dict(params), None, "import")
         evaluation = Evaluation(candidate.id, candidate.params, dict(metrics))
         self._archive.score(evaluation)
-        self._register(candidate, genome, self._key(genome, candidate.params))
+        self._register(candidate, genome, self._identity.key(genome, candidate.params))
         self._finish(candidate, dict(metrics), COMPLETE)
         return candidate.id
+
+    # ---- trials on their way
+
+    def outlooks(self, paths: Mapping[int, Path], numbers: Iterable[int]) -> dict[int, Outlook]:
+        """What trials are worth that are on their way, or were stopped there.
+
+        Args:
+            paths: what every trial has reported so far, by candidate.
+            numbers: the candidates that are asked about.
+
+        Returns:
+            One for each that has reported; nothing while too few trials ran to their ends, or the
+            surrogate is not relied on.
+        """
+        if not self._lessons.surrogate.prepare(self._costs.metrics):
+            return {}
+        return self._foresight.outlooks(paths, numbers)
+
+    def reopen(self, number: int) -> Candidate:
+        """Ask once more for a candidate whose trial was stopped.
+
+        Raises:
+            KeyError: an unknown id.
+            ValueError: it was not stopped.
+        """
+        candidate = self._outstanding(number)
+        if number in self._pending or self._archive[number].status != CENSORED:
+            raise ValueError(f"candidate {number} was not stopped")
+        genome = self._genomes.get(number)
+        known = None if genome is None else self._lessons.costed.get(genome)
+        costs = self._costs.of(candidate.params) if known is None else dict(known)
+        self._pending[number] = replace(candidate, costs=costs)
+        return self._pending[number]
 
     def _outstanding(self, number: int) -> Candidate:
         if number in self._pending:
@@ -318,7 +338,6 @@ class Optimizer(Findings):
         expected: dict[str, float] | None = None,
     ) -> None:
         number = candidate.id
-        guessed = number in self._archive and self._archive[number].expected is not None
         evaluation = Evaluation(
             number, candidate.params, metrics, status, candidate.origin, reason, expected
         )
@@ -327,11 +346,7 @@ class Optimizer(Findings):
         genome = self._genomes.get(number)
         if scored is not None and genome is not None:
             self._population.add(Individual(number, genome, scored.losses, scored.violation))
-        if guessed:
-            # What was expected is void now that the result is there.
-            self._lessons.relearn((self._genomes.get(e.id), e) for e in self._archive.finished)
-        else:
-            self._lessons.learn(genome, evaluation, candidate.costs)
+        self._lessons.learn(genome, evaluation, candidate.costs)
 
     @property
     def rank_correlation(self) -> dict[str, float]:
@@ -386,7 +401,11 @@ class Optimizer(Findings):
         else:
             costs = self._costs.of(params) if evaluation.status == RUNNING else None
             candidate = Candidate(number, params, costs, evaluation.origin)
-            self._register(candidate, genome, self._key(genome, params))
+            self._register(candidate, genome, self._identity.key(genome, params))
+        if evaluation.status == RUNNING and evaluation.expected is not None:
+            # Stopped once and running again: what was expected of it was learned.
+            stopped = replace(evaluation, status=CENSORED)
+            self._lessons.learn(self._genomes.get(number), stopped, candidate.costs)
         if evaluation.status != RUNNING:
             self._finish(
                 candidate,

@@ -82,6 +82,7 @@ class Simulation:
         slots: number of trials that run side by side.
         stop: whether to stop a trial after its intermediate result number `step` (from 0 on).
         stopped: tells the optimizer of a stopped trial and its last result; its `censor` if None.
+        again: a stopped candidate that is to run before a new one; None for none.
 
     Attributes:
         clock: simulated seconds.
@@ -94,6 +95,7 @@ class Simulation:
     slots: int = 4
     stop: Stop | None = None
     stopped: Callable[[Candidate, Mapping[str, Any]], None] | None = None
+    again: Callable[[], Candidate | None] | None = None
     clock: float = 0.0
     outcomes: list[Outcome] = field(default_factory=list)
     exhausted: bool = False
@@ -124,7 +126,7 @@ class Simulation:
 
     def _start(self) -> bool:
         try:
-            candidate = self.optimizer.ask()
+            candidate = (self.again() if self.again else None) or self.optimizer.ask()
         except SpaceExhausted:
             self.exhausted = True
             return False

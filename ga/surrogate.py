@@ -16,6 +16,7 @@ from ga.notes import Notes
 from ga.objectives import Constraint, Objectives
 from ga.predictors import Predictor, Trees
 from ga.process import Gaussian, Shape
+from ga.samples import Samples
 from ga.sensitivities import Sensitivities
 from ga.space import Genome, SearchSpace
 
@@ -103,11 +104,6 @@ class Surrogate:
         self._kinds = {"auto": ("trees", "gp"), "none": ()}.get(kind, (kind,))
         self._seed = seed
         self._notes = notes
-        self._slots: dict[Genome, int] = {}
-        self._genomes: list[Genome] = []
-        self._costs: list[Mapping[str, float]] = []
-        self._slot_of: list[int] = []
-        self._values: dict[str, list[float]] = {}
         self._fitted: tuple[int, tuple[str, ...], tuple[str, ...]] | None = None
         self._checked: tuple[int, tuple[str, ...], tuple[str, ...]] | None = None
         self._models: dict[str, Predictor] = {}
@@ -117,17 +113,19 @@ class Surrogate:
         self._goals = set(zip(objectives.names, objectives.signs, strict=True))
         needed = [*objectives.names, *(c.metric for c in constraints)]
         self._needed = tuple(dict.fromkeys(needed))
+        self._samples = Samples(self._needed)
 
-    def add(self, genome: Genome, costs: Mapping[str, float], metrics: Mapping[str, float]) -> None:
-        """A complete result with its known costs."""
-        slot = self._slots.setdefault(genome, len(self._genomes))
-        if slot == len(self._genomes):
-            self._genomes.append(genome)
-            self._costs.append(costs)
-            self._cost_names = tuple(sorted({*self._cost_names, *costs}))
-        self._slot_of.append(slot)
-        for name in self._needed:
-            self._values.setdefault(name, []).append(float(metrics[name]))
+    def add(
+        self,
+        genome: Genome,
+        costs: Mapping[str, float],
+        metrics: Mapping[str, float],
+        *,
+        guessed: bool = False,
+    ) -> None:
+        """A complete result with its known costs, or a guess at one that may come later."""
+        self._samples.add(genome, costs, metrics, guessed=guessed)
+        self._cost_names = tuple(sorted({*self._cost_names, *costs}))
 
     def prepare(self, cheap: set[str]) -> bool:
         """Refit if it is time; whether the forecasts can be relied on.
@@ -135,11 +133,13 @@ class Surrogate:
         Args:
             cheap: the metrics that the cost function knows.
         """
-        count = len(self._slot_of)
+        count = self._samples.results
         if count < _MINIMUM or not self._kinds:
             return False
         expensive = tuple(name for name in self._needed if name not in cheap)
-        fitted, checked = _boundary(count, _EVERY_FIT), _boundary(count, _CHECK_STEPS)
+        fitted, checked = (
+            _boundary(len(self._samples), _EVERY_FIT), _boundary(count, _CHECK_STEPS)
+        )  # fmt: skip
         # Costs that come into sight late are new columns: everything is learned anew then.
         due = (fitted, expensive, self._cost_names)
         if due != self._fitted:
@@ -198,35 +198,26 @@ class Surrogate:
 
     # ---- learning
 
-    def _data(self, count: int, name: str) -> Array:
-        """A metric by slot, of the first `count` results; repeated genomes have their mean."""
-        slots = np.array(self._slot_of[:count])
-        totals = np.bincount(slots, weights=np.array(self._values[name][:count]))
-        return np.asarray(totals / np.bincount(slots))
-
-    def _rows(self, places: Sequence[int]) -> Array:
-        return self._features.rows(
-            [self._genomes[i] for i in places], [self._costs[i] for i in places], self._cost_names
-        )
-
     def _fit(self, count: int, expensive: tuple[str, ...]) -> None:
         self._models = {}
         rng = random.Random(f"fit {self._seed} {count}")
+        genomes, costs, table = self._samples.first(count)
+        places = list(range(len(genomes)))
+        if len(places) > _MOST_ROWS:
+            # The recent half is where the search is; the rest stands for the whole space.
+            recent = places[-_MOST_ROWS // 2 :]
+            places = sorted(rng.sample(places[: -len(recent)], _MOST_ROWS // 2)) + recent
+        rows = self._features.rows(
+            [genomes[i] for i in places], [costs[i] for i in places], self._cost_names
+        )
         for name in expensive:
-            values = self._data(count, name)
-            places = list(range(len(values)))
-            if len(values) > _MOST_ROWS:
-                # The recent half is where the search is; the rest stands for the whole space.
-                recent = places[-_MOST_ROWS // 2 :]
-                places = sorted(rng.sample(places[: -len(recent)], _MOST_ROWS // 2)) + recent
-            rows, values = self._rows(places), values[places]
             shape = self._shapes.get(name)
             model: Predictor = (
                 Trees(self._seed + count)
                 if shape is None
                 else Gaussian(self._groups(), self._sign(name), shape)
             )
-            model.fit(rows, values)
+            model.fit(rows, table[places, self._needed.index(name)])
             self._models[name] = model
 
     def _floor(self, name: str) -> float:
@@ -241,11 +232,13 @@ class Surrogate:
         return dict(zip(self._objectives.names, self._objectives.signs, strict=True)).get(name, 0.0)
 
     def _check(self, count: int, expensive: tuple[str, ...]) -> None:
+        genomes, costs, table = self._samples.first(count, guesses=False)
+        # The latest results suffice to judge, and keep the check as cheap as a fit.
+        latest = slice(-_MOST_ROWS // 3, None)
+        rows = self._features.rows(genomes[latest], costs[latest], self._cost_names)
+        table = table[latest]
         for name in expensive:
-            # The latest results suffice to judge, and keep the check as cheap as a fit.
-            values = self._data(count, name)
-            places = range(len(values))[-_MOST_ROWS // 3 :]
-            rows, values = self._rows(places), values[-_MOST_ROWS // 3 :]
+            values = table[:, self._needed.index(name)]
             taus: dict[str, float] = {}
             shape = None
             if "gp" in self._kinds:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from nni_plugin import tuner
 from nni_plugin.callbacks import guarded
 from nni_plugin.journal import Journal, read
 from nni_plugin.metrics import UID, is_number, reported_uid
-from nni_plugin.rungs import Lines, Seen
+from nni_plugin.rungs import Seen
 from nni_plugin.stopping import POLICIES, Policy
 
 logger = logging.getLogger("nni.joint_ga")
@@ -31,7 +32,9 @@ def parse(class_args: Mapping[str, Any]) -> tuple[Policy, float]:
         ValueError: An argument's value can't be used.
     """
     args = dict(class_args)
-    name, spared = args.pop("policy", "gain"), args.pop("spared", 0.1)
+    name = args.pop("policy", "gain")
+    # What `promise` stops may run again: there is no need to spare some to see what is lost.
+    spared = args.pop("spared", 0.0 if name == "promise" else 0.1)
     if name not in POLICIES:
         raise ValueError(f"policy={name!r} (allowed: {', '.join(POLICIES)})")
     if not is_number(spared) or not 0.0 <= spared <= 1.0:
@@ -39,8 +42,8 @@ def parse(class_args: Mapping[str, Any]) -> tuple[Policy, float]:
     try:
         return POLICIES[name](**args), float(spared)
     except TypeError as error:
-        own = {"gain": "risk", "halving": "eta, first"}[name]
-        raise TypeError(f"policy '{name}': {error} (allowed: policy, spared, {own})") from error
+        own = {"gain": ", risk", "halving": ", eta, first"}.get(name, "")
+        raise TypeError(f"policy '{name}': {error} (allowed: policy, spared{own})") from error
 
 
 class ParetoAssessor(Assessor):  # type: ignore[misc]  # NNI has no types
@@ -51,13 +54,14 @@ class ParetoAssessor(Assessor):  # type: ignore[misc]  # NNI has no types
     final one; with it goes what its end would probably have been, for the surrogate only.
 
     Args:
-        policy: ``gain`` (see ``stopping.GainBound``) or ``halving`` (see ``stopping.Halving``).
+        policy: ``gain`` (see ``stopping.GainBound``), ``halving`` (``stopping.Halving``) or
+            ``promise`` (``stopping.Promise``, whose stopped trials may run again).
         risk: With ``gain``: bound on the probability of stopping a trial that would have reached
             the front.
         eta: With ``halving``: one in ``eta`` goes on.
         first: With ``halving``: reports before the first decision.
         spared: Share of the trials that would be stopped and are let run, to see what became of
-            them. They are drawn by their ``uid``.
+            them; 0.1, with ``promise`` 0. They are drawn by their ``uid``.
 
     Raises:
         TypeError: An argument is unknown.
@@ -73,6 +77,7 @@ class ParetoAssessor(Assessor):  # type: ignore[misc]  # NNI has no types
         self.lock = threading.RLock()
         self._dispatcher: Any = None
         self._paths: dict[int, list[dict[str, float]]] = {}
+        self._elapsed: dict[int, list[float]] = {}
         self._stopped: dict[int, int] = {}
         self._let_run: set[int] = set()
         self._trials: dict[int, str] = {}
@@ -88,12 +93,13 @@ class ParetoAssessor(Assessor):  # type: ignore[misc]  # NNI has no types
             raise RuntimeError("ParetoAssessor works with JointGATuner: name that as the tuner")
         with search.lock:
             study = search.study
+            search.stopped_again = self._again
             uid = reported_uid(trial_history[-1])
             if uid not in study.records:
                 self._complain("a trial's reports hold no uid of this search: it is never stopped")
                 return AssessResult.Good
             assert uid is not None
-            path = self._note(trial_job_id, uid, trial_history, study.args.objectives)
+            path = self._note(trial_job_id, uid, trial_history, search)
             if path is None or uid in self._stopped or uid in self._let_run:
                 return AssessResult.Good
             seen = self._seen(study)
@@ -110,13 +116,11 @@ class ParetoAssessor(Assessor):  # type: ignore[misc]  # NNI has no types
                 return AssessResult.Good
             self._stopped[uid] = rung
             self._write("stop", uid=uid, rung=rung, reason=reason)
-            lines = Lines.fit(seen)
-            expected = None if lines is None else lines.expected(path)
-            search.expect_stop(uid, path[-1], rung, reason, expected)
+            search.expect_stop(uid, path[-1], rung, reason, self.policy.expected(uid, seen))
             return AssessResult.Bad
 
     def _note(
-        self, trial: str, uid: int, history: Sequence[Any], objectives: Mapping[str, str]
+        self, trial: str, uid: int, history: Sequence[Any], search: tuner.JointGATuner
     ) -> list[dict[str, float]] | None:
         """Bring a trial's path up to date; None if its reports can't be compared."""
         if self._uids.setdefault(trial, uid) != uid or any(reported_uid(r) != uid for r in history):
@@ -125,21 +129,23 @@ class ParetoAssessor(Assessor):  # type: ignore[misc]  # NNI has no types
         path = self._path(uid, trial)
         for report in history[len(path) :]:
             numbers = {n: float(x) for n, x in report.items() if n != UID and is_number(x)}
-            missing = [name for name in objectives if name not in numbers]
+            missing = [name for name in search.args.objectives if name not in numbers]
             if missing:
                 self._complain(
                     f"reports on the way lack {', '.join(missing)}: such trials are never stopped"
                 )
                 return None
             path.append(numbers)
-            self._write("rung", uid=uid, metrics=numbers, trial=trial)
+            seconds = round(time.monotonic() - search.sent.get(uid, time.monotonic()), 3)
+            self._elapsed.setdefault(uid, []).append(seconds)
+            self._write("rung", uid=uid, metrics=numbers, trial=trial, seconds=seconds)
         return path
 
     def _path(self, uid: int, trial: str) -> list[dict[str, float]]:
         """What a chromosome's trial reported; a chromosome that is asked again starts anew."""
         if self._trials.setdefault(uid, trial) != trial:
             self._trials[uid] = trial
-            self._paths[uid] = []
+            self._paths[uid], self._elapsed[uid] = [], []
         return self._paths.setdefault(uid, [])
 
     def _seen(self, study: Any) -> Seen:
@@ -150,7 +156,22 @@ class ParetoAssessor(Assessor):  # type: ignore[misc]  # NNI has no types
             self._paths,
             {r.uid: r.metrics for r in study.finished() if r.status == "complete"},
             [evaluation.metrics for evaluation in optimizer.front()],
+            self._elapsed,
+            lambda uids: optimizer.outlooks(self._paths, uids),
         )
+
+    def _again(self, new: bool) -> int | None:
+        """A stopped trial's chromosome that should run after all, if there are new ones or not."""
+        search = tuner.JointGATuner.current
+        if search is None:
+            return None
+        records = search.study.records
+        stopped = [uid for uid in self._stopped if records[uid].status == "censored"]
+        seen = self._seen(search.study)
+        uid = self.policy.again(stopped, seen, new=new) if stopped else None
+        if uid is not None:
+            logger.info("uid %d was stopped at rung %d and runs again", uid, self._stopped[uid])
+        return uid
 
     def _spares(self, uid: int) -> bool:
         # By number and not by chance, so that a resumed search spares the same ones.
@@ -169,6 +190,11 @@ class ParetoAssessor(Assessor):  # type: ignore[misc]  # NNI has no types
                 f"; of {len(self._let_run)} that were spared {len(front & self._let_run)} are on "
                 "the front"
             )
+        if search is not None:
+            records = search.study.records
+            again = [uid for uid in self._stopped if records[uid].status == "complete"]
+            if again:
+                text += f"; {len(again)} of the stopped ones ran to their ends after all"
         return text
 
     # ---- what outlives a restart
@@ -179,6 +205,7 @@ class ParetoAssessor(Assessor):  # type: ignore[misc]  # NNI has no types
             uid = event.get("uid", -1)
             if event["event"] == "rung":
                 self._path(uid, event["trial"]).append(event["metrics"])
+                self._elapsed.setdefault(uid, []).append(event.get("seconds", 0.0))
             elif event["event"] == "stop":
                 self._stopped[uid] = event["rung"]
             elif event["event"] == "spare":

@@ -10,6 +10,7 @@ tuner is rebuilt from. Events and their keys:
 ``tell``     uid, metrics, trial
 ``fail``     uid, reason, trial
 ``censor``   uid, metrics, rung, reason, expected (or absent)
+``again``    uid, of a stopped chromosome that gets another trial
 ``import``   uid, params, metrics
 ``space``    space
 ``end``      reason
@@ -143,9 +144,12 @@ def results(events: Iterable[Mapping[str, Any]]) -> list[Record]:
             records[uid] = Record(
                 uid, event["params"], "complete", event["metrics"], origin="imported"
             )
-        elif kind in ("tell", "fail", "censor"):
+        elif kind in ("tell", "fail", "censor", "again"):
             record = records.get(event["uid"])
             if record is None or record.status == "complete":
+                continue
+            if kind == "again":
+                record.status, record.metrics, record.reason = "running", None, ""
                 continue
             record.status = {"tell": "complete", "fail": "failed", "censor": "censored"}[kind]  # type: ignore[assignment]  # its values are statuses
             record.metrics = event.get("metrics")

@@ -7,8 +7,8 @@ metrics in which the costs already have their final values.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,9 @@ class Seen:
         paths: What each trial reported so far, by uid, in order of their first report.
         finals: Final metrics of the trials that ran to their end, by uid, in order of completion.
         front: Metrics of the feasible, non-dominated results.
+        elapsed: Seconds from each trial's start to its reports, by uid; none if not known.
+        outlooks: What trials that are not at their ends are worth, by uid; see
+            ``ga.Optimizer.outlooks``.
     """
 
     objectives: ga.Objectives
@@ -42,6 +45,8 @@ class Seen:
     paths: Mapping[int, Path]
     finals: Mapping[int, Metrics]
     front: Sequence[Metrics]
+    elapsed: Mapping[int, Sequence[float]] = field(default_factory=dict)
+    outlooks: Callable[[Sequence[int]], Mapping[int, ga.Outlook]] = lambda uids: {}
 
     @property
     def directions(self) -> dict[str, float]:
@@ -57,6 +62,21 @@ class Seen:
         """Reports of a trial that runs to its end; infinite while none did."""
         lengths = [len(self.paths[uid]) for uid in self.finals if uid in self.paths]
         return max(lengths, default=math.inf)
+
+    def left(self, rung: int) -> float:
+        """The share of a trial's cost that is still to come after a rung, from 0 to 1.
+
+        By the mean times of whole trials; by the number of reports while there are none.
+
+        Args:
+            rung: Reports so far.
+        """
+        timed = [self.elapsed[uid] for uid in self.finals if self.elapsed.get(uid)][-_RECENT:]
+        timed = [times for times in timed if len(times) >= self.whole_rungs > 0]
+        total = sum(times[-1] for times in timed)
+        if total > 0:
+            return 1.0 - sum(times[rung - 1] for times in timed) / total
+        return max(0.0, 1.0 - rung / self.whole_rungs)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""When a running trial may be stopped: two policies on what trials report on their way.
+"""When a running trial may be stopped: three policies on what trials report on their way.
 
 What they may look at, and what it says about a trial's end, is in `rungs`.
 """
@@ -6,15 +6,19 @@ What they may look at, and what it says about a trial's end, is in `rungs`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import lambertw
 
 import ga
-from nni_plugin.rungs import Band, Seen
+from nni_plugin.rungs import Band, Lines, Seen
+
+# Of a trial's time: a look at it takes no less, whatever the times of the reports say.
+_CHEAPEST = 0.02
 
 
 class Policy(Protocol):
@@ -23,9 +27,34 @@ class Policy(Protocol):
     def reason(self, uid: int, seen: Seen) -> str | None:
         """Why the trial should be stopped now; None to let it run."""
 
+    def expected(self, uid: int, seen: Seen) -> Mapping[str, float] | None:
+        """What the trial would probably come to; None if nothing says."""
+
+    def again(self, stopped: Sequence[int], seen: Seen, *, new: bool) -> int | None:
+        """Which of the stopped trials should be run after all; None for none.
+
+        Args:
+            stopped: Those that have not run again yet.
+            seen: What is known.
+            new: Whether a new candidate would have its slot instead.
+        """
+
+
+class _Final:
+    """What most policies say of stopped trials: a straight line to their end, and never again."""
+
+    def expected(self, uid: int, seen: Seen) -> Mapping[str, float] | None:
+        """See ``Policy``."""
+        lines = Lines.fit(seen)
+        return None if lines is None else lines.expected(seen.paths[uid])
+
+    def again(self, stopped: Sequence[int], seen: Seen, *, new: bool) -> int | None:
+        """See ``Policy``."""
+        return None
+
 
 @dataclass
-class GainBound:
+class GainBound(_Final):
     """Stops a trial that can't reach the front any more, whatever it may still gain.
 
     Where a trial ends is expected on a line of its value at the rung, and bounded by how much
@@ -77,7 +106,7 @@ class GainBound:
 
 
 @dataclass
-class Halving:
+class Halving(_Final):
     """Asynchronous successive halving (Li et al., 2020), by non-dominated rank.
 
     At rungs 1, eta, eta^2, ... (times ``first``) a trial goes on only if it is among the best
@@ -121,6 +150,67 @@ class Halving:
         return level == rung
 
 
+class Promise:
+    """Trains where training gains most: stops, for now, what promises too little for its time.
+
+    At each report the end of a trial is forecast from its chromosome and the value there, and with
+    it the gain of hypervolume to be expected (``ga.Optimizer.outlooks``). A trial goes on if that
+    gain, for the time that is left, comes at a rate that pays (see ``paying_rate``). What is
+    stopped isn't lost: while the front moves on new candidates promise less, and before a new one
+    is asked for, a stopped one runs again, and to its end, if it now pays to run it anew. Once
+    there is no new one left, those run that promise anything.
+    """
+
+    def reason(self, uid: int, seen: Seen) -> str | None:
+        """See ``Policy``."""
+        rung = len(seen.paths[uid])
+        if not seen.front or rung >= seen.whole_rungs:
+            return None
+        outlook, left = seen.outlooks([uid]).get(uid), seen.left(rung)
+        if outlook is None or outlook.gain >= left * self._rate(seen) * outlook.usual:
+            return None
+        return (
+            f"for {left:.0%} of a trial it promises {outlook.gain / outlook.usual:.0%} of what a "
+            "new one does"
+        )
+
+    def expected(self, uid: int, seen: Seen) -> Mapping[str, float] | None:
+        """See ``Policy``."""
+        outlook = seen.outlooks([uid]).get(uid)
+        return None if outlook is None else outlook.expected
+
+    def again(self, stopped: Sequence[int], seen: Seen, *, new: bool) -> int | None:
+        """See ``Policy``."""
+        outlooks = seen.outlooks(stopped)
+        best = max(outlooks, key=lambda uid: outlooks[uid].gain, default=None)
+        if best is None:
+            return None
+        pays = self._rate(seen) * outlooks[best].usual if new else 0.0
+        return best if outlooks[best].gain > pays else None
+
+    @staticmethod
+    def _rate(seen: Seen) -> float:
+        return paying_rate(1.0 - seen.left(1))
+
+
+def paying_rate(look: float) -> float:
+    """Gain per trial's time that pays, in units of what new candidates promise on average.
+
+    It is the largest long-run rate of gain if every new candidate is looked at up to its first
+    report and only the best go on: with gains ``G`` the root ``r`` of
+    ``E[max(0, G - r (1 - look))] = r look`` (the reservation value of Weitzman, 1979), here for
+    exponential gains. Where looking costs nothing few should go on; where it costs nearly as much
+    as the trial all that gain something.
+
+    Args:
+        look: The share of a trial's time that the first report takes; at least .02 is assumed.
+    """
+    look = min(max(look, _CHEAPEST), 1.0)
+    if look == 1.0:
+        return 1.0
+    return float(lambertw((1.0 - look) / look).real) / (1.0 - look)
+
+
 def ranked(losses: NDArray[np.float64]) -> list[int]:
     """Indices from best to worst: by non-dominated rank, then by crowding distance.
 
@@ -150,4 +240,8 @@ def _crowding(losses: NDArray[np.float64]) -> NDArray[np.float64]:
     return distance
 
 
-POLICIES: dict[str, Callable[..., Policy]] = {"gain": GainBound, "halving": Halving}
+POLICIES: dict[str, Callable[..., Policy]] = {
+    "gain": GainBound,
+    "halving": Halving,
+    "promise": Promise,
+}

@@ -132,6 +132,19 @@ class Study:
         )
         return record
 
+    def reopen(self, uid: int) -> Record:
+        """Ask once more for a chromosome whose trial was stopped.
+
+        Raises:
+            KeyError: There is none of that number.
+            ValueError: Its trial was not stopped.
+        """
+        self.optimizer.reopen(uid)
+        record = self.records[uid]
+        self.journal.append("again", uid=uid)
+        record.status, record.metrics, record.reason = "running", None, ""
+        return record
+
     def tell(self, uid: int, value: Any, trial: str | None = None) -> None:
         """A trial's final result, whatever it is; one that can't be ranked counts as a failure.
 

@@ -16,7 +16,7 @@ from typing import Any
 __all__ = ["FINAL", "Trial", "TrialLog", "is_uniform_int8"]
 
 FINAL = ("complete", "failed", "censored")
-"""States that a trial doesn't leave again."""
+"""States of a trial that has ended; a censored one may run again."""
 
 _ENDINGS = {"tell": "complete", "fail": "failed", "censor": "censored"}
 
@@ -102,7 +102,7 @@ class TrialLog:
             self.space = event.get("space") or self.space
         elif kind == "end":
             self.ended = str(event.get("reason") or "ended")
-        elif kind in ("ask", "import") or kind in _ENDINGS:
+        elif kind in ("ask", "again", "import") or kind in _ENDINGS:
             return self._trial_event(str(kind), event, time)
         return None
 
@@ -115,6 +115,9 @@ class TrialLog:
             trial.asked = time if trial.asked is None else trial.asked
             return None
         if trial.status == "complete":
+            return None
+        if kind == "again":
+            trial.status, trial.finished = "running", None
             return None
         trial.status = _ENDINGS.get(kind, "complete")
         if kind == "import":

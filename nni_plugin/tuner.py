@@ -18,8 +18,9 @@ import contextlib
 import logging
 import os
 import threading
+import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -86,6 +87,9 @@ class JointGATuner(Tuner):  # type: ignore[misc]  # NNI has no types
         self._timers: set[threading.Timer] = set()
         self._end: ExperimentEnd | None = None
         self._stopping: dict[int, Stop] = {}
+        # When a chromosome was last sent to a trial, and the assessor's choice among stopped ones.
+        self.sent: dict[int, float] = {}
+        self.stopped_again: Callable[[bool], int | None] | None = None
         JointGATuner.current = self
 
     @property
@@ -152,14 +156,18 @@ class JointGATuner(Tuner):  # type: ignore[misc]  # NNI has no types
         if record is None:
             reason = self.study.is_over()
             try:
-                record = self.study.ask() if reason is None else None
+                if reason is None:
+                    record = self._revived(new=True) or self.study.ask()
             except ga.SpaceExhausted as error:
-                logger.info("%s", error)
-                reason = "exhausted"
+                record = self._revived(new=False)
+                if record is None:
+                    logger.info("%s", error)
+                    reason = "exhausted"
             if record is None:
                 self._finish(reason or "exhausted")
                 return None
         self._uids[parameter_id] = record.uid
+        self.sent[record.uid] = time.monotonic()
         self._show()
         return {**record.params, UID: record.uid}
 
@@ -170,6 +178,11 @@ class JointGATuner(Tuner):  # type: ignore[misc]  # NNI has no types
             if record.status == "running":  # its result may have come in by import
                 return record
         return None
+
+    def _revived(self, *, new: bool) -> Record | None:
+        """A chromosome whose trial was stopped and that promises more than a new one, if any."""
+        uid = self.stopped_again(new) if self.stopped_again is not None else None
+        return None if uid is None else self.study.reopen(uid)
 
     def _feed(self) -> None:
         """Serve the ids that got no candidate when they were asked for."""

@@ -22,24 +22,18 @@ from tables import TABLES, load, problem
 
 import ga
 from ga.simulation import Course, Outcome, Simulation
-from nni_plugin.rungs import Lines, Seen
-from nni_plugin.stopping import POLICIES, Policy
+from nni_plugin.assessor import parse
+from nni_plugin.rungs import Seen
+from nni_plugin.stopping import Policy
 
 RESULTS = Path(__file__).parent / "results"
 TRIALS = 100
 QUARTERS = (0.25, 0.5, 0.75, 1.0)
-SPARED = 0.1
-"""Share of doomed trials that are let run, as `ParetoAssessor` does by default."""
-
 VARIANTS: dict[str, dict[str, Any] | None] = {
     "no stops": None,
     "gain, risk 0.2": {"policy": "gain", "risk": 0.2},
     "halving, eta 2": {"policy": "halving", "eta": 2},
-    "halving, eta 2, nothing learned from stopped trials": {
-        "policy": "halving",
-        "eta": 2,
-        "guess": False,
-    },
+    "promise": {"policy": "promise"},
 }
 
 
@@ -50,14 +44,20 @@ class Assessor:
     Attributes:
         optimizer: Whose front and results count.
         policy: Decides.
+        steps: Trained steps at each rung.
+        spared: Share of doomed trials that are let run.
         paths: What each candidate reported.
-        let_run: Candidates that were spared.
+        let_run: Candidates that were spared, or run again.
+        halted: Candidates that were stopped, and not run again.
     """
 
     optimizer: ga.Optimizer
     policy: Policy
+    steps: Sequence[int]
+    spared: float
     paths: dict[int, list[Mapping[str, Any]]] = field(default_factory=dict)
     let_run: set[int] = field(default_factory=set)
+    halted: dict[int, None] = field(default_factory=dict)
 
     def __call__(self, candidate: ga.Candidate, step: int, metrics: Mapping[str, Any]) -> bool:
         """Whether to stop the candidate's trial."""
@@ -65,16 +65,26 @@ class Assessor:
         self.paths.setdefault(number, []).append(metrics)
         if number in self.let_run or self.policy.reason(number, self.seen()) is None:
             return False
-        if int((number + 1) * SPARED) > int(number * SPARED):
+        if int((number + 1) * self.spared) > int(number * self.spared):
             self.let_run.add(number)
             return False
         return True
 
     def stopped(self, candidate: ga.Candidate, metrics: Mapping[str, Any]) -> None:
         """Tells the optimizer, with what the trial would probably have come to."""
-        lines = Lines.fit(self.seen())
-        guess = None if lines is None else lines.expected(self.paths[candidate.id])
+        guess = self.policy.expected(candidate.id, self.seen())
         self.optimizer.censor(candidate.id, metrics, "stopped", guess)
+        self.halted[candidate.id] = None
+
+    def again(self) -> ga.Candidate | None:
+        """A stopped candidate that is worth to be run after all."""
+        number = self.policy.again(list(self.halted), self.seen(), new=True)
+        if number is None:
+            return None
+        del self.halted[number]
+        self.let_run.add(number)
+        self.paths[number] = []
+        return self.optimizer.reopen(number)
 
     def seen(self) -> Seen:
         """What the policy may look at."""
@@ -89,6 +99,8 @@ class Assessor:
                 if e.status == "complete" and e.metrics
             },
             [e.metrics for e in optimizer.front() if e.metrics],
+            {number: self.steps[: len(path)] for number, path in self.paths.items()},
+            lambda numbers: optimizer.outlooks(self.paths, numbers),
         )
 
 
@@ -135,10 +147,10 @@ def curve(rungs: Rungs, seed: int, variant: dict[str, Any] | None, steps: int | 
     optimizer = ga.Optimizer(goal.space(), goal.objectives, costs=goal.costs, seed=seed)
     simulation = Simulation(optimizer, rungs.course, slots=2)
     if variant is not None:
-        options = {n: value for n, value in variant.items() if n not in ("policy", "guess")}
-        simulation.stop = assessor = Assessor(optimizer, POLICIES[variant["policy"]](**options))
-        if variant.get("guess", True):
-            simulation.stopped = assessor.stopped
+        policy, spared = parse(variant)
+        assessor = Assessor(optimizer, policy, rungs.table.rungs, spared)
+        simulation.stop, simulation.stopped = assessor, assessor.stopped
+        simulation.again = assessor.again
 
     def over(finished: Sequence[Outcome]) -> bool:
         return steps is not None and sum(map(rungs.trained, finished)) >= steps

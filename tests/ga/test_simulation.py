@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 from spaces import GOALS, bits_space, truth
 
-from ga import Optimizer
+from ga import Candidate, Optimizer
 from ga.simulation import Course, Simulation
 
 
@@ -62,3 +63,29 @@ def test_impossible_courses_are_refused() -> None:
         Course([])
     with pytest.raises(ValueError, match="slots=0"):
         Simulation(Optimizer(bits_space(), GOALS), lambda p: Course([(1, p)]), slots=0)
+
+
+def test_a_stopped_candidate_may_run_again() -> None:
+    optimizer = Optimizer(bits_space(), GOALS, surrogate="none")
+    waiting: list[int] = []
+
+    def stop(candidate: Candidate, step: int, metrics: Mapping[str, Any]) -> bool:
+        stopped = candidate.id == 2 and 2 not in {e.id for e in optimizer.evaluations}
+        if stopped:
+            waiting.append(candidate.id)
+        return stopped
+
+    simulation = Simulation(
+        optimizer,
+        lambda p: Course([(1.0, {"accuracy": 0.1, "size_kb": 1.0}), (1.0, truth(p))]),
+        slots=1,
+        stop=stop,
+        again=lambda: optimizer.reopen(waiting.pop()) if waiting else None,
+    )
+    outcomes = simulation.run(4)
+    assert [(o.id, o.status) for o in outcomes] == [
+        (1, "complete"),
+        (2, "censored"),
+        (2, "complete"),
+        (3, "complete"),
+    ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,8 @@ from nni.assessor import AssessResult
 
 from nni_plugin import JointGATuner, ParetoAssessor
 from nni_plugin.journal import read, results
+from nni_plugin.rungs import Seen
+from nni_plugin.stopping import Promise
 
 SPACE = {name: {"_type": "uniform", "_value": [0.0, 1.0]} for name in "ab"}
 
@@ -184,6 +186,7 @@ def test_without_the_tuner_it_says_so(folder: Path) -> None:
         ({"spared": "few"}, ValueError, ["spared='few'"]),
         ({"eta": 3}, TypeError, ["eta", "risk"]),
         ({"policy": "halving", "eta": 1}, ValueError, ["eta=1"]),
+        ({"policy": "promise", "risk": 0.1}, TypeError, ["promise", "allowed: policy, spared)"]),
     ],
 )
 def test_wrong_arguments(
@@ -193,3 +196,88 @@ def test_wrong_arguments(
         ParetoAssessor(**class_args)
     for word in words:
         assert word in str(raised.value)
+
+
+class Eager(Promise):
+    """Stops every trial at its first report, and has the first of them run again."""
+
+    def reason(self, uid: int, seen: Seen) -> str | None:
+        return "eager"
+
+    def again(self, stopped: Sequence[int], seen: Seen, *, new: bool) -> int | None:
+        return stopped[0] if stopped else None
+
+
+def test_a_stopped_trial_runs_again_to_its_end(folder: Path) -> None:
+    process = Process(folder, policy="promise")
+    parameter_id, uid = process.start()
+    process.assessor.policy = Eager()
+    assert not process.report(parameter_id, uid, 0.1)
+    _, other = process.start()
+    assert other != uid, "its trial has not ended yet"
+    process.end(parameter_id, False)
+    assert process.tuner.study.records[uid].status == "censored"
+
+    parameter_id, again = process.start()
+    assert again == uid
+    assert process.tuner.study.records[uid].status == "running"
+    assert process.report(parameter_id, uid, 0.1)
+    assert process.report(parameter_id, uid, 0.1, 0.2)
+    value = {"gain": 0.3, "size": 1.0, "uid": uid}
+    process.tuner.receive_trial_result(parameter_id, "", value)
+    process.end(parameter_id, True)
+    assert [e["event"] for e in process.journal if e.get("uid") == uid] == [
+        "ask",
+        "censor",
+        "again",
+        "tell",
+    ]
+    assert {r.uid: r.status for r in results(process.journal)}[uid] == "complete"
+    assert "1 of the stopped ones ran to their ends after all" in process.assessor.summary()
+    _, next_one = process.start()
+    assert next_one not in (uid, other)
+
+
+def test_a_trial_that_runs_again_is_running_after_a_restart(folder: Path) -> None:
+    first = Process(folder, policy="promise")
+    parameter_id, uid = first.start()
+    first.assessor.policy = Eager()
+    assert not first.report(parameter_id, uid, 0.1)
+    first.end(parameter_id, False)
+    assert first.start()[1] == uid
+
+    second = Process(folder, policy="promise")
+    second.next_id = 20
+    second.assessor.load_checkpoint()
+    assert second.tuner.study.records[uid].status == "running"
+    parameter_id, again = second.start()
+    assert again == uid
+    assert second.report(parameter_id, uid, 0.1), "not stopped a second time"
+
+
+def test_promise_stops_what_its_report_makes_hopeless(folder: Path) -> None:
+    process = Process(folder, policy="promise")
+
+    def final(uid: int) -> float:
+        params = process.tuner.study.records[uid].params
+        return float(params["a"] - 0.3 * params["b"] ** 2)
+
+    for _ in range(16):
+        parameter_id, uid = process.start()
+        end, size = final(uid), process.tuner.study.records[uid].params["a"]
+        for rung in range(3):
+            reports = [end - 0.1 * (2 - r) for r in range(rung + 1)]
+            process.report(parameter_id, uid, *reports, size=size)
+        process.tuner.receive_trial_result(
+            parameter_id, "", {"gain": end, "size": size, "uid": uid}
+        )
+        process.end(parameter_id, True)
+    parameter_id, uid = process.start()
+    size = process.tuner.study.records[uid].params["a"]
+    assert not process.report(parameter_id, uid, final(uid) - 1.0, size=size)
+    process.end(parameter_id, False)
+    (event,) = [e for e in process.journal if e["event"] == "censor"]
+    assert "of what a new one does" in event["reason"]
+    assert event["expected"]["gain"] < final(uid)
+    rungs = [e for e in read(folder / "rungs.jsonl") if e["event"] == "rung"]
+    assert all(e["seconds"] >= 0 for e in rungs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 import pytest
@@ -104,3 +105,42 @@ def test_the_gain_policy_stops_real_trials_of_the_digits(nni: Any) -> None:
             assert event["expected"]["size_kb"] == costs[event["uid"]]["size_kb"]
             assert 0 <= event["expected"]["accuracy"] <= 1
     assert any(metrics["accuracy"] >= 0.9 for metrics in front)
+
+
+def test_promise_stops_trials_and_keeps_the_books(nni: Any) -> None:
+    body = """
+    for seq in range(3):
+        nni.report_intermediate_result({
+            "default": params["x"] * (1 - params["x"]) + params["y"] - 0.1 * (2 - seq),
+            "size": 2 * params["x"] - params["y"], "uid": params["uid"],
+        })
+        time.sleep(1.0 if seq == 0 else 0.1)
+    """
+    settings = nni.config(textwrap.dedent(body), trialConcurrency=2, maxTrialNumber=30)
+    steps = {"_type": "quniform", "_value": [0, 1, 0.01]}
+    settings["searchSpace"] = {"x": steps, "y": steps}
+    settings["assessor"] = {
+        "className": "nni_plugin.ParetoAssessor",
+        "codeDirectory": str(nni.repository),
+        "classArgs": {"policy": "promise"},
+    }
+    nni.create(settings)
+    assert nni.wait("DONE", "ERROR", seconds=300) == "DONE"
+    trials = nni.trials()
+    endings = nni.wait_for(
+        lambda: (
+            found
+            if len(found := [e for e in nni.journal() if e["event"] in ("censor", "tell")]) == 30
+            else None
+        )
+    )
+    stopped = [e for e in endings if e["event"] == "censor"]
+    assert stopped, "no trial was stopped"
+    assert all("of what a new one does" in e["reason"] for e in stopped)
+    assert not [e for e in nni.journal() if e["event"] == "fail"]
+    assert [job["status"] for job in trials].count("USER_CANCELED") == len(stopped)
+    # A stopped chromosome has another trial only after the word for it, and NNI runs no more.
+    asked = [e["uid"] for e in nni.journal() if e["event"] in ("ask", "again")]
+    assert len(asked) == len(trials) == 30
+    again = [e["uid"] for e in nni.journal() if e["event"] == "again"]
+    assert set(again) <= {e["uid"] for e in stopped}

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import ga
 from nni_plugin.rungs import Band, Seen
-from nni_plugin.stopping import GainBound, Halving, ranked
+from nni_plugin.stopping import GainBound, Halving, Promise, paying_rate, ranked
 
 OBJECTIVES = ga.Objectives.parse({"accuracy": "maximize", "size": "minimize"})
 
@@ -161,3 +164,72 @@ def test_halving_refuses_what_it_cannot_count() -> None:
         Halving(eta=1)
     with pytest.raises(ValueError, match="first=0"):
         Halving(first=0)
+
+
+def promising(gains: dict[int, float], elapsed: dict[int, list[float]] | None = None) -> Seen:
+    """Three whole trials, and outlooks on others where a new candidate promises 1."""
+    paths = whole(3)
+    paths.update({uid: [{"accuracy": 0.5, "size": 5.0}] for uid in gains})
+    ends = {uid: paths[uid][-1] for uid in range(3)}
+
+    def outlooks(uids: Sequence[int]) -> dict[int, ga.Outlook]:
+        return {
+            uid: ga.Outlook({"accuracy": 0.6, "size": 5.0}, gains[uid], 1.0)
+            for uid in uids
+            if uid in gains
+        }
+
+    return Seen(OBJECTIVES, (), paths, ends, list(ends.values()), elapsed or {}, outlooks)
+
+
+def test_the_rate_that_pays_falls_with_the_price_of_a_look() -> None:
+    rates = [paying_rate(look) for look in (0.0, 0.02, 0.1, 0.5, 0.9, 1.0)]
+    assert rates == sorted(rates, reverse=True)
+    assert rates[0] == rates[1]
+    assert rates[-1] == 1.0
+    # Weitzman's condition, for exponential gains: E[max(0, G - t)] = exp(-t).
+    for look in (0.1, 0.5, 0.9):
+        rate = paying_rate(look)
+        assert np.exp(-rate * (1 - look)) == pytest.approx(rate * look)
+
+
+def test_a_promise_has_to_pay_for_the_time_that_is_left() -> None:
+    # The first report comes after half of a trial's time.
+    elapsed = {uid: [50.0, 80.0, 100.0] for uid in range(3)}
+    rate = paying_rate(0.5)
+    look = promising({10: 0.51 * rate, 11: 0.49 * rate}, elapsed)
+    policy = Promise()
+    assert policy.reason(10, look) is None
+    reason = policy.reason(11, look)
+    assert reason is not None
+    assert "for 50% of a trial" in reason
+    assert policy.expected(11, look) == {"accuracy": 0.6, "size": 5.0}
+    assert policy.reason(12, _with_path(look, 12)) is None, "nothing is known of it"
+    # Run anew it costs a whole trial.
+    assert policy.again([10, 11], look, new=True) is None
+    assert policy.again([10, 11], look, new=False) == 10
+    dear = promising({10: 2 * rate, 11: 3 * rate}, elapsed)
+    assert policy.again([10, 11], dear, new=True) == 11
+    assert policy.again([10], promising({10: 0.0}), new=False) is None
+
+
+def _with_path(look: Seen, uid: int) -> Seen:
+    return replace(look, paths={**look.paths, uid: [{"accuracy": 0.5, "size": 5.0}]})
+
+
+def test_nothing_is_stopped_or_run_again_while_nothing_is_forecast() -> None:
+    look = promising({})
+    look = _with_path(look, 12)
+    assert Promise().reason(12, look) is None
+    assert Promise().again([12], look, new=False) is None
+    assert Promise().again([], look, new=False) is None
+    assert Promise().expected(12, look) is None
+
+
+def test_what_is_left_of_a_trial_goes_by_time_or_else_by_reports() -> None:
+    look = promising({})
+    assert look.left(1) == pytest.approx(2 / 3)
+    assert look.left(3) == 0.0
+    times = {uid: [1.0, 2.0, 10.0] for uid in range(3)}
+    assert promising({}, times).left(1) == pytest.approx(0.9)
+    assert promising({}, {0: [4.0]}).left(1) == pytest.approx(2 / 3), "no whole trial was timed"
