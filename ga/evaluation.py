@@ -29,7 +29,7 @@ class Candidate:
         id: its own number, never reused.
         params: what a trial gets.
         costs: the metrics known before the trial; None without a cost function.
-        origin: how it came about: corner, initial, lhs, ga, surrogate, random or import.
+        origin: how it came about: corner, initial, ladder, lhs, ga, surrogate, random or import.
     """
 
     id: int

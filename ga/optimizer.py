@@ -30,6 +30,7 @@ from ga.proposals import Proposal, Proposals
 from ga.seeding import corners, first_candidates
 from ga.sensitivities import Sensitivities
 from ga.space import Genome, SearchSpace
+from ga.staircase import staircase
 from ga.surrogate import Surrogate
 from ga.survival import SURVIVALS, Individual
 
@@ -128,7 +129,8 @@ class Optimizer(Findings):
             self.objectives.limits(self.constraints),
         )
         size = self.population_size if surrogate == "none" else min(self.population_size, _DESIGN)
-        design = first_candidates(space, size, initial, levels.layers, seed)
+        way = staircase(space, corners(space), levels, self._costs, self.objectives)
+        design = first_candidates(space, size, initial, levels.layers, seed, way)
         self._proposals = Proposals(space, design, self._population, seed)
         self._feasibility = Feasibility(space, self.constraints, self._costs, corners(space), seed)
 
@@ -156,7 +158,9 @@ class Optimizer(Findings):
         )
 
     def _streams(self, rng: random.Random) -> Iterator[Proposal]:
-        yield from self._proposals.designed(len(self._archive.scored))
+        scored = self._archive.scored
+        failed = [self._genomes[n] for n, s in scored.items() if s.violation and n in self._genomes]
+        yield from self._proposals.designed(len(scored), failed)
         if rng.random() >= _PLAIN_SHARE:
             yield from self._modelled(rng)
         yield from self._proposals.bred(rng)
