@@ -158,9 +158,7 @@ class Optimizer(Findings):
         )
 
     def _streams(self, rng: random.Random) -> Iterator[Proposal]:
-        scored = self._archive.scored
-        failed = [self._genomes[n] for n, s in scored.items() if s.violation and n in self._genomes]
-        yield from self._proposals.designed(len(scored), failed)
+        yield from self._proposals.designed(len(self._archive.scored))
         if rng.random() >= _PLAIN_SHARE:
             yield from self._modelled(rng)
         yield from self._proposals.bred(rng)

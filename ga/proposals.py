@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from ga.operators import crossover, mutate
 from ga.population import Population
 from ga.space import Genome, SearchSpace
-from ga.staircase import Station
 
 # How hard one request looks for a candidate that is new: offspring, then random ones, then a walk
 # through a finite space. The walk goes on in the next request where it stopped.
@@ -36,7 +35,7 @@ class Proposals:
     def __init__(
         self,
         space: SearchSpace,
-        design: Sequence[tuple[Genome | Station, str]],
+        design: Sequence[tuple[Genome, str]],
         population: Population,
         seed: int,
     ) -> None:
@@ -47,18 +46,14 @@ class Proposals:
         self._design_at = 0
         self._walk_at = 0
 
-    def designed(self, results: int, failed: Iterable[Genome]) -> Iterator[Proposal]:
+    def designed(self, results: int) -> Iterator[Proposal]:
         """What is left of the initial design; its random part not once as many results are known.
 
         Args:
             results: number of complete results, imported ones too.
-            failed: genomes that broke a limit.
         """
         while self._design_at < len(self._design):
-            found, origin = self._design[self._design_at]
-            genome = (
-                found.genome(found.staircase.reach(failed)) if isinstance(found, Station) else found
-            )
+            genome, origin = self._design[self._design_at]
             # Mended with a generator of its own, so that a replay mends it into the same one.
             own = random.Random(f"design {self._seed} {self._design_at}")
             self._design_at += 1

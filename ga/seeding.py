@@ -9,7 +9,7 @@ from typing import Any
 from ga.genes import Gene
 from ga.operators import latin_hypercube
 from ga.space import Genome, SearchSpace
-from ga.staircase import Staircase, Station
+from ga.staircase import Staircase
 
 # Uniform compressions of a network: kind of gene -> what every gene of that kind gets. `low`
 # and `high` are the ends of its range, `middle` the step halfway. Nothing pruned at the highest
@@ -101,17 +101,17 @@ def first_candidates(
     sensitivities: Mapping[str, float],
     seed: object,
     staircase: Staircase | None = None,
-) -> list[tuple[Genome | Station, str]]:
+) -> list[tuple[Genome, str]]:
     """The design to start with: `(genome, origin)`, about `count` of them.
 
     All of the user's points come first, then corners and ladder (at most half of `count`), then
-    a Latin hypercube fills up. With a staircase its stations are the ladder, and half of what
-    fills up is near it.
+    a Latin hypercube fills up. A staircase takes the ladder's place: half of what fills up is near
+    it.
 
     Raises:
         ValueError: a point of the user that is not in the space.
     """
-    design: list[tuple[Genome | Station, str]] = []
+    design: list[tuple[Genome, str]] = []
     for number, params in enumerate(initial):
         try:
             design.append((space.encode(params), "initial"))
@@ -119,15 +119,12 @@ def first_candidates(
             raise ValueError(f"initial[{number}] is not in the search space: {error}") from error
     uniform = corners(space)
     share = max(0, count // 2 - len(design))
+    if sensitivities and staircase is None:
+        uniform = uniform[:2] + ladder(space, sensitivities, max(0, share - 2))
+    design += [(genome, "corner") for genome in uniform[:share]]
     if staircase is not None:
-        design += [(genome, "corner") for genome in staircase.way[: min(share, 1)]]
-        design += [(station, "ladder") for station in staircase.stations(share - 1)]
         near = max(0, count - len(design)) // 2
-        design += [(station, "ladder") for station in staircase.aside(near, seed)]
-    else:
-        if sensitivities:
-            uniform = uniform[:2] + ladder(space, sensitivities, max(0, share - 2))
-        design += [(genome, "corner") for genome in uniform[:share]]
+        design += [(genome, "ladder") for genome in staircase.aside(near, seed)]
     rest = max(0, count - len(design))
     return design + [(genome, "lhs") for genome in hypercube(space, rest, seed)]
 

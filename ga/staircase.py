@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -79,59 +78,15 @@ class Staircase:
         left = _shares(space, self.way, costs, goals)
         self._places = (left[0] - left) / (left[0] - left[-1])
 
-    def stations(self, count: int) -> list[Station]:
-        """Genomes of the way at even steps of the costs, without its ends."""
-        return [Station(self, (k + 0.5) / count) for k in range(count)]
-
-    def aside(self, count: int, seed: object) -> list[Station]:
+    def aside(self, count: int, seed: object) -> list[Genome]:
         """Genomes near the way, at even steps of the costs, with a few genes changed."""
         rng = random.Random(f"staircase {seed}")
         places = [(k + rng.random()) / count for k in range(count)]
-        return [Station(self, place, f"aside {seed} {k}") for k, place in enumerate(places)]
+        return [mutate(self._space, self._at(place), rng, strength=_ASIDE) for place in places]
 
-    def reach(self, failed: Iterable[Genome]) -> float:
-        """The place from which on the way leads beyond the limits; 1 while none is known.
-
-        Args:
-            failed: genomes that broke a limit.
-        """
-        where = dict(zip(self.way, self._places, strict=True))
-        return min((float(where[genome]) for genome in failed if genome in where), default=1.0)
-
-    def at(self, place: float, shaken: str = "") -> Genome:
-        """The genome at a place of the way, from 0 to 1 by costs saved.
-
-        Args:
-            place: on the way.
-            shaken: the seed of a few changes; none if empty.
-        """
-        genome = self.way[int(np.argmin(np.abs(self._places - place)))]
-        if not shaken:
-            return genome
-        return mutate(self._space, genome, random.Random(shaken), strength=_ASIDE)
-
-
-@dataclass(frozen=True)
-class Station:
-    """A place on the way or near it, nearer to the start the less of the way keeps the limits.
-
-    Attributes:
-        staircase: the way.
-        place: from 0 to 1, on as much of the way as keeps the limits.
-        shaken: as for `Staircase.at`.
-    """
-
-    staircase: Staircase
-    place: float
-    shaken: str = ""
-
-    def genome(self, reach: float) -> Genome:
-        """The genome there.
-
-        Args:
-            reach: the place from which on limits are broken.
-        """
-        return self.staircase.at(self.place * reach, self.shaken)
+    def _at(self, place: float) -> Genome:
+        """The genome at a place of the way, from 0 to 1 by costs saved."""
+        return self.way[int(np.argmin(np.abs(self._places - place)))]
 
 
 def _shares(

@@ -39,8 +39,9 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=200)
     args = parser.parse_args()
     offered = ABLATION if args.ablation else SAMPLERS
-    names = args.samplers or [name for name in offered if name != "optuna gp"]
     problem = load(args.problem)
+    left_out = ["optuna gp"] if problem.sensitivities else ["optuna gp", "ours, told costs only"]
+    names = args.samplers or [name for name in offered if name not in left_out]
     path = RESULTS / f"{args.problem}{'-ablation' if args.ablation else ''}.csv"
     path.parent.mkdir(exist_ok=True)
     marks = [mark for mark in MARKS if mark <= args.trials]

@@ -144,7 +144,13 @@ def curve(rungs: Rungs, seed: int, variant: dict[str, Any] | None, steps: int | 
         steps: Ends the search; None ends it after 100 trials.
     """
     goal: Problem = rungs.problem
-    optimizer = ga.Optimizer(goal.space(), goal.objectives, costs=goal.costs, seed=seed)
+    optimizer = ga.Optimizer(
+        goal.space(),
+        goal.objectives,
+        costs=goal.costs,
+        sensitivities=goal.sensitivities,
+        seed=seed,
+    )
     simulation = Simulation(optimizer, rungs.course, slots=2)
     if variant is not None:
         policy, spared = parse(variant)

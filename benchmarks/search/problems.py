@@ -34,6 +34,7 @@ class Problem:
         reference: per objective, the loss of the reference point.
         best: hypervolume of the true front, losses scaled to [0, 1] between ideal and reference.
         constraints: `{metric: bound}`.
+        sensitivities: `{gene: {value: loss}}`, what each value costs alone; empty if not measured.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Problem:
     reference: NDArray[np.float64]
     best: float
     constraints: dict[str, str] = field(default_factory=dict)
+    sensitivities: dict[str, dict[float, float]] = field(default_factory=dict)
 
     def space(self) -> ga.SearchSpace:
         """The genes as a search space."""

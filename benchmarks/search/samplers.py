@@ -18,8 +18,9 @@ Metrics = list[dict[str, float]]
 
 
 def ours(problem: Problem, seed: int, trials: int, **options: Any) -> Metrics:
-    """This project's optimizer, with the cheap metrics as known costs."""
+    """This project's optimizer, told the cheap metrics and, where measured, sensitivities."""
     costs = options.pop("costs", problem.costs)
+    options.setdefault("sensitivities", problem.sensitivities)
     optimizer = ga.Optimizer(
         problem.space(), problem.objectives, problem.constraints, costs, seed=seed, **options
     )
@@ -230,7 +231,8 @@ def patched(module: str, **constants: Any) -> Callable[..., Metrics]:
 
 SAMPLERS: dict[str, Callable[..., Metrics]] = {
     "ours": ours,
-    "ours, told no costs": variant(costs=None),
+    "ours, told costs only": variant(sensitivities=None),
+    "ours, told no costs": variant(costs=None, sensitivities=None),
     "random": chance,
     "optuna nsga2 20": optuna_of("NSGAIISampler", population_size=20),
     "optuna nsga2 50": optuna_of("NSGAIISampler", population_size=50),

@@ -17,7 +17,7 @@ RESULTS = Path(__file__).parent / "results"
 # Variants of ours; the runs of ours itself stand in the file without the suffix.
 _ABLATION = "-ablation"
 _BLIND = "ours, told no costs"
-_OWN = ("ours", _BLIND)
+_OWN = ("ours", "ours, told costs only", _BLIND)
 
 
 def table(runs: pd.DataFrame, *, ablation: bool = False) -> str:
@@ -37,7 +37,7 @@ def table(runs: pd.DataFrame, *, ablation: bool = False) -> str:
         cells = []
         for mark in marks:
             cells.append(f"{own[mark].mean():.3f} ± {own[mark].std():.3f}")
-            against = [] if name in _OWN else first
+            against = [] if name in _OWN else [n for n in first if n in ("ours", _BLIND)]
             if ablation and name not in _OWN:
                 against = [_BLIND if name.endswith("told no costs") else "ours"]
             cells.append(" / ".join(better(runs, one, name, mark) for one in against))

@@ -18,7 +18,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -198,7 +198,8 @@ def grid(table: TableSpace, rows: pd.DataFrame, *, coarse: bool) -> dict[str, tu
 def problem(name: str) -> Problem:
     """A published table as a search problem: accuracy on val at the last rung, size, latency.
 
-    Size and latency count as known before a trial.
+    Size and latency count as known before a trial; sensitivities are those of the table's scores
+    after post-training quantization, as `joint-ga sensitivity` measures them.
 
     Args:
         name: Of the table; with `-coarse` behind it, only its coarse grid.
@@ -223,4 +224,27 @@ def problem(name: str) -> Problem:
         if all(value in values[gene] for gene, value in zip(values, chromosome, strict=True))
     }
     goals = {"accuracy": "maximize", "size_kb": "minimize", "latency_ms": "minimize"}
-    return from_table(f"table-{name}", genes, goals, ("size_kb", "latency_ms"), metrics)
+    found = from_table(f"table-{name}", genes, goals, ("size_kb", "latency_ms"), metrics)
+    return replace(found, sensitivities=sensitivities(table, rows))
+
+
+def sensitivities(table: TableSpace, rows: pd.DataFrame) -> dict[str, dict[float, float]]:
+    """What each value of each gene costs alone, untrained: `{gene: {value: loss}}`."""
+    names = list(table.values)
+    scores = dict(
+        zip(
+            rows[names].itertuples(index=False, name=None),
+            rows[f"val_{table.rungs[0]}"].tolist(),
+            strict=True,
+        )
+    )
+    whole = {name: 0.0 if name.endswith(".prune") else max(table.values[name]) for name in names}
+    best = scores[tuple(whole.values())]
+    return {
+        name: {
+            value: best - scores[tuple({**whole, name: value}.values())]
+            for value in values
+            if value != whole[name]
+        }
+        for name, values in table.values.items()
+    }
