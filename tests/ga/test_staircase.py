@@ -91,7 +91,7 @@ def test_part_of_the_design_is_near_the_way() -> None:
     asked = [optimizer.ask() for _ in range(12)]
     assert [c.origin for c in asked[:8]] == ["corner"] * 5 + ["ladder"] * 3
     sizes = [c.costs["size_kb"] for c in asked if c.origin == "ladder" and c.costs]
-    assert sizes == sorted(sizes, reverse=True)
+    assert max(sizes) > 1.5 * min(sizes), "from mild to strong"
 
 
 def test_genomes_aside_are_a_few_genes_from_the_way() -> None:
