@@ -114,12 +114,7 @@ class Optimizer(Findings):
         )
         self._lessons = Lessons(untaught, self._costs)
         self._idle = Idle(space, self._costs, self.objectives, self.constraints, seed, self.notes)
-        self._assistant = Assistant(
-            space,
-            self._lessons,
-            self._costs,
-            self._idle.settled,
-        )
+        self._assistant = Assistant(space, self._lessons, self._costs, self._idle.settled)
         self._foresight = Foresight(
             self._archive,
             self._genomes,

@@ -49,7 +49,7 @@ class Forecast:
         deviation: n x m; 0 where a loss is known exactly.
         violation: n, of all constraints by expected values.
         feasible: n, the probability that the constraints on predicted metrics hold, but for the
-            limits of objectives, beyond which nothing is gained (see `ga.assisted`); 0 if a
+            limits of objectives, beyond which nothing is gained (see `ga.region`); 0 if a
             known cost breaks its limit.
         floor: m losses that are never reached, where a loss is distributed log-normally above one
             with the median `mean`; -inf where it is normal.
@@ -137,9 +137,8 @@ class Surrogate:
         if count < _MINIMUM or not self._kinds:
             return False
         expensive = tuple(name for name in self._needed if name not in cheap)
-        fitted, checked = (
-            _boundary(len(self._samples), _EVERY_FIT), _boundary(count, _CHECK_STEPS)
-        )  # fmt: skip
+        fitted = _boundary(len(self._samples), _EVERY_FIT)
+        checked = _boundary(count, _CHECK_STEPS)
         # Costs that come into sight late are new columns: everything is learned anew then.
         due = (fitted, expensive, self._cost_names)
         if due != self._fitted:

@@ -159,10 +159,10 @@ class JointGATuner(Tuner):  # type: ignore[misc]  # NNI has no types
                 if reason is None:
                     record = self._revived(new=True) or self.study.ask()
             except ga.SpaceExhausted as error:
+                logger.info("%s", error)
+                reason = "exhausted"
+            if record is None and reason == "exhausted":
                 record = self._revived(new=False)
-                if record is None:
-                    logger.info("%s", error)
-                    reason = "exhausted"
             if record is None:
                 self._finish(reason or "exhausted")
                 return None

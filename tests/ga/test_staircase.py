@@ -26,15 +26,19 @@ ALIKE: dict[str, Any] = {
 }
 
 
-def way(sensitivities: dict[str, Any] = ALIKE) -> Staircase:
+def look(sensitivities: Any, costs: Any) -> Staircase | None:
     space = bits_space(3)
-    found = staircase(
+    return staircase(
         space,
         corners(space),
         Sensitivities.parse(sensitivities),
-        KnownCosts(size_only, Notes()),
+        KnownCosts(costs, Notes()),
         Objectives.parse(GOALS),
     )
+
+
+def way(sensitivities: dict[str, Any] = ALIKE) -> Staircase:
+    found = look(sensitivities, size_only)
     assert found is not None
     return found
 
@@ -69,15 +73,7 @@ def test_a_value_that_loses_more_and_saves_less_is_passed_over() -> None:
     [({"layer0": 0.1}, size_only), (ALIKE, None), (ALIKE, lambda params: {"macs": 1.0})],
 )
 def test_without_costs_or_genes_there_is_no_way(sensitivities: Any, costs: Any) -> None:
-    space = bits_space(3)
-    found = staircase(
-        space,
-        corners(space),
-        Sensitivities.parse(sensitivities),
-        KnownCosts(costs, Notes()),
-        Objectives.parse(GOALS),
-    )
-    assert found is None
+    assert look(sensitivities, costs) is None
 
 
 def search(**options: Any) -> ga.Optimizer:

@@ -208,6 +208,13 @@ class Eager(Promise):
         return stopped[0] if stopped else None
 
 
+class Late(Eager):
+    """Has stopped trials run again only when there is no new candidate."""
+
+    def again(self, stopped: Sequence[int], seen: Seen, *, new: bool) -> int | None:
+        return None if new else super().again(stopped, seen, new=new)
+
+
 def test_a_stopped_trial_runs_again_to_its_end(folder: Path) -> None:
     process = Process(folder, policy="promise")
     parameter_id, uid = process.start()
@@ -253,6 +260,27 @@ def test_a_trial_that_runs_again_is_running_after_a_restart(folder: Path) -> Non
     parameter_id, again = second.start()
     assert again == uid
     assert second.report(parameter_id, uid, 0.1), "not stopped a second time"
+
+
+def test_all_stopped_trials_may_run_again_in_an_exhausted_space(folder: Path) -> None:
+    """One after the other, though none is pending when the next one is asked for."""
+    process = Process(folder, policy="promise")
+    process.tuner.update_search_space({"a": {"_type": "choice", "_value": [0.0, 0.5, 1.0]}})
+    process.assessor.policy = Late()
+    stopped = []
+    for _ in range(3):
+        parameter_id, uid = process.start()
+        assert not process.report(parameter_id, uid, 0.1)
+        process.end(parameter_id, False)
+        stopped.append(uid)
+    for uid in stopped:
+        parameter_id, again = process.start()
+        assert again == uid
+        process.report(parameter_id, uid, 0.1)
+        value = {"gain": 0.3, "size": 1.0, "uid": uid}
+        process.tuner.receive_trial_result(parameter_id, "", value)
+        process.end(parameter_id, True)
+    assert process.tuner.generate_multiple_parameters([99]) == []
 
 
 def test_promise_stops_what_its_report_makes_hopeless(folder: Path) -> None:

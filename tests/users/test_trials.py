@@ -57,6 +57,20 @@ def test_a_result_after_a_failure_counts_and_a_second_one_does_not(write, events
     assert log.trials[6].metrics == {"accuracy": 0.5}
 
 
+def test_a_stopped_chromosome_that_runs_again_is_running_until_it_ends(write, events):
+    ask = {"event": "ask", "uid": 7, "params": {}, "costs": None, "origin": "ga", "time": 1080.0}
+    stop = {"event": "censor", "uid": 7, "metrics": {"accuracy": 0.1}, "rung": 1, "time": 1081.0}
+    again = {"event": "again", "uid": 7, "time": 1082.0}
+    tell = {"event": "tell", "uid": 7, "metrics": {"accuracy": 0.5}, "time": 1083.0}
+    path = write([*events, ask, stop, again]) / "checkpoint" / "journal.jsonl"
+    log = TrialLog(path)
+    log.refresh()
+    assert (log.trials[7].status, log.counts()["running"]) == ("running", 1)
+    log = TrialLog(write([*events, ask, stop, again, tell]) / "checkpoint" / "journal.jsonl")
+    log.refresh()
+    assert (log.trials[7].status, log.trials[7].metrics) == ("complete", {"accuracy": 0.5})
+
+
 def test_metrics_that_are_no_finite_numbers_are_dropped(write, events):
     odd = {"accuracy": 0.5, "size_kb": float("nan"), "note": "x", "list": [1], "ok": True}
     log = TrialLog(
