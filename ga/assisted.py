@@ -68,8 +68,8 @@ class Assistant:
         elders: Sequence[Genome],
         region: Region,
         is_new: Callable[[Genome], bool],
-    ) -> Iterator[tuple[float, Genome]]:
-        """New feasible genomes with their expected gains, the most promising first.
+    ) -> Iterator[Genome]:
+        """New feasible genomes that gain something, the most promising first.
 
         Args:
             rng: source of randomness.
@@ -95,7 +95,7 @@ class Assistant:
                 best + score.of([g for g in children if g not in tried and is_new(g)]),
                 key=lambda pair: -pair[0],
             )
-        yield from ((gain, genome) for gain, genome in best if gain > 0)
+        yield from (genome for gain, genome in best if gain > 0)
 
     def _child(self, rng: random.Random, a: Genome, b: Genome) -> Genome:
         return self._settled(mutate(self._space, crossover(self._space, a, b, rng), rng))

@@ -43,12 +43,10 @@ class Outlook:
     Attributes:
         expected: its probable final metrics.
         gain: expected growth of the hypervolume, scaled to what was observed, if it is run.
-        usual: the mean gain that the latest new candidates promised when they were asked for.
     """
 
     expected: dict[str, float]
     gain: float
-    usual: float
 
 
 @dataclass(frozen=True)
@@ -99,7 +97,6 @@ class Courses:
         whole: Sequence[Course],
         surrogate: Surrogate,
         region: Region,
-        usual: float,
     ) -> dict[int, Outlook]:
         """What trials that have reported are worth.
 
@@ -108,7 +105,6 @@ class Courses:
             whole: trials that ran to their ends, in order of completion.
             surrogate: forecasts what reports say nothing of.
             region: what is to be won.
-            usual: the mean gain that new candidates promise.
 
         Returns:
             One for each at whose rung enough whole trials have been.
@@ -127,7 +123,7 @@ class Courses:
             ends = forecast.mean * np.array(self._objectives.signs)
             for number, gain, end in zip(numbers, gains.tolist(), ends.tolist(), strict=True):
                 expected = dict(zip(self._objectives.names, end, strict=True))
-                found[number] = Outlook({**asked[number].path[-1], **expected}, gain, usual)
+                found[number] = Outlook({**asked[number].path[-1], **expected}, gain)
         return found
 
     def _forecast(

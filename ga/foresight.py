@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
@@ -13,9 +12,6 @@ from ga.evaluation import Candidate
 from ga.lessons import Lessons
 from ga.region import Region
 from ga.space import Genome
-
-# Of so many of the latest proposals the gains that they promised are remembered.
-_LATEST = 8
 
 
 class Foresight:
@@ -28,9 +24,6 @@ class Foresight:
         lessons: what was learned from results.
         courses: learns from reports on the way.
         limits: per objective, the largest loss that its own bounds allow; infinite without one.
-
-    Attributes:
-        promises: gains that the latest proposals promised.
     """
 
     def __init__(
@@ -45,7 +38,6 @@ class Foresight:
         self._archive, self._genomes, self._pending = archive, genomes, pending
         self._lessons, self._courses = lessons, courses
         self._limits = np.array(limits)
-        self.promises: deque[float] = deque(maxlen=_LATEST)
 
     def region(self, but: Collection[int] = ()) -> Region:
         """What is to be won; candidates in flight count as if told, but for some."""
@@ -70,13 +62,10 @@ class Foresight:
             numbers: the candidates that are asked about.
         """
         asked = {n: self._course(n, paths) for n in numbers if paths.get(n) and n in self._genomes}
-        if not asked or not self.promises:
+        if not asked:
             return {}
         whole = [self._course(n, paths) for n in self._archive.scored if n in self._genomes]
-        usual = sum(self.promises) / len(self.promises)
-        return self._courses.outlooks(
-            asked, whole, self._lessons.surrogate, self.region(asked), usual
-        )
+        return self._courses.outlooks(asked, whole, self._lessons.surrogate, self.region(asked))
 
     def _course(self, number: int, paths: Mapping[int, Path]) -> Course:
         genome, candidate = self._genomes[number], self._pending.get(number)

@@ -167,10 +167,7 @@ class Optimizer(Findings):
         found = [self._genomes.get(s.evaluation.id) for s in self._archive.front()]
         elders = [genome for genome in found if genome is not None]
         region = self._foresight.region()
-        for gain, genome in self._assistant.propose(
-            rng, parents, elders, region, self._identity.is_new
-        ):
-            self._promise = gain
+        for genome in self._assistant.propose(rng, parents, elders, region, self._identity.is_new):
             yield genome, "surrogate", None
 
     def _admit(self, genome: Genome, origin: str, mender: random.Random | None) -> Candidate | None:
@@ -190,8 +187,6 @@ class Optimizer(Findings):
             return None
         candidate = Candidate(self._next_id, params, costs, origin)
         self._register(candidate, genome, key)
-        if origin == "surrogate":
-            self._foresight.promises.append(self._promise)
         return candidate
 
     def _register(self, candidate: Candidate, genome: Genome | None, key: Hashable) -> None:

@@ -12,13 +12,15 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import lambertw
 
 import ga
 from nni_plugin.rungs import Band, Lines, Seen
 
 # Of a trial's time: a look at it takes no less, whatever the times of the reports say.
 _CHEAPEST = 0.02
+# The latest new trials, whose promises say what pays, and how many it takes at least.
+_LOOKS = 32
+_FEWEST_LOOKS = 4
 
 
 class Policy(Protocol):
@@ -155,11 +157,17 @@ class Promise:
 
     At each report the end of a trial is forecast from its chromosome and the value there, and with
     it the gain of hypervolume to be expected (``ga.Optimizer.outlooks``). A trial goes on if that
-    gain, for the time that is left, comes at a rate that pays (see ``paying_rate``). What is
-    stopped isn't lost: while the front moves on new candidates promise less, and before a new one
-    is asked for, a stopped one runs again, and to its end, if it now pays to run it anew. Once
-    there is no new one left, those run that promise anything.
+    gain, for the time that is left, comes at a rate that pays, by what the latest new trials
+    promised at their first reports (see ``paying_rate``). What is stopped isn't lost: while the
+    front moves on new candidates promise less, and before a new one is asked for, a stopped one
+    runs again, and to its end, if it now pays to run it anew. Once there is no new one left, those
+    run that promise anything. Nothing is stopped before four trials were looked at, nor, after a
+    resume, before four more.
     """
+
+    def __init__(self) -> None:
+        # What the latest new trials promised at their first reports, by uid.
+        self._looks: dict[int, float] = {}
 
     def reason(self, uid: int, seen: Seen) -> str | None:
         """See ``Policy``."""
@@ -167,11 +175,16 @@ class Promise:
         if not seen.front or rung >= seen.whole_rungs:
             return None
         outlook, left = seen.outlooks([uid]).get(uid), seen.left(rung)
-        if outlook is None or outlook.gain >= left * self._rate(seen) * outlook.usual:
+        if outlook is None:
+            return None
+        if rung == 1:
+            self._looks.setdefault(uid, outlook.gain)
+        rate = self._rate(seen)
+        if rate is None or outlook.gain >= left * rate:
             return None
         return (
-            f"for {left:.0%} of a trial it promises {outlook.gain / outlook.usual:.0%} of what a "
-            "new one does"
+            f"for {left:.0%} of a trial it promises {outlook.gain / rate:.0%} of what pays for a "
+            "whole one"
         )
 
     def expected(self, uid: int, seen: Seen) -> Mapping[str, float] | None:
@@ -183,32 +196,36 @@ class Promise:
         """See ``Policy``."""
         outlooks = seen.outlooks(stopped)
         best = max(outlooks, key=lambda uid: outlooks[uid].gain, default=None)
-        if best is None:
+        rate = self._rate(seen) if new else 0.0
+        if best is None or rate is None:
             return None
-        pays = self._rate(seen) * outlooks[best].usual if new else 0.0
-        return best if outlooks[best].gain > pays else None
+        return best if outlooks[best].gain > rate else None
 
-    @staticmethod
-    def _rate(seen: Seen) -> float:
-        return paying_rate(1.0 - seen.left(1))
+    def _rate(self, seen: Seen) -> float | None:
+        """What pays now; None while too few were looked at."""
+        latest = list(self._looks.values())[-_LOOKS:]
+        if len(latest) < _FEWEST_LOOKS:
+            return None
+        return paying_rate(latest, 1.0 - seen.left(1))
 
 
-def paying_rate(look: float) -> float:
-    """Gain per trial's time that pays, in units of what new candidates promise on average.
+def paying_rate(gains: Sequence[float], look: float) -> float:
+    """Gain per trial's time that pays.
 
     It is the largest long-run rate of gain if every new candidate is looked at up to its first
-    report and only the best go on: with gains ``G`` the root ``r`` of
-    ``E[max(0, G - r (1 - look))] = r look`` (the reservation value of Weitzman, 1979), here for
-    exponential gains. Where looking costs nothing few should go on; where it costs nearly as much
-    as the trial all that gain something.
+    report and only those go on that gain enough: the root ``r`` of
+    ``E[max(0, G - r (1 - look))] = r look`` (the reservation value of Weitzman, 1979), over what
+    candidates promised once they were looked at. Where looks tell candidates apart few go on;
+    where all promise the same after a look as before it, all do.
 
     Args:
+        gains: What candidates promised at their first report.
         look: The share of a trial's time that the first report takes; at least .02 is assumed.
     """
     look = min(max(look, _CHEAPEST), 1.0)
-    if look == 1.0:
-        return 1.0
-    return float(lambertw((1.0 - look) / look).real) / (1.0 - look)
+    best = np.cumsum(np.sort(gains)[::-1])
+    went_on = np.arange(1, len(best) + 1)
+    return float((best / (len(best) * look + went_on * (1.0 - look))).max())
 
 
 def ranked(losses: NDArray[np.float64]) -> list[int]:

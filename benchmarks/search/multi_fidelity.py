@@ -2,6 +2,8 @@
 
 Runs the search on a table whose every rung is known (`tables.py`), on a simulated clock with two
 slots, with the assessor's policies and without one. A trial costs the training steps that it ran.
+`main-job` is no table: the main job's trials are really trained (`trained.py`), and their first
+stages cost what they take, counted in epochs.
 The run without stops has 100 trials; the others may start as many as they like for the same steps.
 Appends to `results/multi-fidelity-NAME.csv` the share of the best hypervolume at quarters of those
 steps, and the share of the steps after which the final hypervolume of the whole run was reached.
@@ -19,6 +21,7 @@ from typing import Any
 import pandas as pd
 from problems import Problem
 from tables import TABLES, load, problem
+from trained import Trained
 
 import ga
 from ga.simulation import Course, Outcome, Simulation
@@ -28,6 +31,8 @@ from nni_plugin.stopping import Policy
 
 RESULTS = Path(__file__).parent / "results"
 TRIALS = 100
+_ENDLESS = 10**6
+_MAIN_JOB = "main-job"
 QUARTERS = (0.25, 0.5, 0.75, 1.0)
 VARIANTS: dict[str, dict[str, Any] | None] = {
     "no stops": None,
@@ -53,7 +58,7 @@ class Assessor:
 
     optimizer: ga.Optimizer
     policy: Policy
-    steps: Sequence[int]
+    steps: Sequence[float]
     spared: float
     paths: dict[int, list[Mapping[str, Any]]] = field(default_factory=dict)
     let_run: set[int] = field(default_factory=set)
@@ -109,6 +114,7 @@ class Rungs:
 
     def __init__(self, name: str) -> None:
         self.table, self.problem = TABLES[name.removesuffix("-coarse")], problem(name)
+        self.steps: Sequence[float] = self.table.rungs
         rows = load(self.table.name)
         self._genes = list(self.table.values)
         columns = [f"val_{rung}" for rung in self.table.rungs]
@@ -124,21 +130,23 @@ class Rungs:
         """Post-training quantization first, every rung, and the last one again as the result."""
         final = self.problem.evaluate(params)
         path = self._paths[tuple(params[gene] for gene in self._genes)]
-        rungs = self.table.rungs
-        seconds = [float(b - a) for a, b in zip((0, *rungs), rungs, strict=False)]
+        steps = self.steps
+        seconds = [float(b - a) for a, b in zip((0, *steps), steps, strict=False)]
         reports = [(s, {**final, "accuracy": a}) for s, a in zip(seconds, path, strict=True)]
         return Course([*reports, (0.0, final)])
 
-    def trained(self, outcome: Outcome) -> int:
+    def trained(self, outcome: Outcome) -> float:
         """Training steps that a trial ran."""
-        return self.table.rungs[min(outcome.steps, len(self.table.rungs)) - 1]
+        return self.steps[min(outcome.steps, len(self.steps)) - 1]
 
 
-def curve(rungs: Rungs, seed: int, variant: dict[str, Any] | None, steps: int | None) -> Curve:
+def curve(
+    rungs: Rungs | Trained, seed: int, variant: dict[str, Any] | None, steps: float | None
+) -> Curve:
     """Steps trained and share of the best hypervolume after each finished trial.
 
     Args:
-        rungs: The table.
+        rungs: The table, or what is really trained.
         seed: Of the search.
         variant: The policy's name and arguments; None stops nothing.
         steps: Ends the search; None ends it after 100 trials.
@@ -147,6 +155,7 @@ def curve(rungs: Rungs, seed: int, variant: dict[str, Any] | None, steps: int | 
     optimizer = ga.Optimizer(
         goal.space(),
         goal.objectives,
+        goal.constraints,
         costs=goal.costs,
         sensitivities=goal.sensitivities,
         seed=seed,
@@ -154,16 +163,16 @@ def curve(rungs: Rungs, seed: int, variant: dict[str, Any] | None, steps: int | 
     simulation = Simulation(optimizer, rungs.course, slots=2)
     if variant is not None:
         policy, spared = parse(variant)
-        assessor = Assessor(optimizer, policy, rungs.table.rungs, spared)
+        assessor = Assessor(optimizer, policy, rungs.steps, spared)
         simulation.stop, simulation.stopped = assessor, assessor.stopped
         simulation.again = assessor.again
 
     def over(finished: Sequence[Outcome]) -> bool:
         return steps is not None and sum(map(rungs.trained, finished)) >= steps
 
-    outcomes = simulation.run(TRIALS if steps is None else goal.space().cardinality or 0, over)
+    outcomes = simulation.run(TRIALS if steps is None else _ENDLESS, over)
     complete = iter(goal.quality([dict(o.metrics) for o in outcomes if o.status == "complete"]))
-    spent, share, found = 0, 0.0, []
+    spent, share, found = 0.0, 0.0, []
     for outcome in outcomes:
         spent += rungs.trained(outcome)
         share = next(complete) if outcome.status == "complete" else share
@@ -171,7 +180,7 @@ def curve(rungs: Rungs, seed: int, variant: dict[str, Any] | None, steps: int | 
     return found
 
 
-Curve = list[tuple[int, float]]
+Curve = list[tuple[float, float]]
 
 
 def share_at(found: Curve, steps: float) -> float:
@@ -186,23 +195,31 @@ def reached(found: Curve, share: float) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("table", choices=[*TABLES, *(f"{name}-coarse" for name in TABLES)])
+    parser.add_argument(
+        "table", choices=[_MAIN_JOB, *TABLES, *(f"{name}-coarse" for name in TABLES)]
+    )
     parser.add_argument("--seeds", type=int, default=15)
+    parser.add_argument("--policies", nargs="*", choices=list(VARIANTS), default=list(VARIANTS))
+    parser.add_argument("--folder", type=Path, default=Path("trained"), help="keeps real trials")
     args = parser.parse_args()
     path = RESULTS / f"multi-fidelity-{args.table}.csv"
     header = ["policy", "seed", "trials", *(f"at{q:g}" for q in QUARTERS), "reached"]
     if not path.exists():
         path.write_text(",".join(header) + "\n", encoding="utf-8")
     done = set(pd.read_csv(path)[["policy", "seed"]].itertuples(index=False, name=None))
-    rungs = Rungs(args.table)
+    rungs: Rungs | Trained
+    if args.table == _MAIN_JOB:
+        rungs = Trained("ga_joint.yml", 5, args.folder)
+    else:
+        rungs = Rungs(args.table)
     for seed in range(args.seeds):
-        if all((name, seed) in done for name in VARIANTS):
+        missing = [name for name in args.policies if (name, seed) not in done]
+        if not missing:
             continue
         whole = curve(rungs, seed, None, None)
         total, goal = whole[-1]
-        for name, variant in VARIANTS.items():
-            if (name, seed) in done:
-                continue
+        for name in missing:
+            variant = VARIANTS[name]
             found = whole if variant is None else curve(rungs, seed, variant, total)
             shares = [f"{share_at(found, quarter * total):.5f}" for quarter in QUARTERS]
             row = [name, seed, len(found), *shares, f"{reached(found, goal) / total:.3f}"]

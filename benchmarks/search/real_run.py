@@ -1,15 +1,16 @@
 """A real comparison: `PYTHONPATH=. JOINT_GA_DATA=... python benchmarks/search/real_run.py`.
 
-Runs keyword spotting through `nnictl create`, once for each search: this tuner, NNI's TPE on a
-weighted sum, and Optuna's Gaussian process and multivariate TPE. Every trial is the shipped one
-(nni_plugin.trial) with few epochs, two at a time. Results go to `results/real-kws.csv`, a line for
-each trial with its time since the start and the hypervolume so far; `--plot` only draws and sums
-them up. Searches that are there with as many trials are skipped.
+Runs keyword spotting through `nnictl create`, once for each search and seed: this tuner, NNI's TPE
+on a weighted sum, and Optuna's Gaussian process and multivariate TPE. Every trial is the shipped
+one (nni_plugin.trial) with few epochs, two at a time. Results go to `results/real-kws.csv`, a line
+for each trial with its time since the start and the hypervolume so far; `--plot` only draws and
+sums them up. Runs that are there with as many trials are skipped.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import subprocess
@@ -139,48 +140,70 @@ def volumes(trials: list[dict[str, Any]], scales: dict[str, float]) -> list[floa
     return [ga.hypervolume(points[: i + 1], reference) for i in range(len(points))]
 
 
+def curves(rows: pd.DataFrame, search: str) -> pd.DataFrame:
+    """Hypervolume of a search after each trial, one column for each seed."""
+    own = rows[rows["search"] == search]
+    return own.pivot_table(index="trial", columns="seed", values="hypervolume").ffill()
+
+
 def summary(path: Path) -> str:
     """Hypervolumes and smallest accurate networks of each search, as a Markdown table.
 
-    The last column says after how many trials ours had what the row's search has at its end.
+    Means and standard deviations over seeds. The last column says after how many trials the mean
+    of ours has what the mean of the row's search has at its end.
     """
     rows = pd.read_csv(path)
-    ours = rows[rows["search"] == "ours"]
-    base = float(rows["baseline_accuracy"].iloc[0])
+    ours = curves(rows, "ours").mean(axis=1)
     marks = [mark for mark in (25, 50, 100) if mark <= rows["trial"].max()]
     lines = [
-        f"| search | {' | '.join(f'{mark} trials' for mark in marks)} | minutes "
+        f"| search | seeds | {' | '.join(f'{mark} trials' for mark in marks)} | minutes "
         "| smallest within 2 points, KB | within 5 | ours after |",
-        "|---" * (len(marks) + 5) + "|",
+        "|---" * (len(marks) + 6) + "|",
     ]
     for name, found in rows.groupby("search", sort=False):
-        last = found.iloc[-1]
-        there = ours[ours["hypervolume"] >= last["hypervolume"]]["trial"]
-        small = [found[found["accuracy"] >= base - loss]["size_kb"].min() for loss in (0.02, 0.05)]
+        shares = curves(rows, str(name))
+        goal = shares.mean(axis=1).iloc[-1]
+        there = ours[ours >= goal].index
         cells = [
             str(name),
-            *(f"{found.iloc[min(mark, len(found)) - 1]['hypervolume']:.3f}" for mark in marks),
-            f"{last['seconds'] / 60:.1f}",
-            *("none" if pd.isna(size) else f"{size:.1f}" for size in small),
+            str(shares.shape[1]),
+            *(f"{shares.loc[mark].mean():.3f} ± {shares.loc[mark].std():.3f}" for mark in marks),
+            f"{found.groupby('seed')['seconds'].max().mean() / 60:.1f}",
+            *(smallest(found, loss) for loss in (0.02, 0.05)),
             f"{there.min()} trials" if len(there) else "not reached",
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
+def smallest(found: pd.DataFrame, loss: float) -> str:
+    """The mean over seeds of the smallest network that loses no more; in how many there is one."""
+    good = found[found["accuracy"] >= found["baseline_accuracy"] - loss]
+    sizes, seeds = good.groupby("seed")["size_kb"].min(), found["seed"].nunique()
+    if sizes.empty:
+        return "none"
+    return f"{sizes.mean():.1f}" + ("" if len(sizes) == seeds else f" ({len(sizes)} of {seeds})")
+
+
 def plot(path: Path) -> None:
-    """Hypervolume against trials and against wall time."""
+    """Hypervolume against trials and against wall time: mean over seeds, and all seeds."""
     import matplotlib as mpl
 
     mpl.use("Agg")
     import matplotlib.pyplot as plt
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4.5), sharey=True)
-    for name, rows in pd.read_csv(path).groupby("search"):
-        width = 3.0 if name == "ours" else 1.2
-        left.plot(rows["trial"], rows["hypervolume"], label=name, linewidth=width)
-        right.plot(rows["seconds"] / 60, rows["hypervolume"], label=name, linewidth=width)
-    left.set(xlabel="trials", ylabel="hypervolume")
+    rows = pd.read_csv(path)
+    for i, name in enumerate(rows["search"].unique()):
+        width = 3.0 if name == "ours" else 1.5
+        shares = curves(rows, name)
+        left.plot(shares.mean(axis=1), label=name, linewidth=width, color=f"C{i}")
+        left.fill_between(
+            shares.index, shares.min(axis=1), shares.max(axis=1), color=f"C{i}", alpha=0.15
+        )
+        for _, own in rows[rows["search"] == name].groupby("seed"):
+            right.plot(own["seconds"] / 60, own["hypervolume"], color=f"C{i}", linewidth=width / 2)
+    left.set(xlabel="trials", ylabel="hypervolume (mean, and range over seeds)")
     right.set(xlabel="minutes")
     for axes in (left, right):
         axes.grid(alpha=0.3)
@@ -193,7 +216,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=100)
     parser.add_argument("--epochs", type=int, default=1)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
     parser.add_argument("--searches", nargs="*", help="names; default: all four")
     parser.add_argument("--port", type=int, default=8790)
     parser.add_argument("--output", type=Path, default=RESULTS / "real-kws.csv")
@@ -202,33 +225,35 @@ def main() -> None:
     if not args.plot:
         config = yaml.safe_load((CONFIGS / "ga_joint_kws.yml").read_text(encoding="utf-8"))
         scales = int8_costs(config)
-        offered = tuners(config, scales, args.seed)
-        for name in args.searches or list(offered):
+        names = args.searches or list(tuners(config, scales, 0))
+        for seed, name in itertools.product(args.seeds, names):
             rows = pd.read_csv(args.output) if args.output.exists() else pd.DataFrame()
-            if len(rows) and (rows["search"] == name).sum() >= args.trials:
-                continue
+            if len(rows):
+                own = (rows["search"] == name) & (rows["seed"] == seed)
+                if own.sum() >= args.trials:
+                    continue
+                rows = rows[~own]
             settings = {
                 **config,
                 "searchSpaceFile": str(CONFIGS / config["searchSpaceFile"]),
                 "trialCodeDirectory": str(CONFIGS),
                 "trialCommand": f"{config['trialCommand']} --epochs {args.epochs}",
                 "maxTrialNumber": args.trials,
-                "tuner": offered[name],
+                "tuner": tuners(config, scales, seed)[name],
             }
             trials = patiently(settings, args.port)
             found = pd.DataFrame(
                 {
                     "search": name,
+                    "seed": seed,
                     "trial": range(1, len(trials) + 1),
                     "seconds": [round(t["seconds"], 1) for t in trials],
                     **{key: [t[key] for t in trials] for key in COLUMNS},
                     "hypervolume": [round(v, 5) for v in volumes(trials, scales)],
                 }
             )
-            if len(rows):
-                found = pd.concat([rows[rows["search"] != name], found])
-            found.to_csv(args.output, index=False, lineterminator="\n")
-            print(f"{name}: {found[found.search == name].iloc[-1].to_dict()}", flush=True)
+            pd.concat([rows, found]).to_csv(args.output, index=False, lineterminator="\n")
+            print(f"{name}, seed {seed}: {found.iloc[-1].to_dict()}", flush=True)
     plot(args.output)
     print(summary(args.output))
 

@@ -305,7 +305,7 @@ def test_promise_stops_what_its_report_makes_hopeless(folder: Path) -> None:
     assert not process.report(parameter_id, uid, final(uid) - 1.0, size=size)
     process.end(parameter_id, False)
     (event,) = [e for e in process.journal if e["event"] == "censor"]
-    assert "of what a new one does" in event["reason"]
+    assert "of what pays for a whole one" in event["reason"]
     assert event["expected"]["gain"] < final(uid)
     rungs = [e for e in read(folder / "rungs.jsonl") if e["event"] == "rung"]
     assert all(e["seconds"] >= 0 for e in rungs)

@@ -167,14 +167,14 @@ def test_halving_refuses_what_it_cannot_count() -> None:
 
 
 def promising(gains: dict[int, float], elapsed: dict[int, list[float]] | None = None) -> Seen:
-    """Three whole trials, and outlooks on others where a new candidate promises 1."""
+    """Three whole trials, and outlooks on others, which have reported once."""
     paths = whole(3)
     paths.update({uid: [{"accuracy": 0.5, "size": 5.0}] for uid in gains})
     ends = {uid: paths[uid][-1] for uid in range(3)}
 
     def outlooks(uids: Sequence[int]) -> dict[int, ga.Outlook]:
         return {
-            uid: ga.Outlook({"accuracy": 0.6, "size": 5.0}, gains[uid], 1.0)
+            uid: ga.Outlook({"accuracy": 0.6, "size": 5.0}, gains[uid])
             for uid in uids
             if uid in gains
         }
@@ -183,33 +183,51 @@ def promising(gains: dict[int, float], elapsed: dict[int, list[float]] | None = 
 
 
 def test_the_rate_that_pays_falls_with_the_price_of_a_look() -> None:
-    rates = [paying_rate(look) for look in (0.0, 0.02, 0.1, 0.5, 0.9, 1.0)]
+    gains = np.random.default_rng(0).exponential(size=1000)
+    rates = [paying_rate(gains, look) for look in (0.0, 0.02, 0.1, 0.5, 0.9, 1.0)]
     assert rates == sorted(rates, reverse=True)
     assert rates[0] == rates[1]
-    assert rates[-1] == 1.0
-    # Weitzman's condition, for exponential gains: E[max(0, G - t)] = exp(-t).
-    for look in (0.1, 0.5, 0.9):
-        rate = paying_rate(look)
-        assert np.exp(-rate * (1 - look)) == pytest.approx(rate * look)
+    assert rates[-1] == pytest.approx(gains.mean())
+    for look in (0.1, 0.5, 0.9):  # Weitzman's condition
+        rate = paying_rate(gains, look)
+        assert np.maximum(0, gains - rate * (1 - look)).mean() == pytest.approx(rate * look)
+
+
+def test_where_a_look_tells_nothing_apart_all_trials_go_on() -> None:
+    assert paying_rate([0.3] * 8, 0.1) == pytest.approx(0.3)
+    policy = Promise()
+    look = promising(dict.fromkeys(range(10, 18), 0.3))
+    assert [policy.reason(uid, look) for uid in range(10, 18)] == [None] * 8
 
 
 def test_a_promise_has_to_pay_for_the_time_that_is_left() -> None:
     # The first report comes after half of a trial's time.
     elapsed = {uid: [50.0, 80.0, 100.0] for uid in range(3)}
-    rate = paying_rate(0.5)
-    look = promising({10: 0.51 * rate, 11: 0.49 * rate}, elapsed)
+    gains = {10: 1.0, 11: 0.1, 12: 0.3, 13: 0.2}
+    look = promising(gains, elapsed)
     policy = Promise()
+    assert [policy.reason(uid, look) for uid in (10, 11, 12)] == [None] * 3, "too few were seen"
+    assert policy.again([11, 12], look, new=True) is None
+    rate = paying_rate(list(gains.values()), 0.5)
+    assert rate == pytest.approx(1.3 / (4 * 0.5 + 2 * 0.5)), "the best two of four go on"
     assert policy.reason(10, look) is None
-    reason = policy.reason(11, look)
-    assert reason is not None
-    assert "for 50% of a trial" in reason
+    reason = policy.reason(13, look)
+    assert reason == "for 50% of a trial it promises 46% of what pays for a whole one"
     assert policy.expected(11, look) == {"accuracy": 0.6, "size": 5.0}
-    assert policy.reason(12, _with_path(look, 12)) is None, "nothing is known of it"
-    # Run anew it costs a whole trial.
-    assert policy.again([10, 11], look, new=True) is None
-    assert policy.again([10, 11], look, new=False) == 10
-    dear = promising({10: 2 * rate, 11: 3 * rate}, elapsed)
-    assert policy.again([10, 11], dear, new=True) == 11
+    assert policy.reason(14, _with_path(look, 14)) is None, "nothing is known of it"
+
+
+def test_what_was_stopped_runs_again_once_it_pays_for_a_whole_trial() -> None:
+    elapsed = {uid: [50.0, 80.0, 100.0] for uid in range(3)}
+    gains = {10: 1.0, 11: 0.1, 12: 0.2, 13: 0.3}
+    policy = Promise()
+    for uid in gains:
+        policy.reason(uid, promising(gains, elapsed))
+    rate = paying_rate(list(gains.values()), 0.5)
+    for share, expected in ((0.9, None), (1.1, 12)):
+        later = promising({11: 0.1, 12: share * rate}, elapsed)
+        assert policy.again([11, 12], later, new=True) == expected
+    assert policy.again([11, 12], promising(gains), new=False) == 12
     assert policy.again([10], promising({10: 0.0}), new=False) is None
 
 
