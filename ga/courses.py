@@ -34,9 +34,6 @@ _RECENT = 100
 # smallest one, for values at a rung that are better than any end.
 _BEYOND = 0.02
 _NEAREST = 1e-3
-# Reports say something once the error of what is forecast from them, ends left out one by one, is
-# below this share of the error without them.
-_TELLING = 0.95
 
 
 @dataclass(frozen=True)
@@ -46,12 +43,10 @@ class Outlook:
     Attributes:
         expected: its probable final metrics.
         gain: expected growth of the hypervolume, scaled to what was observed, if it is run.
-        told: whether reports at its rung were found to say more of the end than chromosomes do.
     """
 
     expected: dict[str, float]
     gain: float
-    told: bool = True
 
 
 @dataclass(frozen=True)
@@ -120,28 +115,24 @@ class Courses:
         found = {}
         for rung, numbers in rungs.items():
             courses = [asked[number] for number in numbers]
-            found_here = self._forecast(rung, courses, whole, surrogate)
-            if found_here is None:
+            forecast = self._forecast(rung, courses, whole, surrogate)
+            if forecast is None:
                 continue
-            forecast, told = found_here
             gains = region.gains(*region.scaled(forecast))
             gains = np.where(forecast.known, gains * forecast.feasible, 0.0)
             ends = forecast.mean * np.array(self._objectives.signs)
             for number, gain, end in zip(numbers, gains.tolist(), ends.tolist(), strict=True):
                 expected = dict(zip(self._objectives.names, end, strict=True))
-                found[number] = Outlook({**asked[number].path[-1], **expected}, gain, told)
+                found[number] = Outlook({**asked[number].path[-1], **expected}, gain)
         return found
 
     def _forecast(
         self, rung: int, asked: Sequence[Course], whole: Sequence[Course], surrogate: Surrogate
-    ) -> tuple[Forecast, bool] | None:
-        """The surrogate's but for what was reported, and whether that told anything.
-
-        None if no objective was reported.
-        """
+    ) -> Forecast | None:
+        """The surrogate's, but for the objectives that were reported; None if there is none."""
         forecast = surrogate.forecast([c.genome for c in asked], [c.costs for c in asked])
         mean, deviation = forecast.mean.copy(), forecast.deviation.copy()
-        floor, reported, told = forecast.floor.copy(), False, False
+        floor, reported = forecast.floor.copy(), False
         for i, (name, sign) in enumerate(
             zip(self._objectives.names, self._objectives.signs, strict=True)
         ):
@@ -149,49 +140,38 @@ class Courses:
                 continue
             view = self._view(name, sign, rung, asked, whole)
             if view is not None:
-                values, deviation[:, i], floor[i], tells = view
-                mean[:, i], reported, told = sign * values, True, told or tells
+                values, deviation[:, i], floor[i] = view
+                mean[:, i], reported = sign * values, True
         if not reported:
             return None
-        return replace(forecast, mean=mean, deviation=deviation, floor=floor), told
+        return replace(forecast, mean=mean, deviation=deviation, floor=floor)
 
     def _view(
         self, name: str, sign: float, rung: int, asked: Sequence[Course], whole: Sequence[Course]
-    ) -> tuple[Array, Array, float, bool] | None:
-        """Means, deviations and floor of a metric's ends, and whether the reports tell something.
-
-        None if too few trials reported it.
-        """
+    ) -> tuple[Array, Array, float] | None:
+        """Means, deviations and floor of a metric's ends; None if too few trials reported it."""
         there = [course for course in whole if course.has(name, rung)]
         if len(there) < _FEWEST or not all(name in course.path[rung] for course in asked):
             return None
         costs = sorted({*asked[0].costs}.union(*(course.costs for course in there)))
         view = _View(self._features, name, sign, rung, costs)
-        model = self._learned(view, there)
-        ends = np.array([(course.final or {})[name] for course in there[-_RECENT:]])
-        blind = self._learned(replace(view, reported=False), there)
-        error, blind_error = (np.abs(m.left_out() - ends).mean() for m in (model, blind))
-        return *model.predict(view.rows(asked)), model.floor, bool(error < _TELLING * blind_error)
-
-    def _learned(self, view: _View, there: Sequence[Course]) -> Gaussian:
-        """What whole trials teach; hyperparameters are those of the last eighth one."""
         known = len(there) - len(there) % _EVERY_SHAPE if len(there) >= _SECOND else _FEWEST
-        key = (view.name, view.rung, view.reported, tuple(view.costs), known)
+        key = (name, rung, tuple(costs), known)
         if key not in self._shapes:
             self._shapes[key] = view.fit(there[:known][-_RECENT:]).shape
-        return view.fit(there[-_RECENT:], self._shapes[key])
+        model = view.fit(there[-_RECENT:], self._shapes[key])
+        return *model.predict(view.rows(asked)), model.floor
 
 
 @dataclass
 class _View:
-    """A metric at a rung, as a process sees it: with the reports there, or without them."""
+    """A metric at a rung, as a process sees it."""
 
     features: Features
     name: str
     sign: float
     rung: int
     costs: Sequence[str]
-    reported: bool = True
     best: float = 0.0
     span: float = 1.0
 
@@ -200,19 +180,15 @@ class _View:
         self.best = float((self.sign * ends).min())
         self.span = float(np.ptp(ends)) or 1.0
         groups = self.features.groups(len(self.costs))
-        if self.reported:
-            groups = [*groups, max(groups) + 1]
-        model = Gaussian(groups, self.sign, shape)
+        model = Gaussian([*groups, max(groups) + 1], self.sign, shape)
         model.fit(self.rows(courses), ends)
         return model
 
     def rows(self, courses: Sequence[Course]) -> Array:
-        """Features and the reports, on the logarithm that `Gaussian` may take of the ends."""
+        """Features and the values, on the logarithm that `Gaussian` may take of the ends."""
         rows = self.features.rows(
             [course.genome for course in courses], [course.costs for course in courses], self.costs
         )
-        if not self.reported:
-            return rows
         values = np.array([course.path[self.rung][self.name] for course in courses])
         away = (self.sign * values - self.best) / self.span + _BEYOND
         return np.column_stack([rows, np.log(np.maximum(away, _NEAREST))])

@@ -158,13 +158,11 @@ class Promise:
     At each report the end of a trial is forecast from its chromosome and the value there, and with
     it the gain of hypervolume to be expected (``ga.Optimizer.outlooks``). A trial goes on if that
     gain, for the time that is left, comes at a rate that pays, by what the latest new trials
-    promised at their first reports (see ``paying_rate``). It also does if reports at that rung
-    have told no more of the end than chromosomes do: just pruned, networks are alike.
-
-    What is stopped isn't lost: while the front moves on new candidates promise less, and before a
-    new one is asked for, a stopped one runs again, and to its end, if it now pays to run it anew.
-    Once there is no new one left, those run that promise anything. Nothing is stopped before four
-    trials were looked at, nor, after a resume, before four more.
+    promised at their first reports (see ``paying_rate``). What is stopped isn't lost: while the
+    front moves on new candidates promise less, and before a new one is asked for, a stopped one
+    runs again, and to its end, if it now pays to run it anew. Once there is no new one left, those
+    run that promise anything. Nothing is stopped before four trials were looked at, nor, after a
+    resume, before four more.
     """
 
     def __init__(self) -> None:
@@ -182,7 +180,7 @@ class Promise:
         if rung == 1:
             self._looks.setdefault(uid, outlook.gain)
         rate = self._rate(seen)
-        if rate is None or not outlook.told or outlook.gain >= left * rate:
+        if rate is None or outlook.gain >= left * rate:
             return None
         return (
             f"for {left:.0%} of a trial it promises {outlook.gain / rate:.0%} of what pays for a "

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import yaml
+from summarize import spread
 
 import ga
 from hardware import Network, cost_function, load_device
@@ -163,17 +164,22 @@ def summary(path: Path) -> str:
     for name, found in rows.groupby("search", sort=False):
         shares = curves(rows, str(name))
         goal = shares.mean(axis=1).iloc[-1]
-        there = ours[ours >= goal].index
+        there = [int(trial) for trial in ours[ours >= goal].index]
         cells = [
             str(name),
             str(shares.shape[1]),
-            *(f"{shares.loc[mark].mean():.3f} ± {shares.loc[mark].std():.3f}" for mark in marks),
+            *(spread(shares.loc[mark]) for mark in marks),
             f"{found.groupby('seed')['seconds'].max().mean() / 60:.1f}",
             *(smallest(found, loss) for loss in (0.02, 0.05)),
-            f"{there.min()} trials" if len(there) else "not reached",
+            "" if name == "ours" else after(there),
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def after(there: list[int]) -> str:
+    """The first of the trials at which something was there."""
+    return f"{min(there)} trials" if there else "not reached"
 
 
 def smallest(found: pd.DataFrame, loss: float) -> str:

@@ -73,6 +73,12 @@ def reached(runs: pd.DataFrame) -> str:
     )
 
 
+def spread(values: pd.Series) -> str:
+    """Mean and standard deviation; the value if there is only one."""
+    mean = f"{values.mean():.3f}"
+    return mean if len(values) == 1 else f"{mean} ± {values.std():.3f}"
+
+
 def saved(runs: pd.DataFrame) -> str:
     """Markdown: what each policy of the assessor has for a share of the training steps."""
     marks = [column for column in runs.columns if column.startswith("at")]
@@ -82,7 +88,7 @@ def saved(runs: pd.DataFrame) -> str:
         "|" + "---|" * (4 + len(marks)),
     ]
     for name, own in runs.groupby("policy", sort=False):
-        cells = [f"{own[mark].mean():.3f} ± {own[mark].std():.3f}" for mark in marks]
+        cells = [spread(own[mark]) for mark in marks]
         median = own["reached"].median()
         end = f"{median:.0%}" if median < float("inf") else "not reached"
         lines.append(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-
 import pytest
 from spaces import GOALS, bits_space, size_only, truth
 
@@ -50,23 +48,6 @@ def test_a_poor_report_leaves_little_gain() -> None:
     paths[poor.id] = [report(poor.params, shift=0.3)]
     found = optimizer.outlooks(paths, [good.id, poor.id])
     assert found[poor.id].gain < 0.1 * found[good.id].gain
-
-
-def test_reports_tell_something_if_they_say_more_than_the_chromosome() -> None:
-    # Half of an end is luck, which only the report shows.
-    optimizer = ga.Optimizer(bits_space(), GOALS, costs=size_only, seed=3)
-    luck, telling, idle = random.Random(0), {}, {}
-    for _ in range(30):
-        candidate = optimizer.ask()
-        end = truth(candidate.params)
-        end["accuracy"] += luck.uniform(-0.2, 0.2)
-        optimizer.tell(candidate.id, end)
-        telling[candidate.id] = [end, end]
-        idle[candidate.id] = [{**end, "accuracy": luck.random()}, end]
-    number = optimizer.ask().id
-    for paths, told in ((telling, True), (idle, False)):
-        paths[number] = paths[1][:1]
-        assert optimizer.outlooks(paths, [number])[number].told is told
 
 
 def test_nothing_is_said_before_enough_trials_ran_to_their_ends() -> None:

@@ -166,9 +166,7 @@ def test_halving_refuses_what_it_cannot_count() -> None:
         Halving(first=0)
 
 
-def promising(
-    gains: dict[int, float], elapsed: dict[int, list[float]] | None = None, *, told: bool = True
-) -> Seen:
+def promising(gains: dict[int, float], elapsed: dict[int, list[float]] | None = None) -> Seen:
     """Three whole trials, and outlooks on others, which have reported once."""
     paths = whole(3)
     paths.update({uid: [{"accuracy": 0.5, "size": 5.0}] for uid in gains})
@@ -176,7 +174,7 @@ def promising(
 
     def outlooks(uids: Sequence[int]) -> dict[int, ga.Outlook]:
         return {
-            uid: ga.Outlook({"accuracy": 0.6, "size": 5.0}, gains[uid], told)
+            uid: ga.Outlook({"accuracy": 0.6, "size": 5.0}, gains[uid])
             for uid in uids
             if uid in gains
         }
@@ -200,13 +198,6 @@ def test_where_a_look_tells_nothing_apart_all_trials_go_on() -> None:
     policy = Promise()
     look = promising(dict.fromkeys(range(10, 18), 0.3))
     assert [policy.reason(uid, look) for uid in range(10, 18)] == [None] * 8
-
-
-def test_a_report_that_tells_nothing_stops_no_trial() -> None:
-    gains = {10: 1.0, 11: 0.9, 12: 0.8, 13: 0.01}
-    for told, stopped in ((True, True), (False, False)):
-        policy, look = Promise(), promising(gains, told=told)
-        assert [policy.reason(uid, look) is not None for uid in gains] == [False] * 3 + [stopped]
 
 
 def test_a_promise_has_to_pay_for_the_time_that_is_left() -> None:
