@@ -5,13 +5,12 @@ knew the average of every network had to train many to find a front as good as a
 forecast stands in that no search can have: of each network from the scores of all the others in the
 table (tenfold), its genes, costs and its score before training, which costs nothing. Trials are
 then chosen by expected gain of hypervolume, and it is counted after how many of them the ends of
-`multi_fidelity.py`'s whole runs are reached.
+`multi_fidelity.py`'s whole runs are reached; 101 stands for more than the 100 of such a run.
 """
 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -23,7 +22,6 @@ from tables import load
 import ga
 from ga.boxes import Boxes
 
-RESULTS = Path(__file__).parent / "results"
 _PARTS = 10
 
 

@@ -31,6 +31,7 @@ from nni_plugin.stopping import Policy
 
 RESULTS = Path(__file__).parent / "results"
 TRIALS = 100
+# The steps end such a run, or the space.
 _ENDLESS = 10**6
 _MAIN_JOB = "main-job"
 QUARTERS = (0.25, 0.5, 0.75, 1.0)
