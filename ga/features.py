@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ga.genes import Categorical, Integer, Ordered
-from ga.sensitivities import Sensitivities
+from ga.sensitivities import Sensitivities, are_ratios, removed_per_left
 from ga.space import Genome, Locus, SearchSpace
 
 Array = NDArray[np.float64]
@@ -27,8 +27,9 @@ class Features:
     Genes of a compression get a coordinate in which equal steps hurt about alike (see
     `_hardship`). The summaries (mean of a kind over all layers, how often a category occurs) say in
     one column what a tree would need many splits for. Sensitivities give a first guess at the loss
-    of quality for each kind: the logarithm of the sum of what each gene's value costs alone, or,
-    if one number is known for each layer, how far its genes are turned down times that number.
+    of quality, for each kind and for all of them: the logarithm of the sum of what each gene's
+    value costs alone. If one number is known for each layer it is, for each kind, how far the
+    layers' genes are turned down times that number.
 
     Args:
         space: the search space.
@@ -89,8 +90,9 @@ class Features:
         rest = [
             self._indexed[f[0]] if not loci[f[0]][1].gene.numeric else 1 for f in self._families
         ]
-        weighted = len({self._space.loci[i].kind for i in (self._weights or self._losses)})
-        columns += [len(kinds)] * (sum(rest) + weighted)
+        guesses = len({self._space.loci[i].kind for i in (self._weights or self._losses)})
+        guesses += bool(self._losses)
+        columns += [len(kinds)] * (sum(rest) + guesses)
         return columns + [len(kinds) + 1] * costs
 
     def rows(
@@ -141,31 +143,36 @@ class Features:
         return active
 
     def _guesses(self, alleles: NDArray[np.int_], units: Array) -> list[Array]:
-        """A column for each kind: what sensitivities say of the loss."""
+        """A column for each kind, and one for all: what sensitivities say of the loss."""
         by_kind: dict[str, list[int]] = {}
         for i in self._weights or self._losses:
             by_kind.setdefault(self._space.loci[i].kind, []).append(i)
-        columns: list[Array] = []
-        for loci in by_kind.values():
-            if self._weights:
-                total = sum(units[:, i] * self._weights[i] for i in loci)
-            else:
-                total = np.log(_SLIGHT + sum(self._losses[i][alleles[:, i]] for i in loci))
-            columns.append(np.reshape(total, (-1, 1)))
-        return columns
+        if self._weights:
+            return [
+                np.reshape(sum(units[:, i] * self._weights[i] for i in loci), (-1, 1))
+                for loci in by_kind.values()
+            ]
+        sums = [
+            np.reshape(sum(self._losses[i][alleles[:, i]] for i in loci), (-1, 1))
+            for loci in by_kind.values()
+        ]
+        return [np.log(_SLIGHT + total) for total in (*sums, sum(sums))] if sums else []
 
 
 def _hardship(locus: Locus) -> Array | None:
     """How hard each value of a compression's gene is on the network, in [0, 1]; None for others.
 
-    Of channels and weights that are removed, and of ranks, the octaves: from half left to a quarter
-    is as far as from all to half. Of bits the step of the rounding, as a share of the range.
+    Of channels how many are removed for each that is left; of weights that are removed, and of
+    ranks, the octaves: from half left to a quarter is as far as from all to half. Of bits the step
+    of the rounding, as a share of the range.
     """
     gene = locus.gene
     if not isinstance(gene, Ordered) or not gene.numeric:
         return None
     values = np.array(gene.values, dtype=float)
-    if locus.kind in ("prune", "sparsity") and (values >= 0).all() and (values < 1).all():
+    if locus.kind == "prune" and are_ratios(values):
+        raw = removed_per_left(values)
+    elif locus.kind == "sparsity" and are_ratios(values):
         raw = -np.log2(1 - values)
     elif locus.kind == "rank" and (values > 0).all() and (values <= 1).all():
         raw = -np.log2(values)

@@ -21,7 +21,7 @@ _JITTER = 1e-8
 # Of the range of values: how far beyond the best one the distance is measured from, and the
 # logarithm of the largest distance that is believed.
 _BEYOND = 0.02
-_FARTHEST = 1.0
+_FARTHEST = 0.3
 # Prior of the logarithms (mean, standard deviation), which decides while there are few results:
 # weights of the linear and the quadratic part against 1 for the Matern part, noise, relevance.
 _PRIORS = ((0.0, 2.0), (-2.0, 2.0), (-5.0, 2.0), (0.0, 1.0))

@@ -56,8 +56,33 @@ class Sensitivities:
         return cls(layers, genes)
 
     def losses(self, gene: str, values: Array) -> Array:
-        """Losses of a measured gene's values, interpolated linearly, constant beyond the ends."""
-        return np.interp(values, *self.genes[gene])
+        """Losses of a measured gene's values, interpolated linearly, constant beyond the ends.
+
+        Of pruning they go by `removed_per_left`, and beyond the largest ratio measured on as they
+        came there: what is removed from the last few channels hurts more than what was measured.
+        """
+        measured, losses = self.genes[gene]
+        pruned = gene.endswith(".prune") and are_ratios(measured) and are_ratios(values)
+        if not pruned or len(measured) < 2:
+            return np.interp(values, measured, losses)
+        known, asked = removed_per_left(measured), removed_per_left(values)
+        slope = max(0.0, float(losses[-1] - losses[-2]) / float(known[-1] - known[-2]))
+        beyond = np.maximum(0.0, asked - known[-1])
+        return np.asarray(np.interp(asked, known, losses) + slope * beyond)
+
+
+def are_ratios(values: Array) -> bool:
+    """Whether values are shares of something that may be removed, all of it excluded."""
+    return bool((values >= 0.0).all() and (values < 1.0).all())
+
+
+def removed_per_left(ratios: Array) -> Array:
+    """Of ratios in [0, 1) that are removed: how much is removed for each part that is left.
+
+    On this scale pruning hurts about evenly: from a quarter left to an eighth it is as far as from
+    all to a fifth.
+    """
+    return np.asarray(ratios / (1.0 - ratios))
 
 
 def _number(name: str, raw: Any) -> float:

@@ -74,7 +74,7 @@ def main() -> None:
     shares = np.array(goal.quality(chosen))
     needed = []
     for seed in range(args.seeds):
-        end = curve(rungs, seed, None, None)[-1][1]
+        end = curve(rungs, seed, None, None)[-1].share
         there = np.flatnonzero(shares >= end)
         needed.append(int(there[0]) + 1 if len(there) else TRIALS + 1)
         print(f"seed {seed}: {end:.4f} after {needed[-1]} of {TRIALS} trials", flush=True)

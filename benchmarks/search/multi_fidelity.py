@@ -6,7 +6,8 @@ slots, with the assessor's policies and without one. A trial costs the training 
 stages cost what they take, counted in epochs.
 The run without stops has 100 trials; the others may start as many as they like for the same steps.
 Appends to `results/multi-fidelity-NAME.csv` the share of the best hypervolume at quarters of those
-steps, and the share of the steps after which the final hypervolume of the whole run was reached.
+steps, the share of the steps after which the final hypervolume of the whole run was reached, and,
+of a table, at each quarter what the front chosen on val is worth on test.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from problems import Problem
 from tables import TABLES, load, problem
@@ -115,6 +117,7 @@ class Rungs:
 
     def __init__(self, name: str) -> None:
         self.table, self.problem = TABLES[name.removesuffix("-coarse")], problem(name)
+        self._tested = problem(name, split="test")
         self.steps: Sequence[float] = self.table.rungs
         rows = load(self.table.name)
         self._genes = list(self.table.values)
@@ -140,11 +143,15 @@ class Rungs:
         """Training steps that a trial ran."""
         return self.steps[min(outcome.steps, len(self.steps)) - 1]
 
+    def worth(self, front: Sequence[dict[str, Any]]) -> float:
+        """Share of the best hypervolume on test of chromosomes that were chosen on val."""
+        return self._tested.quality([self._tested.evaluate(params) for params in front])[-1]
+
 
 def curve(
     rungs: Rungs | Trained, seed: int, variant: dict[str, Any] | None, steps: float | None
 ) -> Curve:
-    """Steps trained and share of the best hypervolume after each finished trial.
+    """The search after each finished trial.
 
     Args:
         rungs: The table, or what is really trained.
@@ -177,21 +184,47 @@ def curve(
     for outcome in outcomes:
         spent += rungs.trained(outcome)
         share = next(complete) if outcome.status == "complete" else share
-        found.append((spent, share))
+        found.append(Point(spent, share, outcome))
     return found
 
 
-Curve = list[tuple[float, float]]
+@dataclass(frozen=True)
+class Point:
+    """A search after one of its trials.
+
+    Attributes:
+        spent: Steps trained.
+        share: Of the best hypervolume.
+        outcome: The trial.
+    """
+
+    spent: float
+    share: float
+    outcome: Outcome
+
+
+Curve = list[Point]
 
 
 def share_at(found: Curve, steps: float) -> float:
     """Share of the best hypervolume once so many steps were trained."""
-    return max((share for spent, share in found if spent <= steps), default=0.0)
+    return max((point.share for point in found if point.spent <= steps), default=0.0)
 
 
 def reached(found: Curve, share: float) -> float:
     """Steps after which a share was there; infinite if it never was."""
-    return min((spent for spent, there in found if there >= share), default=float("inf"))
+    return min((point.spent for point in found if point.share >= share), default=float("inf"))
+
+
+def worth_at(rungs: Rungs, found: Curve, steps: float) -> float:
+    """What the front that was there after so many steps is worth on test."""
+    there = [point.outcome for point in found if point.spent <= steps]
+    complete = [outcome for outcome in there if outcome.status == "complete"]
+    if not complete:
+        return 0.0
+    losses = np.array([rungs.problem.losses(dict(outcome.metrics)) for outcome in complete])
+    front = np.flatnonzero(ga.nondominated(losses))
+    return rungs.worth([complete[i].params for i in front])
 
 
 def main() -> None:
@@ -205,6 +238,7 @@ def main() -> None:
     args = parser.parse_args()
     path = RESULTS / f"multi-fidelity-{args.table}.csv"
     header = ["policy", "seed", "trials", *(f"at{q:g}" for q in QUARTERS), "reached"]
+    header += [f"test{q:g}" for q in QUARTERS]
     if not path.exists():
         path.write_text(",".join(header) + "\n", encoding="utf-8")
     done = set(pd.read_csv(path)[["policy", "seed"]].itertuples(index=False, name=None))
@@ -218,12 +252,16 @@ def main() -> None:
         if not missing:
             continue
         whole = curve(rungs, seed, None, None)
-        total, goal = whole[-1]
+        total, goal = whole[-1].spent, whole[-1].share
         for name in missing:
             variant = VARIANTS[name]
             found = whole if variant is None else curve(rungs, seed, variant, total)
             shares = [f"{share_at(found, quarter * total):.5f}" for quarter in QUARTERS]
             row = [name, seed, len(found), *shares, f"{reached(found, goal) / total:.3f}"]
+            if isinstance(rungs, Rungs):
+                row += [f"{worth_at(rungs, found, quarter * total):.5f}" for quarter in QUARTERS]
+            else:
+                row += [""] * len(QUARTERS)
             with path.open("a", encoding="utf-8") as file:
                 csv.writer(file, lineterminator="\n").writerow(row)
             print(dict(zip(header, row, strict=True)), flush=True)

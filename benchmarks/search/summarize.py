@@ -83,17 +83,18 @@ def saved(runs: pd.DataFrame) -> str:
     """Markdown: what each policy of the assessor has for a share of the training steps."""
     marks = [column for column in runs.columns if column.startswith("at")]
     heads = " | ".join(f"{float(mark[2:]):.0%} of the steps" for mark in marks)
+    tested = [mark for mark in ("test0.5", "test1") if runs[mark].notna().any()]
+    ends = "".join(f" on test, {float(mark[4:]):.0%} |" for mark in tested)
     lines = [
-        f"| policy | seeds | trials begun | {heads} | steps to the same end, median |",
-        "|" + "---|" * (4 + len(marks)),
+        f"| policy | seeds | trials begun | {heads} | steps to the same end, median |{ends}",
+        "|" + "---|" * (4 + len(marks) + len(tested)),
     ]
     for name, own in runs.groupby("policy", sort=False):
         cells = [spread(own[mark]) for mark in marks]
         median = own["reached"].median()
         end = f"{median:.0%}" if median < float("inf") else "not reached"
-        lines.append(
-            f"| {name} | {len(own)} | {own['trials'].mean():.0f} | {' | '.join(cells)} | {end} |"
-        )
+        cells += [end, *(spread(own[mark]) for mark in tested)]
+        lines.append(f"| {name} | {len(own)} | {own['trials'].mean():.0f} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

@@ -195,14 +195,15 @@ def grid(table: TableSpace, rows: pd.DataFrame, *, coarse: bool) -> dict[str, tu
     return values
 
 
-def problem(name: str) -> Problem:
-    """A published table as a search problem: accuracy on val at the last rung, size, latency.
+def problem(name: str, *, split: str = "val") -> Problem:
+    """A published table as a search problem: accuracy at the last rung, size, latency.
 
     Size and latency count as known before a trial; sensitivities are those of the table's scores
     after post-training quantization, as `joint-ga sensitivity` measures them.
 
     Args:
         name: Of the table; with `-coarse` behind it, only its coarse grid.
+        split: Whose accuracy: `val`, or `test`, which no search may see.
 
     Raises:
         ValueError: There is no such table, or it is not whole.
@@ -216,7 +217,7 @@ def problem(name: str) -> Problem:
         chromosome: {"accuracy": accuracy, "size_kb": size, "latency_ms": latency}
         for chromosome, accuracy, size, latency in zip(
             rows[list(values)].itertuples(index=False, name=None),
-            rows[f"val_{table.rungs[-1]}"],
+            rows["test" if split == "test" else f"val_{table.rungs[-1]}"],
             rows["size_kb"],
             rows["latency_ms"],
             strict=True,

@@ -149,20 +149,21 @@ def test_features_fill_missing_costs() -> None:
 def test_equal_steps_of_a_coordinate_hurt_alike() -> None:
     space = SearchSpace(
         [
-            Ordered("a.prune", (0.0, 0.5, 0.75, 0.875)),
+            Ordered("a.prune", (0.0, 1 / 2, 2 / 3, 3 / 4)),
             Ordered("a.w_bits", (8, 4, 2)),
             Ordered("a.units", (0, 1, 2, 3)),
         ]
     )
     genomes = [(0, 0, 0), (1, 1, 1), (2, 2, 2), (3, 2, 3)]
     rows = Features(space, NONE).rows(genomes, [{}] * 4)
-    # Octaves of channels; steps of rounding 2^-7, 2^-3, 2^-1; other genes by their place.
+    # 0 to 3 channels removed for each that is left; steps of rounding 2^-7, 2^-3, 2^-1; other
+    # genes by their place.
     assert rows[:, 0] == pytest.approx([0, 1 / 3, 2 / 3, 1])
     assert rows[:3, 1] == pytest.approx([0, (2**-3 - 2**-7) / (2**-1 - 2**-7), 1])
     assert rows[:, 2] == pytest.approx([1 / 8, 3 / 8, 5 / 8, 7 / 8])
 
 
-def test_measured_losses_add_up_by_kind() -> None:
+def test_measured_losses_add_up_by_kind_and_in_all() -> None:
     known = {
         "layer0.prune": {"0.5": 0.2},
         "layer1.prune": {"0.25": 0.1, "0.75": 0.5},
@@ -171,9 +172,28 @@ def test_measured_losses_add_up_by_kind() -> None:
     features = Features(bits_space(2), Sensitivities.parse(known))
     # prune, w_bits, a_bits of both layers: a quarter and a half of the channels gone, 4 bits.
     rows = features.rows([(1, 1, 0, 2, 1, 0)], [{}])
-    prune = 0.2 / 2 + (0.1 + 0.5) / 2
+    # For each channel that is left a quarter removes 1/3, a half 1, three quarters 3.
+    prune = 0.2 / 3 + 0.1 + (0.5 - 0.1) * (1 - 1 / 3) / (3 - 1 / 3)
     bits = 0.3 * (8 - 4) / (8 - 2)
-    assert rows[0, -2:] == pytest.approx(np.log(0.01 + np.array([prune, bits])))
+    assert rows[0, -3:] == pytest.approx(np.log(0.01 + np.array([prune, bits, prune + bits])))
+
+
+def test_losses_of_pruning_go_on_beyond_what_was_measured() -> None:
+    known = Sensitivities.parse(
+        {
+            "a.prune": {0.5: 0.1, 0.75: 0.3},
+            "gains.prune": {0.5: 0.1, 0.75: 0.0},
+            "never.prune": {0.0: 0.0},
+            "percent.prune": {50: 0.1, 75: 0.3},
+            "a.w_bits": {2: 0.3, 4: 0.1},
+        }
+    )
+    # 1, 3 and 7 channels removed for each that is left.
+    assert known.losses("a.prune", np.array([0.75, 0.875])) == pytest.approx([0.3, 0.7])
+    assert known.losses("gains.prune", np.array([0.875])) == pytest.approx([0.0])
+    assert known.losses("never.prune", np.array([0.5])) == pytest.approx([0.0])
+    assert known.losses("percent.prune", np.array([62.5, 90])) == pytest.approx([0.2, 0.3])
+    assert known.losses("a.w_bits", np.array([1, 8])) == pytest.approx([0.3, 0.1])
 
 
 def test_sensitivities_by_gene_give_those_of_the_layers() -> None:
