@@ -13,6 +13,7 @@ import argparse
 import itertools
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -228,6 +229,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=RESULTS / "real-kws.csv")
     parser.add_argument("--plot", action="store_true", help="only draw what is there")
     args = parser.parse_args()
+    # A terminated benchmark stops its experiment like an interrupted one.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     if not args.plot:
         config = yaml.safe_load((CONFIGS / "ga_joint_kws.yml").read_text(encoding="utf-8"))
         scales = int8_costs(config)

@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from problems import Problem, from_table
 
@@ -33,6 +34,9 @@ Params = dict[str, Any]
 
 _RATIOS = (0.0, 0.25, 0.5, 0.75)
 _FINE = {0.25}  # what the coarse grid leaves out
+# Accuracy below that of the unpruned 8-bit network, from which on a network counts where it is
+# limited.
+_DEPTH = 0.1
 _WEIGHTS = (2, 4, 8)
 _INPUTS = (4, 8)
 
@@ -115,6 +119,8 @@ _VALUES: dict[str, tuple[float, ...]] = {
     "pointwise.w_bits": _WEIGHTS,
     "all.a_bits": _INPUTS,
 }
+
+_LIMITED = "-limited"
 
 TABLES = {
     "digits": TableSpace(
@@ -202,14 +208,16 @@ def problem(name: str, *, split: str = "val") -> Problem:
     after post-training quantization, as `joint-ga sensitivity` measures them.
 
     Args:
-        name: Of the table; with `-coarse` behind it, only its coarse grid.
+        name: Of the table; with `-coarse` behind it, only its coarse grid; with `-limited`, with a
+            limit of accuracy: 10 points below that of the unpruned 8-bit network, whose size and
+            latency then are the worst that count.
         split: Whose accuracy: `val`, or `test`, which no search may see.
 
     Raises:
         ValueError: There is no such table, or it is not whole.
     """
     coarse = name.endswith("-coarse")
-    table = TABLES[name.removesuffix("-coarse")]
+    table = TABLES[name.removesuffix("-coarse").removesuffix(_LIMITED)]
     rows = load(table.name)
     values = grid(table, rows, coarse=coarse)
     genes = tuple(ga.Ordered(gene, options) for gene, options in values.items())
@@ -226,7 +234,36 @@ def problem(name: str, *, split: str = "val") -> Problem:
     }
     goals = {"accuracy": "maximize", "size_kb": "minimize", "latency_ms": "minimize"}
     found = from_table(f"table-{name}", genes, goals, ("size_kb", "latency_ms"), metrics)
-    return replace(found, sensitivities=sensitivities(table, rows))
+    found = replace(found, sensitivities=sensitivities(table, rows))
+    return limited(found, list(metrics.values()), table) if name.endswith(_LIMITED) else found
+
+
+def limited(whole: Problem, rows: list[dict[str, float]], table: TableSpace) -> Problem:
+    """The problem that a user has who wants no network much less accurate than the 8-bit one.
+
+    Args:
+        whole: Without limits.
+        rows: All metrics of its table.
+        table: Its space.
+    """
+    goals = ga.Objectives.parse(whole.objectives)
+    top = whole.evaluate(uncompressed(table))
+    least = {**top, "accuracy": top["accuracy"] - _DEPTH}
+    reference = np.array(goals.losses(least))
+    losses = np.array([goals.losses(row) for row in rows])
+    inside = losses[(losses < reference).all(axis=1)]
+    scaled = (inside - whole.ideal) / (reference - whole.ideal)
+    best = ga.hypervolume(scaled[ga.nondominated(scaled)], np.ones(len(reference)))
+    constraints = {"accuracy": f">= {least['accuracy']:.5f}"}
+    return replace(whole, reference=reference, best=best, constraints=constraints)
+
+
+def uncompressed(table: TableSpace) -> Params:
+    """Nothing pruned at the highest bits."""
+    return {
+        name: 0.0 if name.endswith(".prune") else max(values)
+        for name, values in table.values.items()
+    }
 
 
 def sensitivities(table: TableSpace, rows: pd.DataFrame) -> dict[str, dict[float, float]]:
@@ -239,7 +276,7 @@ def sensitivities(table: TableSpace, rows: pd.DataFrame) -> dict[str, dict[float
             strict=True,
         )
     )
-    whole = {name: 0.0 if name.endswith(".prune") else max(table.values[name]) for name in names}
+    whole = uncompressed(table)
     best = scores[tuple(whole.values())]
     return {
         name: {

@@ -64,6 +64,27 @@ def test_a_published_table_is_a_problem_with_a_known_front(tables: Any, path: Pa
     assert problem.evaluate(optimizer.ask().params)["accuracy"] > 0
 
 
+def test_a_limited_table_counts_what_is_accurate_enough(tables: Any) -> None:
+    problem, whole = tables.problem("kws-limited"), tables.problem("kws")
+    space = problem.space()
+    metrics = [problem.evaluate(space.decode(space.nth(i))) for i in range(space.cardinality)]
+    full = problem.evaluate(tables.uncompressed(tables.TABLES["kws"]))
+    least = full["accuracy"] - 0.1
+    assert problem.quality(metrics)[-1] == pytest.approx(1.0)
+    poor = [m for m in metrics if m["accuracy"] < least - 1e-9]
+    assert problem.quality(poor)[-1] == 0.0
+    assert whole.quality(poor)[-1] > 0.5
+    assert problem.quality([full])[-1] == 0.0, "the corner that counts least"
+
+
+def test_a_table_on_test_differs_in_accuracy_alone(tables: Any) -> None:
+    seen, unseen = tables.problem("kws"), tables.problem("kws", split="test")
+    space = seen.space()
+    one, other = (dict(p.evaluate(space.decode(space.nth(7)))) for p in (seen, unseen))
+    assert one.pop("accuracy") != other.pop("accuracy")
+    assert one == other
+
+
 def test_an_unknown_table_is_refused_with_those_that_are_there(tables: Any) -> None:
     with pytest.raises(ValueError, match="there is no table 'mnist'"):
         tables.load("mnist")
