@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from problems import Problem
-from tables import TABLES, load, problem
+from tables import PROBLEMS, load, problem, space_of
 from trained import Trained
 
 import ga
@@ -116,7 +116,7 @@ class Rungs:
     """The courses of a table's trials, a training step being one second."""
 
     def __init__(self, name: str) -> None:
-        self.table, self.problem = TABLES[name.removesuffix("-coarse")], problem(name)
+        self.table, self.problem = space_of(name), problem(name)
         self._tested = problem(name, split="test")
         self.steps: Sequence[float] = self.table.rungs
         rows = load(self.table.name)
@@ -229,9 +229,7 @@ def worth_at(rungs: Rungs, found: Curve, steps: float) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "table", choices=[_MAIN_JOB, *TABLES, *(f"{name}-coarse" for name in TABLES)]
-    )
+    parser.add_argument("table", choices=[_MAIN_JOB, *PROBLEMS])
     parser.add_argument("--seeds", type=int, default=15)
     parser.add_argument("--policies", nargs="*", choices=list(VARIANTS), default=list(VARIANTS))
     parser.add_argument("--folder", type=Path, default=Path("trained"), help="keeps real trials")

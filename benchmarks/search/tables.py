@@ -37,6 +37,7 @@ _FINE = {0.25}  # what the coarse grid leaves out
 # Accuracy below that of the unpruned 8-bit network, from which on a network counts where it is
 # limited.
 _DEPTH = 0.1
+_LIMITED = "-limited"
 _WEIGHTS = (2, 4, 8)
 _INPUTS = (4, 8)
 
@@ -119,8 +120,6 @@ _VALUES: dict[str, tuple[float, ...]] = {
     "pointwise.w_bits": _WEIGHTS,
     "all.a_bits": _INPUTS,
 }
-
-_LIMITED = "-limited"
 
 TABLES = {
     "digits": TableSpace(
@@ -216,8 +215,7 @@ def problem(name: str, *, split: str = "val") -> Problem:
     Raises:
         ValueError: There is no such table, or it is not whole.
     """
-    coarse = name.endswith("-coarse")
-    table = TABLES[name.removesuffix("-coarse").removesuffix(_LIMITED)]
+    coarse, table = name.endswith("-coarse"), space_of(name)
     rows = load(table.name)
     values = grid(table, rows, coarse=coarse)
     genes = tuple(ga.Ordered(gene, options) for gene, options in values.items())
@@ -236,6 +234,18 @@ def problem(name: str, *, split: str = "val") -> Problem:
     found = from_table(f"table-{name}", genes, goals, ("size_kb", "latency_ms"), metrics)
     found = replace(found, sensitivities=sensitivities(table, rows))
     return limited(found, list(metrics.values()), table) if name.endswith(_LIMITED) else found
+
+
+def space_of(name: str) -> TableSpace:
+    """The table behind a problem's name.
+
+    Raises:
+        ValueError: There is none.
+    """
+    table = TABLES.get(name.removesuffix("-coarse").removesuffix(_LIMITED))
+    if table is None:
+        raise ValueError(f"there is no table behind {name!r} (tables: {', '.join(TABLES)})")
+    return table
 
 
 def limited(whole: Problem, rows: list[dict[str, float]], table: TableSpace) -> Problem:
@@ -264,6 +274,9 @@ def uncompressed(table: TableSpace) -> Params:
         name: 0.0 if name.endswith(".prune") else max(values)
         for name, values in table.values.items()
     }
+
+
+PROBLEMS = (*TABLES, *(f"{name}{kind}" for kind in ("-coarse", _LIMITED) for name in TABLES))
 
 
 def sensitivities(table: TableSpace, rows: pd.DataFrame) -> dict[str, dict[float, float]]:

@@ -44,6 +44,11 @@ def get(url):
         return answer.read()
 
 
+def listens(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 def config_in(folder, trials, body=TRIAL, **class_args):
     (folder / "trial.py").write_text(body)
     (folder / "space.json").write_text(json.dumps(SPACE))
@@ -236,5 +241,9 @@ def test_keep_leaves_the_ui_up_and_an_open_host_is_warned_of(run, tmp_path):
             capture_output=True,
             check=True,
         )
+    # nnictl does not wait for its manager's end, which takes a while on a busy machine.
+    deadline = time.monotonic() + 60
+    while listens(port) and time.monotonic() < deadline:
+        time.sleep(0.3)
     with pytest.raises(OSError, match="refused"):
         get(url)
