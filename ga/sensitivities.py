@@ -66,7 +66,8 @@ class Sensitivities:
         if not pruned or len(measured) < 2:
             return np.interp(values, measured, losses)
         known, asked = removed_per_left(measured), removed_per_left(values)
-        slope = max(0.0, float(losses[-1] - losses[-2]) / float(known[-1] - known[-2]))
+        step = float(known[-1] - known[-2])  # 0 if a ratio is given twice
+        slope = max(0.0, float(losses[-1] - losses[-2]) / step) if step else 0.0
         beyond = np.maximum(0.0, asked - known[-1])
         return np.asarray(np.interp(asked, known, losses) + slope * beyond)
 

@@ -184,6 +184,7 @@ def test_losses_of_pruning_go_on_beyond_what_was_measured() -> None:
             "a.prune": {0.5: 0.1, 0.75: 0.3},
             "gains.prune": {0.5: 0.1, 0.75: 0.0},
             "never.prune": {0.0: 0.0},
+            "twice.prune": {"0.5": 0.1, "0.50": 0.2},
             "percent.prune": {50: 0.1, 75: 0.3},
             "a.w_bits": {2: 0.3, 4: 0.1},
         }
@@ -191,6 +192,7 @@ def test_losses_of_pruning_go_on_beyond_what_was_measured() -> None:
     # 1, 3 and 7 channels removed for each that is left.
     assert known.losses("a.prune", np.array([0.75, 0.875])) == pytest.approx([0.3, 0.7])
     assert known.losses("gains.prune", np.array([0.875])) == pytest.approx([0.0])
+    assert known.losses("twice.prune", np.array([0.75])) == pytest.approx([0.2])
     assert known.losses("never.prune", np.array([0.5])) == pytest.approx([0.0])
     assert known.losses("percent.prune", np.array([62.5, 90])) == pytest.approx([0.2, 0.3])
     assert known.losses("a.w_bits", np.array([1, 8])) == pytest.approx([0.3, 0.1])
