@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 
-from nni_plugin.experiment import Experiment
+from nni_plugin.results.experiment import Experiment
 
 POINTS = 0.02
 SHARE = 0.25

@@ -21,8 +21,8 @@ from pathlib import Path
 from shutil import which
 from typing import Any
 
-from nni_plugin.page import LivePage
-from nni_plugin.serve import LogHandler
+from nni_plugin.results.live_page import LivePage
+from nni_plugin.results.page_server import LogHandler
 
 
 def write_journal(path: Path, trials: int, layers: int, seed: int = 0) -> None:

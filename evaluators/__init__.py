@@ -10,21 +10,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from evaluators.inheritance import Inheritance
-    from evaluators.layerwise import ladder, sensitivity
+    from evaluators.fine_tuning.warm_start import Inheritance
     from evaluators.pipeline import Result, evaluate
-    from evaluators.task import Task, load_task
-    from evaluators.tracing import trace
+    from evaluators.sensitivity import ladder, sensitivity
+    from evaluators.task import Task
+    from evaluators.task_loading import load_task
+    from evaluators.tracing.trace import trace
 
 _HOMES = {
     "Task": "task",
-    "load_task": "task",
-    "trace": "tracing",
+    "load_task": "task_loading",
+    "trace": "tracing.trace",
     "evaluate": "pipeline",
     "Result": "pipeline",
-    "Inheritance": "inheritance",
-    "sensitivity": "layerwise",
-    "ladder": "layerwise",
+    "Inheritance": "fine_tuning.warm_start",
+    "sensitivity": "sensitivity",
+    "ladder": "sensitivity",
 }
 
 __all__ = [

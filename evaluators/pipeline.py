@@ -11,16 +11,16 @@ import torch
 from torch import nn
 
 from evaluators.baseline import baseline_metric
-from evaluators.candidate import Candidate, read_candidate
-from evaluators.checks import check_data
-from evaluators.cutting import Epochs, coarse_step, cut
-from evaluators.early_end import Judge
-from evaluators.finetuning import Course, FineTuning, Stopwatch
-from evaluators.inheritance import Inheritance
-from evaluators.prune import check_model
-from evaluators.quantize import FakeQuantizer, strip
+from evaluators.compression.decisions import Candidate, read_candidate
+from evaluators.compression.pruning import check_model
+from evaluators.compression.pruning_schedule import Epochs, coarse_step, cut
+from evaluators.compression.qat import FakeQuantizer, strip
+from evaluators.fine_tuning.early_stopping import Judge
+from evaluators.fine_tuning.loop import Course, FineTuning, Stopwatch
+from evaluators.fine_tuning.warm_start import Inheritance
 from evaluators.task import Task
-from evaluators.tracing import trace
+from evaluators.task_checks import check_data
+from evaluators.tracing.trace import trace
 from hardware import Layer, Network, cost_function, load_device
 
 Report = Callable[[dict[str, float]], None]

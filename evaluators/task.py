@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
-import inspect
-import sys
-import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hardware.genes import PRUNERS
+from hardware.ir.gene_values import PRUNERS
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -141,123 +136,3 @@ class Task:
         """The example input as the tuple of positional arguments of the model."""
         x = self.example_input
         return tuple(x) if isinstance(x, (tuple, list)) else (x,)
-
-
-def load_task(path: str, data: str | None = None) -> Task:
-    """Calls a task function named ``module:function``.
-
-    The current folder is searched first, so a task may live beside the config that names it.
-
-    Args:
-        path: For example ``evaluators.tasks.digits:build``. Options follow a question mark, as
-            in ``evaluators.tasks.cifar10:build?train_samples=5000&weights=train``; they are
-            passed as keyword arguments, whole numbers as ``int``. ``remove_dead=1`` is for every
-            task: :func:`evaluators.dead_channels.without_dead_channels`.
-        data: Passed as ``data=`` if the function takes it.
-
-    Raises:
-        ValueError: The path has another form, the module or the function can't be found, the
-            module or the function fails, the function doesn't take ``data`` or an option or needs
-            another, or what comes back is no :class:`Task`.
-        OSError: A file that the function reads, as it raised it.
-    """
-    address, _, query = path.partition("?")
-    module_name, colon, function_name = address.partition(":")
-    if not (module_name and colon and function_name):
-        raise ValueError(f"task {path!r} must be 'module:function', as 'my_task:build'")
-    build = _find(path, module_name, function_name)
-    arguments = _options(path, query)
-    remove_dead = arguments.pop("remove_dead", 0)
-    if remove_dead not in (0, 1):
-        raise ValueError(f"task {path!r}: remove_dead={remove_dead!r} must be 0 or 1")
-    if data is not None:
-        arguments["data"] = data
-    accepted, anything = _accepted(build)
-    for name, value in arguments.items():
-        if not anything and name not in accepted:
-            raise ValueError(
-                f"task {path!r}: {function_name}() takes no {name}= (given: {value!r}; it takes: "
-                f"{', '.join(sorted(accepted)) or 'nothing'})"
-            )
-    _check_required(path, build, arguments)
-    try:
-        task = build(**arguments)
-    except (ValueError, OSError):
-        raise  # the input's fault, said in the function's own words
-    except Exception as error:
-        raise ValueError(
-            f"task {path!r}: {function_name}() fails with {type(error).__name__}: {error} "
-            f"({_place(error)})"
-        ) from error
-    if not isinstance(task, Task):
-        raise ValueError(
-            f"task {path!r} returned {type(task).__name__}, not evaluators.Task: "
-            "let the function end with `return Task(model=..., train=..., ...)`"
-        )
-    task.name = task.name or module_name.rpartition(".")[2]
-    if remove_dead:
-        from evaluators.dead_channels import without_dead_channels
-
-        return without_dead_channels(task)
-    return task
-
-
-def _find(path: str, module_name: str, function_name: str) -> Callable[..., Any]:
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise ValueError(
-            f"task {path!r}: module {module_name!r} does not import ({error}). It is looked for "
-            f"in {here} and in the installed packages"
-        ) from error
-    except Exception as error:
-        raise ValueError(
-            f"task {path!r}: module {module_name!r} fails while it is imported: "
-            f"{type(error).__name__}: {error}"
-        ) from error
-    build = getattr(module, function_name, None)
-    if not callable(build):
-        names = sorted(n for n, v in vars(module).items() if inspect.isfunction(v) and n[0] != "_")
-        raise ValueError(
-            f"task {path!r}: module {module_name!r} has no function {function_name!r} "
-            f"(functions there: {', '.join(names) or 'none'})"
-        )
-    return build  # type: ignore[no-any-return]  # found by name; it is callable
-
-
-def _options(path: str, query: str) -> dict[str, Any]:
-    options: dict[str, Any] = {}
-    for part in filter(None, query.split("&")):
-        name, equals, value = part.partition("=")
-        if not (name.isidentifier() and equals):
-            raise ValueError(f"task {path!r}: option {part!r} must be name=value")
-        options[name] = int(value) if value.lstrip("-").isdecimal() else value
-    return options
-
-
-def _check_required(path: str, build: Callable[..., Any], arguments: dict[str, Any]) -> None:
-    for p in inspect.signature(build).parameters.values():
-        optional = p.default is not p.empty or p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
-        if p.name == "data" and not optional and "data" not in arguments:
-            raise ValueError(f"task {path!r}: it needs its data: give --data PATH")
-        if not optional and p.name not in arguments:
-            name = path.partition("?")[0]
-            raise ValueError(
-                f"task {path!r}: it needs {p.name}=: give it a default, or write "
-                f"'{name}?{p.name}=...'"
-            )
-
-
-def _place(error: BaseException) -> str:
-    """File and line where an error was raised."""
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{frame.filename}:{frame.lineno}"
-
-
-def _accepted(build: Callable[..., Any]) -> tuple[set[str], bool]:
-    """Names of the function's parameters, and whether it takes any name at all."""
-    parameters = inspect.signature(build).parameters.values()
-    return {p.name for p in parameters}, any(p.kind is p.VAR_KEYWORD for p in parameters)

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from evaluators.channels import BATCH_NORMS
-from evaluators.graphs import eval_mode
 from evaluators.task import RATE_SCHEDULES, Batches, Task
+from evaluators.tracing.channel_dependency import BATCH_NORMS
+from evaluators.tracing.fx_graph import eval_mode
 
 
 class DataError(ValueError):

@@ -1,12 +1,12 @@
 """A genetic algorithm with an ask / tell interface; needs neither NNI nor torch."""
 
-from ga.courses import Outlook
+from ga.early_stopping.learning_curves import Outlook
 from ga.evaluation import Candidate, Evaluation, SpaceExhausted, UnsatisfiableConstraint
-from ga.genes import Categorical, Gene, Integer, Normal, Ordered, Real
-from ga.objectives import Constraint, Objectives, parse_constraints, violation
+from ga.history.pareto import hypervolume, nondominated
 from ga.optimizer import Optimizer
-from ga.pareto import hypervolume, nondominated
-from ga.space import SearchSpace
+from ga.problem.genes import Categorical, Gene, Integer, Normal, Ordered, Real
+from ga.problem.objectives import Constraint, Objectives, parse_constraints, violation
+from ga.problem.search_space import SearchSpace
 
 __all__ = [
     "Candidate",

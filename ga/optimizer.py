@@ -7,9 +7,11 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ga.assisted import Assistant
-from ga.costs import CostFunction, KnownCosts, broken_limits
-from ga.courses import Courses, Outlook, Path
+from ga.acquisition.optimize import Assistant
+from ga.design.greedy_path import staircase
+from ga.design.initial_design import first_candidates
+from ga.early_stopping.learning_curves import Courses, Outlook, Path
+from ga.early_stopping.outlooks import Foresight
 from ga.evaluation import (
     CENSORED,
     COMPLETE,
@@ -19,20 +21,19 @@ from ga.evaluation import (
     Evaluation,
     SpaceExhausted,
 )
-from ga.feasibility import Feasibility
-from ga.findings import Findings
-from ga.foresight import Foresight
-from ga.identity import Identity, Phenotype
-from ga.idle import Idle
-from ga.lessons import Lessons
-from ga.population import Population, population_size_for
-from ga.proposals import Proposal, Proposals
-from ga.seeding import corners, first_candidates
-from ga.sensitivities import Sensitivities
-from ga.space import Genome, SearchSpace
-from ga.staircase import staircase
-from ga.surrogate import Surrogate
-from ga.survival import SURVIVALS, Individual
+from ga.evolution.candidate_sources import Proposal, Proposals
+from ga.evolution.population import Population, population_size_for
+from ga.evolution.repair import Feasibility
+from ga.evolution.survival import SURVIVALS, Individual
+from ga.evolution.useless_alleles import Idle
+from ga.history.results import Findings
+from ga.problem.duplicates import Identity, Phenotype
+from ga.problem.known_costs import CostFunction, KnownCosts, broken_limits
+from ga.problem.search_space import Genome, SearchSpace
+from ga.problem.sensitivities import Sensitivities
+from ga.problem.uniform_settings import corners
+from ga.surrogate.learner import Lessons
+from ga.surrogate.surrogate import Surrogate
 
 # Share of requests that the plain GA answers although the surrogate could: what the predictor is
 # wrong about is found there.
@@ -48,7 +49,8 @@ class Optimizer(Findings):
     request one of the seed and the candidate's number: a search that is replayed from its log goes
     on exactly as the first one would have.
 
-    Values that save nothing (see `ga.idle`) are never asked for, but in the user's own points.
+    Values that save nothing (see `ga.evolution.useless_alleles`) are never asked for, but in the
+    user's own points.
 
     Rules for constraints: a candidate whose known costs break a bound is never proposed (it is
     mended, or dropped); bounds on other metrics rank a result behind all feasible ones, by the

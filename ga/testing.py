@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from ga.evaluation import SpaceExhausted
-from ga.genes import Categorical, Integer, Ordered, Real
+from ga.problem.genes import Categorical, Integer, Ordered, Real
+from ga.problem.search_space import SearchSpace
 from ga.simulation import AskTell, Course, Simulation
-from ga.space import SearchSpace
 
 GOALS = {"loss": "minimize", "gain": "maximize"}
 

@@ -1,7 +1,8 @@
 """What a candidate network costs on a device: flash, RAM, latency, energy."""
 
-from .cost_function import CostFunction, cost_function
-from .costs import (
+from hardware.calibration.prediction_intervals import Interval, intervals
+from hardware.cost_function import CostFunction, cost_function
+from hardware.costs import (
     Costs,
     Flash,
     duty_cycle_energy_mj,
@@ -11,11 +12,10 @@ from .costs import (
     layer_flash,
     tops_per_watt,
 )
-from .device import Device, list_devices, load_device
-from .intervals import Interval, intervals
-from .layer import ChannelGroup, Layer
-from .network import Network
-from .stack import Stack
+from hardware.device import Device, list_devices, load_device
+from hardware.ir.layer import ChannelGroup, Layer
+from hardware.ir.network import Network
+from hardware.runtime import Stack
 
 __all__ = [
     "ChannelGroup",

@@ -12,16 +12,15 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from .costs import Costs, estimate, layer_flash, scratch_bytes, unique
-from .device import Device
-from .genes import PRUNER, read_pruner, read_scheme, read_sparsity
-from .latency import cycles_of
-from .layer import UNIFORM, Layer, Shape
-from .memory import Tensor, skeleton
-from .network import Network
-from .packing import tensor_bytes
-from .planner import Planner
-from .shapes import operator_left, propagate
+from hardware.costs import Costs, estimate, layer_flash, scratch_bytes, unique
+from hardware.device import Device
+from hardware.ir.gene_values import PRUNER, read_pruner, read_scheme, read_sparsity
+from hardware.ir.layer import UNIFORM, Layer, Shape
+from hardware.ir.network import Network
+from hardware.ir.shape_inference import operator_left, propagate
+from hardware.latency.cycles import cycles_of
+from hardware.memory.planner import Planner, Tensor, skeleton
+from hardware.memory.weight_packing import tensor_bytes
 
 _REMEMBERED_MAX = 20_000
 """Variants of a layer that are remembered before all are forgotten: some 10 MB."""

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .device import Device
-from .jobs import unpacked_bytes
-from .latency import layer_cycles
-from .layer import Layer
-from .memory import Buffer, buffers, plan
-from .packing import weight_bytes
+from hardware.device import Device
+from hardware.ir.layer import Layer
+from hardware.latency.cycles import layer_cycles
+from hardware.latency.kernel_calls import unpacked_bytes
+from hardware.memory.planner import Buffer, buffers, plan
+from hardware.memory.weight_packing import weight_bytes
 
 KB = 1024
 BIAS_BYTES = 4

@@ -11,9 +11,9 @@ from typing import Any
 
 import yaml
 
-from .closed_form import COUNTED_AS
-from .layer import BIT_WIDTHS
-from .stack import Stack, parse_stack, positive
+from hardware.ir.layer import BIT_WIDTHS
+from hardware.latency.instruction_counts import COUNTED_AS
+from hardware.runtime import Stack, parse_stack, positive
 
 _FOLDER = Path(__file__).with_name("devices")
 _FITTED = Path(__file__).with_name("data") / "stacks.json"
@@ -165,7 +165,7 @@ def _load(path: Path, _mtime: int) -> Device:
 
 @lru_cache(maxsize=1)
 def fitted() -> Mapping[str, Any]:
-    """Contents of `data/stacks.json`, which `hardware.fit_devices` writes."""
+    """Contents of `data/stacks.json`, which `hardware.calibration.fit_shipped_devices` writes."""
     data: dict[str, Any] = json.loads(_FITTED.read_text(encoding="utf-8"))
     return data
 

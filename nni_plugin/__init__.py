@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nni_plugin.assessor import ParetoAssessor
-    from nni_plugin.pairing import trial_parameters
-    from nni_plugin.search import search
+    from nni_plugin.local_run import search
+    from nni_plugin.protocol.trial_parameters import trial_parameters
     from nni_plugin.tuner import JointGATuner
 
 __all__ = ["JointGATuner", "ParetoAssessor", "search", "trial_parameters"]
@@ -19,8 +19,8 @@ __all__ = ["JointGATuner", "ParetoAssessor", "search", "trial_parameters"]
 _HOME = {
     "JointGATuner": "nni_plugin.tuner",
     "ParetoAssessor": "nni_plugin.assessor",
-    "search": "nni_plugin.search",
-    "trial_parameters": "nni_plugin.pairing",
+    "search": "nni_plugin.local_run",
+    "trial_parameters": "nni_plugin.protocol.trial_parameters",
 }
 
 

@@ -12,12 +12,12 @@ from typing import Any
 
 from nni.assessor import Assessor, AssessResult
 
+from ga.early_stopping.gain_bands import Seen
+from ga.early_stopping.policies import POLICIES, Policy
 from nni_plugin import tuner
-from nni_plugin.callbacks import guarded
-from nni_plugin.journal import Journal, read
-from nni_plugin.metrics import UID, is_number, reported_uid
-from nni_plugin.rungs import Seen
-from nni_plugin.stopping import POLICIES, Policy
+from nni_plugin.protocol.callbacks import guarded
+from nni_plugin.protocol.metrics import UID, is_number, reported_uid
+from nni_plugin.study.journal import Journal, read
 
 logger = logging.getLogger("nni.joint_ga")
 

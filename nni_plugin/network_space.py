@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from hardware import ChannelGroup, Device, Layer, Network, flash
-from hardware.genes import LEAST_SCHEME_BITS, PRUNER, PRUNERS
-from hardware.layer import UNIFORM, W_SCHEMES
+from hardware.ir.gene_values import LEAST_SCHEME_BITS, PRUNER, PRUNERS
+from hardware.ir.layer import UNIFORM, W_SCHEMES
 
 NniSpace = dict[str, dict[str, Any]]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ga import Categorical, Gene, Integer, Normal, Ordered, Real, SearchSpace
-from ga.genes import same_value
+from ga.problem.genes import same_value
 from nni_plugin.network_space import NniSpace, for_network
 
 __all__ = ["NniSpace", "for_network", "parse"]

@@ -18,8 +18,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from nni_plugin.chromosome import read_chromosome
-from nni_plugin.metrics import UID
+from nni_plugin.protocol.metrics import UID
+from nni_plugin.study.journal import read_chromosome
 
 if TYPE_CHECKING:
     from evaluators import Result
@@ -131,8 +131,8 @@ def _report_final(
 
 
 def _ask_nni() -> dict[str, Any]:
-    from evaluators.lean import import_nni
-    from nni_plugin.pairing import trial_parameters
+    from evaluators.nni_imports import import_nni
+    from nni_plugin.protocol.trial_parameters import trial_parameters
 
     if "NNI_TRIAL_JOB_ID" not in os.environ:
         raise ValueError("this is no NNI trial: give the chromosome with --params FILE")

@@ -28,15 +28,15 @@ from nni.runtime.log import enable_global_logging
 from nni.tuner import Tuner
 
 import ga
-from nni_plugin import launch, manager
-from nni_plugin.callbacks import guarded
-from nni_plugin.classargs import TunerArgs
-from nni_plugin.ending import ExperimentEnd
-from nni_plugin.journal import FILE_NAME, Record
-from nni_plugin.metrics import UID, reported_uid
-from nni_plugin.page import LivePage
-from nni_plugin.reruns import Reruns
-from nni_plugin.study import Study
+from nni_plugin.protocol import dispatcher, manager
+from nni_plugin.protocol.callbacks import guarded
+from nni_plugin.protocol.experiment_end import ExperimentEnd
+from nni_plugin.protocol.metrics import UID, reported_uid
+from nni_plugin.protocol.reruns import Reruns
+from nni_plugin.results.live_page import LivePage
+from nni_plugin.study.journal import FILE_NAME, Record
+from nni_plugin.study.study import Study
+from nni_plugin.study.tuner_args import TunerArgs
 
 logger = logging.getLogger("nni.joint_ga")
 
@@ -48,7 +48,7 @@ class JointGATuner(Tuner):  # type: ignore[misc]  # NNI has no types
     """A multi-objective genetic algorithm as an NNI tuner.
 
     Args:
-        class_args: See ``nni_plugin.classargs.TunerArgs``.
+        class_args: See ``nni_plugin.study.tuner_args.TunerArgs``.
 
     Raises:
         TypeError: An argument is unknown.
@@ -336,7 +336,7 @@ class JointGATuner(Tuner):  # type: ignore[misc]  # NNI has no types
     @staticmethod
     def _exit_reason(study: Study) -> str:
         """``budget`` once all of the experiment's trials are done, which NNI tells no tuner."""
-        planned = launch.experiment_config().get("maxTrialNumber")
+        planned = dispatcher.experiment_config().get("maxTrialNumber")
         done = sum(record.status != "running" for record in study.records.values())
         return "budget" if planned is not None and done >= planned else "stopped"
 

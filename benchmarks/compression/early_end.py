@@ -3,9 +3,9 @@
     python -m benchmarks.compression.early_end evaluators.tasks.digits:build -o curves.jsonl
 
 Trains random chromosomes for all their epochs once (an interrupted run goes on), then lets the
-judge of `evaluators.early_end` look at the curves. A wrong end is one of a network that would
-have come within the tolerated loss, or one whose last score would have been better than the one
-it was ended at, which is given in points.
+judge of `evaluators.fine_tuning.early_stopping` look at the curves. A wrong end is one of a
+network that would have come within the tolerated loss, or one whose last score would have been
+better than the one it was ended at, which is given in points.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from evaluators import Task, evaluate, load_task, trace
-from evaluators.early_end import Judge
+from evaluators.fine_tuning.early_stopping import Judge
 from hardware import load_device
 from nni_plugin.search_space import for_network
 

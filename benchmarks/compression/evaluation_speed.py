@@ -10,10 +10,10 @@ import time
 
 import torch
 
-from evaluators.channels import WEIGHTED
+from evaluators.compression.fake_quantize import round_weights
+from evaluators.compression.qat import input_ranges, quantize_input
 from evaluators.models.resnet import resnet8
-from evaluators.quantize import input_ranges, quantize_input
-from evaluators.rounding import round_weights
+from evaluators.tracing.channel_dependency import WEIGHTED
 from evaluators.training import channels_last, predict
 
 

@@ -24,10 +24,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evaluators import evaluate, load_task, quantize, rounding, trace
+from evaluators import evaluate, load_task, trace
+from evaluators.compression import fake_quantize, qat
 from evaluators.training import score
 from hardware import Network, flash, load_device
-from hardware.genes import PRUNERS
+from hardware.ir.gene_values import PRUNERS
 from nni_plugin.network_space import LARGE
 
 BOARD, ANY_BITS = "stm32l4r5", "ne16"
@@ -48,15 +49,15 @@ class Variant:
     name: str
     params: dict[str, Any]
     device: str = BOARD
-    learned: int = rounding.LEARNED_BITS
-    start: Callable[[Tensor, int, int], Tensor] = rounding.weight_scale
+    learned: int = fake_quantize.LEARNED_BITS
+    start: Callable[[Tensor, int, int], Tensor] = fake_quantize.weight_scale
 
 
 def lsq_start(weight: Tensor, bits: int, axis: int) -> Tensor:
     """(C,): `2 mean|w| / sqrt(largest integer)`, arXiv:1902.08153."""
     rows = weight.detach().transpose(0, axis).flatten(1)
     scale: Tensor = 2.0 * rows.abs().mean(dim=1) / (2 ** (bits - 1) - 1) ** 0.5
-    return scale.clamp_(min=rounding.EPSILON)
+    return scale.clamp_(min=fake_quantize.EPSILON)
 
 
 def variants(network: Network) -> Iterator[Variant]:
@@ -111,13 +112,13 @@ def main() -> None:
     for variant in variants(network):
         if options.only not in variant.name:
             continue
-        rounding.LEARNED_BITS = variant.learned
+        fake_quantize.LEARNED_BITS = variant.learned
         found = []
         for seed in options.seeds:
             key = f"{task.name}/{variant.name}/{options.epochs}/{seed}"
             if key not in rows:
                 start = time.process_time()
-                with patch.object(quantize, "weight_scale", variant.start):
+                with patch.object(qat, "weight_scale", variant.start):
                     result = evaluate(
                         task,
                         variant.params,

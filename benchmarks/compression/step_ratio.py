@@ -15,13 +15,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from evaluators import lean
-from evaluators.candidate import Bits
-from evaluators.channels import WEIGHTED
+from evaluators import nni_imports
+from evaluators.compression.decisions import Bits
+from evaluators.compression.qat import FakeQuantizer, quantization_config
 from evaluators.models.digits_net import DigitsNet
 from evaluators.models.ds_cnn import DSCNN
 from evaluators.models.resnet import resnet8
-from evaluators.quantize import FakeQuantizer, quantization_config
+from evaluators.tracing.channel_dependency import WEIGHTED
 from evaluators.training import channels_last
 
 
@@ -34,8 +34,8 @@ def networks() -> dict[str, tuple[nn.Module, Tensor]]:
 
 
 def evaluator(model: nn.Module) -> Any:
-    adam = lean.import_nni().trace(torch.optim.Adam)(model.parameters(), lr=1e-4)
-    return lean.nni_utils().TorchEvaluator(lambda *_: None, adam, lambda *_: None)
+    adam = nni_imports.import_nni().trace(torch.optim.Adam)(model.parameters(), lr=1e-4)
+    return nni_imports.nni_utils().TorchEvaluator(lambda *_: None, adam, lambda *_: None)
 
 
 def step_seconds(model: nn.Module, x: Tensor, y: Tensor, repeats: int) -> float:
@@ -69,7 +69,7 @@ def main() -> None:
             bits = {n: Bits(8, 8) for n, m in model.named_modules() if isinstance(m, WEIGHTED)}
             FakeQuantizer(ours, bits, evaluator(ours)).calibrate([(x, y)])
             config = quantization_config(stock, bits, learned=False)
-            lean.nni_quantization().QATQuantizer(stock, config, evaluator(stock))
+            nni_imports.nni_quantization().QATQuantizer(stock, config, evaluator(stock))
             rows.append([step_seconds(m, x, y, args.repeats) for m in (plain, ours, stock)])
         base = statistics.median(r[0] for r in rows)
         ratios = [statistics.median(r[i] / r[0] for r in rows) for i in (1, 2)]

@@ -14,8 +14,8 @@ mpl.use("svg")
 import matplotlib.pyplot as plt
 
 from hardware import cost_function, load_device
-from hardware.network import Network
-from hardware.reference_networks import REFERENCE_NETWORKS
+from hardware.calibration.mlperf_tiny_networks import REFERENCE_NETWORKS
+from hardware.ir.network import Network
 
 DEVICES = ("stm32l4r5", "stm32h7a3", "stm32g0b1", "mpic", "ne16")
 RATIOS = (0.0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75)

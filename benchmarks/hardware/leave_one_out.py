@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 
 from hardware import estimate, flash, load_device
-from hardware.leave_one_out import (
+from hardware.calibration.cross_validation import (
     Prediction,
     boards,
     by_benchmark,
@@ -25,9 +25,9 @@ from hardware.leave_one_out import (
     cells,
     order,
 )
-from hardware.memory import buffers, plan
-from hardware.published import Row
-from hardware.reference_networks import REFERENCE_NETWORKS, live_layers
+from hardware.calibration.mlperf_tiny_networks import REFERENCE_NETWORKS, live_layers
+from hardware.calibration.mlperf_tiny_results import Row
+from hardware.memory.planner import buffers, plan
 
 FAMILIES = {
     "cortex-m0plus": "M0+",

@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from hardware import estimate, load_device
-from hardware.closed_form import KERNEL_SET, instructions
-from hardware.jobs import Job
-from hardware.layer import Layer
-from hardware.reference_networks import REFERENCE_NETWORKS
+from hardware.calibration.mlperf_tiny_networks import REFERENCE_NETWORKS
+from hardware.ir.layer import Layer
+from hardware.latency.instruction_counts import KERNEL_SET, instructions
+from hardware.latency.kernel_calls import Job
 
 LAYER = Job("conv", 8, 8, 64, 8, 8, 64, 3, 3, 1, 1, (1, 1, 1, 1))
 FORMATS: dict[str, dict[str, object]] = {

@@ -20,7 +20,7 @@ from sklearn.model_selection import KFold, cross_val_predict
 from tables import load
 
 import ga
-from ga.boxes import Boxes
+from ga.acquisition.ehvi import Boxes
 
 _PARTS = 10
 

@@ -23,11 +23,11 @@ import torch
 from tables import COSTS, FOLDER, TABLES, TableSpace, load
 from torch import nn
 
-from evaluators import lean, load_task, trace
-from evaluators.candidate import read_candidate
-from evaluators.distillation import Teacher
-from evaluators.prune import prune
-from evaluators.quantize import FakeQuantizer
+from evaluators import load_task, nni_imports, trace
+from evaluators.compression.decisions import read_candidate
+from evaluators.compression.pruning import prune
+from evaluators.compression.qat import FakeQuantizer
+from evaluators.fine_tuning.distillation import Teacher
 from evaluators.task import Batches, Task
 from evaluators.training import (
     annealing,
@@ -100,9 +100,9 @@ class Maker:
                 note()
             found.append(score(task, model, task.test))
 
-        nni = lean.import_nni()
+        nni = nni_imports.import_nni()
         adam = nni.trace(torch.optim.Adam)(model.parameters(), lr=self.table.learning_rate)
-        evaluator = lean.nni_utils().TorchEvaluator(
+        evaluator = nni_imports.nni_utils().TorchEvaluator(
             train, adam, lambda batch, model: task.loss(call(model, batch[0]), batch[1])
         )
         quantizer = FakeQuantizer(model, candidate.bits, evaluator)

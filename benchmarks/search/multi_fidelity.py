@@ -26,10 +26,10 @@ from tables import PROBLEMS, load, problem, space_of
 from trained import Trained
 
 import ga
+from ga.early_stopping.gain_bands import Seen
+from ga.early_stopping.policies import Policy
 from ga.simulation import Course, Outcome, Simulation
 from nni_plugin.assessor import parse
-from nni_plugin.rungs import Seen
-from nni_plugin.stopping import Policy
 
 RESULTS = Path(__file__).parent / "results"
 TRIALS = 100

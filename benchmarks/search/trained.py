@@ -21,7 +21,7 @@ from problems import Problem
 
 import ga
 from evaluators import evaluate, load_task
-from ga.costs import CostFunction
+from ga.problem.known_costs import CostFunction
 from ga.simulation import Course, Outcome
 from hardware import Network, cost_function, load_device
 from nni_plugin.search_space import parse

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from .checkpoint import load
-from .folder import EPOCHS_FACTOR, export_candidate, export_model
-from .folding import fold
-from .integer import lower
-from .qdq import write_onnx
+from evaluators.export.checkpoint import load
+from evaluators.export.folder import EPOCHS_FACTOR, export_candidate, export_model
+from evaluators.export.folding import fold
+from evaluators.export.integer import lower
+from evaluators.export.qdq import write_onnx
 
 __all__ = [
     "EPOCHS_FACTOR",

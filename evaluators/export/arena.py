@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .integer import IntegerNetwork
-from .steps import Convolution
+from evaluators.export.integer import IntegerNetwork
+from evaluators.export.steps import Convolution
 
 ALIGNMENT = 16
 
@@ -29,9 +29,9 @@ class Arena:
 def plan(network: IntegerNetwork) -> Arena:
     """Place tensors largest first, each at the lowest offset free while it lives.
 
-    The same rule as `hardware.memory`, so a network whose activations all take a byte gets the
-    arena that the search has counted. Where they differ: the output is wider here, activations
-    below 8 bits take a whole byte, and kernels unpack a row of weights where others unfold patches.
+    The same rule as `hardware.memory.planner`, so a network whose activations all take a byte
+    gets the arena that the search has counted. Where they differ: the output is wider here,
+    activations below 8 bits take a whole byte, and kernels unpack a row of weights where others unfold patches.
     """
     life: dict[str, list[int]] = {network.input.name: [0, 0]}
     sizes = {network.input.name: network.input.bytes}

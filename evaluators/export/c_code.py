@@ -13,13 +13,20 @@ from typing import Any
 
 import numpy as np
 
-from hardware.layer import POWER_OF_TWO
-
-from . import arena
-from .graph import Window
-from .integer import IntegerNetwork
-from .packed import PackedLayer
-from .steps import AveragePool, Concatenation, Convolution, MaxPool, Step, Sum, Tensor
+from evaluators.export import arena
+from evaluators.export.graph import Window
+from evaluators.export.integer import IntegerNetwork
+from evaluators.export.packed import PackedLayer
+from evaluators.export.steps import (
+    AveragePool,
+    Concatenation,
+    Convolution,
+    MaxPool,
+    Step,
+    Sum,
+    Tensor,
+)
+from hardware.ir.layer import POWER_OF_TWO
 
 SOURCES = Path(__file__).with_name("c_sources")
 _PER_LINE = 16

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hardware import Device, Layer, layer_costs
-from hardware.layer import POWER_OF_TWO
+from hardware.ir.layer import POWER_OF_TWO
 
 _PACKAGES = ("nni-joint-ga", "nni", "torch", "onnx", "onnxruntime", "deap")
 

@@ -16,11 +16,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from evaluators.export.c_code import SOURCES
+from evaluators.export.fixed_point import Integers
+from evaluators.export.integer import IntegerNetwork
 from hardware.measure.qemu import EMULATED, KERNELS
-
-from .c_code import SOURCES
-from .fixed_point import Integers
-from .integer import IntegerNetwork
 
 TOOLS = ("arm-none-eabi-gcc", "qemu-system-arm")
 TIMEOUT_S = 600

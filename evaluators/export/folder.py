@@ -13,15 +13,14 @@ from typing import Any
 import torch
 from torch import nn
 
+from evaluators.export import arena, c_code, card, checkpoint, litert, packed, qdq, storage, verify
+from evaluators.export.folding import FoldedModel, fold
+from evaluators.export.graph import UnsupportedNetworkError
+from evaluators.export.integer import IntegerNetwork, lower
 from evaluators.pipeline import evaluate
 from evaluators.task import Task
-from evaluators.tracing import trace
+from evaluators.tracing.trace import trace
 from hardware import Device, Layer, Network, estimate, load_device
-
-from . import arena, c_code, card, checkpoint, litert, packed, qdq, storage, verify
-from .folding import FoldedModel, fold
-from .graph import UnsupportedNetworkError
-from .integer import IntegerNetwork, lower
 
 CALIBRATION_BATCHES = 8
 EPOCHS_FACTOR = 3

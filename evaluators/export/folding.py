@@ -19,8 +19,8 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from evaluators.power_of_two import largest_integer
-from hardware.layer import POWER_OF_TWO, UNIFORM
+from evaluators.compression.power_of_two import largest_integer
+from hardware.ir.layer import POWER_OF_TWO, UNIFORM
 
 CHANNEL_DIM: dict[type[nn.Module], int] = {
     nn.Conv1d: 0,
@@ -65,7 +65,7 @@ class QuantizedLayer:
         bias: float32 `[C]`, None if the module has none after folding.
         channel_dim: dimension of the output channels in `weight`.
         input: quantization of the module's input, None if it is read in float.
-        scheme: values of the integers: one of `hardware.layer.W_SCHEMES`.
+        scheme: values of the integers: one of `hardware.ir.layer.W_SCHEMES`.
         zeros: weights that are zero by decision; more may be zero after rounding.
     """
 

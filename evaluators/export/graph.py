@@ -17,7 +17,7 @@ import torch
 from torch import fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 
-from .folding import FoldedModel, RoundedInput, trace_module
+from evaluators.export.folding import FoldedModel, RoundedInput, trace_module
 
 Shape = tuple[int, int, int]
 

@@ -19,11 +19,19 @@ import numpy.typing as npt
 import torch
 from torch import fx, nn
 
-from . import fixed_point
-from .fixed_point import Integers, Quantization
-from .folding import FoldedModel, QuantizedLayer
-from .graph import Node, UnsupportedNetworkError, build_graph
-from .steps import AveragePool, Concatenation, Convolution, MaxPool, Step, Sum, Tensor
+from evaluators.export import fixed_point
+from evaluators.export.fixed_point import Integers, Quantization
+from evaluators.export.folding import FoldedModel, QuantizedLayer
+from evaluators.export.graph import Node, UnsupportedNetworkError, build_graph
+from evaluators.export.steps import (
+    AveragePool,
+    Concatenation,
+    Convolution,
+    MaxPool,
+    Step,
+    Sum,
+    Tensor,
+)
 
 _CHUNK = 128
 

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .folding import FoldedModel
-from .graph import UnsupportedNetworkError, Window
-from .integer import IntegerNetwork
-from .steps import (
+from evaluators.export.folding import FoldedModel
+from evaluators.export.graph import UnsupportedNetworkError, Window
+from evaluators.export.integer import IntegerNetwork
+from evaluators.export.steps import (
     AveragePool,
     Concatenation,
     Convolution,

@@ -35,15 +35,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from evaluators.export import fixed_point
+from evaluators.export.fixed_point import Requantization
+from evaluators.export.folding import FoldedModel, QuantizedLayer
+from evaluators.export.integer import IntegerNetwork, storage_bits
+from evaluators.export.steps import Convolution
 from hardware import Layer
-from hardware.layer import POWER_OF_TWO, UNIFORM
-from hardware.packing import pack_rows, pack_sparse, prefers_bitmap, row_bytes
-
-from . import fixed_point
-from .fixed_point import Requantization
-from .folding import FoldedModel, QuantizedLayer
-from .integer import IntegerNetwork, storage_bits
-from .steps import Convolution
+from hardware.ir.layer import POWER_OF_TWO, UNIFORM
+from hardware.memory.weight_packing import pack_rows, pack_sparse, prefers_bitmap, row_bytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +60,7 @@ class PackedLayer:
         output_zero_point: of the output.
         input_scale: real value of a step of the input.
         output_scale: likewise of the output; 1 where no integer network exists.
-        scheme: one of `hardware.layer.W_SCHEMES`.
+        scheme: one of `hardware.ir.layer.W_SCHEMES`.
         zeros: weights that the file leaves out, if a bitmap is the smaller form.
     """
 

@@ -18,8 +18,8 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from . import storage
-from .folding import FoldedModel, InputQuantization, QuantizedLayer, RoundedInput
+from evaluators.export import storage
+from evaluators.export.folding import FoldedModel, InputQuantization, QuantizedLayer, RoundedInput
 
 OPSET = 21
 """First opset with INT4 in DequantizeLinear."""

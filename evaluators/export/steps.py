@@ -14,11 +14,10 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional
 
-from hardware.layer import UNIFORM
-from hardware.packing import prefers_bitmap
-
-from .fixed_point import Integers, Quantization, Requantization
-from .graph import Shape, Window
+from evaluators.export.fixed_point import Integers, Quantization, Requantization
+from evaluators.export.graph import Shape, Window
+from hardware.ir.layer import UNIFORM
+from hardware.memory.weight_packing import prefers_bitmap
 
 _FLOAT32_EXACT = 2**24
 

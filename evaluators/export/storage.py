@@ -22,10 +22,10 @@ import numpy.typing as npt
 import torch
 from torch import fx, nn
 
-from .fixed_point import Quantization
-from .folding import FoldedModel, InputQuantization, QuantizedLayer, trace_module
-from .integer import IntegerNetwork, lower, wide_tensors
-from .steps import AveragePool, Convolution, Sum
+from evaluators.export.fixed_point import Quantization
+from evaluators.export.folding import FoldedModel, InputQuantization, QuantizedLayer, trace_module
+from evaluators.export.integer import IntegerNetwork, lower, wide_tensors
+from evaluators.export.steps import AveragePool, Convolution, Sum
 
 LARGEST_DENOMINATOR = 511
 """Odd denominators up to this are tried: scales then move by a few tenths of a percent at most."""

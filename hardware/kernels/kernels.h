@@ -1,7 +1,7 @@
 /* What all kernel sets share: the layer table, requantization, and the parameters of a layer.
  *
  * Activations lie as (height, width, channels), one byte each, or two to a byte at 4 bits with
- * every pixel starting on a byte. Weights lie as hardware/packing.py writes them. */
+ * every pixel starting on a byte. Weights lie as hardware/memory/weight_packing.py writes them. */
 #ifndef KERNELS_H
 #define KERNELS_H
 #include <stdint.h>

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from ..layer import Layer
+from hardware.ir.layer import Layer
 
 
 class BackendUnavailableError(RuntimeError):
@@ -40,11 +40,11 @@ class Backend(Protocol):
 
 def backends() -> dict[str, Backend]:
     """Return the local backends by name; none is imported or checked before it is used."""
-    from .emulator import Emulator
-    from .litert import LiteRT
-    from .onnxruntime import OnnxRuntime
-    from .tflm import TFLMArena
-    from .vela import Vela
+    from hardware.measure.emulator import Emulator
+    from hardware.measure.litert import LiteRT
+    from hardware.measure.onnxruntime import OnnxRuntime
+    from hardware.measure.tflm import TFLMArena
+    from hardware.measure.vela import Vela
 
     made: tuple[Backend, ...] = (
         OnnxRuntime(int8=True),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..jobs import jobs
-from ..layer import Layer
-from ..memory import fused_activations
-from . import BackendUnavailableError
-from .qemu import QemuError, count
+from hardware.ir.layer import Layer
+from hardware.latency.kernel_calls import jobs
+from hardware.measure import BackendUnavailableError
+from hardware.measure.qemu import QemuError, count
+from hardware.memory.planner import fused_activations
 
 
 class Emulator:

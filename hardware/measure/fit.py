@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from ..closed_form import DATA, KERNEL_SET, describe
-from ..jobs import Job
-from .qemu import EMULATED, compiler_version, count
+from hardware.latency.instruction_counts import DATA, KERNEL_SET, describe
+from hardware.latency.kernel_calls import Job
+from hardware.measure.qemu import EMULATED, compiler_version, count
 
 SHAPES = 120
 SEED = 0

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..layer import Layer
-from . import BackendUnavailableError
-from .tflite_model import build
-from .timing import interleaved
+from hardware.ir.layer import Layer
+from hardware.measure import BackendUnavailableError
+from hardware.measure.tflite_model import build
+from hardware.measure.timing import interleaved
 
 
 class LiteRT:

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..layer import Layer, Shape
-from ..memory import fused_activations
-from ..shapes import input_shapes
-from . import BackendUnavailableError
+from hardware.ir.layer import Layer, Shape
+from hardware.ir.shape_inference import input_shapes
+from hardware.measure import BackendUnavailableError
+from hardware.memory.planner import fused_activations
 
 _OPSET = 17
 _SIMPLE = {

@@ -7,10 +7,10 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..layer import Layer
-from . import BackendUnavailableError
-from .onnx_model import build
-from .timing import interleaved, session
+from hardware.ir.layer import Layer
+from hardware.measure import BackendUnavailableError
+from hardware.measure.onnx_model import build
+from hardware.measure.timing import interleaved, session
 
 
 class OnnxRuntime:

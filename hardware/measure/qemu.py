@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from ..jobs import KINDS, Job
-from ..packing import row_bytes, tensor_bytes
+from hardware.latency.kernel_calls import KINDS, Job
+from hardware.memory.weight_packing import row_bytes, tensor_bytes
 
 KERNELS = Path(__file__).parents[1] / "kernels"
 CLASSES = ("alu", "load", "store", "mac", "divide", "branch", "vector")

@@ -12,9 +12,9 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..layer import Layer
-from . import BackendUnavailableError
-from .onnx_model import build
+from hardware.ir.layer import Layer
+from hardware.measure import BackendUnavailableError
+from hardware.measure.onnx_model import build
 
 _RUNNER = Path(__file__).with_name("timing.py")
 

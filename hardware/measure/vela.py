@@ -10,9 +10,9 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..layer import Layer
-from . import BackendUnavailableError
-from .tflite_model import build
+from hardware.ir.layer import Layer
+from hardware.measure import BackendUnavailableError
+from hardware.measure.tflite_model import build
 
 
 class Vela:

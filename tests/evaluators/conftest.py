@@ -17,7 +17,7 @@ from evaluators import Task
 from evaluators.batches import ArrayBatches
 from evaluators.training import accuracy
 from hardware import Network
-from hardware.genes import PRUNERS
+from hardware.ir.gene_values import PRUNERS
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -10,7 +10,7 @@ from torch import nn
 from typer.testing import CliRunner
 
 from evaluators import Task, load_task, trace
-from evaluators.dead_channels import find, without_dead_channels
+from evaluators.compression.dead_channels import find, without_dead_channels
 
 PACK = Path(__file__).parents[3] / "shared" / "data"
 
@@ -87,7 +87,7 @@ def test_the_task_option_is_checked() -> None:
 
 
 def test_the_wake_word_reference_loses_half_its_macs() -> None:
-    from nni_plugin.cli import app
+    from nni_plugin.cli.app import app
 
     if not (PACK / "mlperf_ref" / "mobilenetv1_vww.pt").is_file():
         pytest.skip(f"the reference weights are not here: {PACK}/mlperf_ref/mobilenetv1_vww.pt")

@@ -13,9 +13,9 @@ from conftest import build_task
 from nets import TWO_INPUTS, ZOO
 
 from evaluators import evaluate, load_task, trace
-from evaluators.candidate import read_candidate
-from evaluators.cutting import cut
-from evaluators.distillation import (
+from evaluators.compression.decisions import read_candidate
+from evaluators.compression.pruning_schedule import cut
+from evaluators.fine_tuning.distillation import (
     Teacher,
     attention_layers,
     attention_loss,

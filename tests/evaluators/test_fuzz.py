@@ -21,12 +21,12 @@ from nets import conv_bn, randomize
 from test_prune import removed_channels
 
 from evaluators import evaluate, trace
-from evaluators.candidate import read_candidate
-from evaluators.graphs import graph_of
-from evaluators.layers import GraphLayers
-from evaluators.prune import prune
-from evaluators.quantize import strip
-from evaluators.thinning import thin
+from evaluators.compression.decisions import read_candidate
+from evaluators.compression.low_rank_sparsity import thin
+from evaluators.compression.pruning import prune
+from evaluators.compression.qat import strip
+from evaluators.tracing.fx_graph import graph_of
+from evaluators.tracing.fx_to_layers import GraphLayers
 from hardware import cost_function, load_device
 
 

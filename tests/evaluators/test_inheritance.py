@@ -17,7 +17,7 @@ from conftest import build_task
 from nets import ZOO
 
 from evaluators import Task, evaluate, trace
-from evaluators.inheritance import Inheritance, distance
+from evaluators.fine_tuning.warm_start import Inheritance, distance
 
 
 def task_of(name: str = "residual") -> Task:

@@ -20,7 +20,7 @@ from nets import ZOO, randomize
 
 from evaluators import Task, evaluate, load_task, trace
 from evaluators.baseline import baseline_metric
-from evaluators.quantize import QuantizedInput, strip
+from evaluators.compression.qat import QuantizedInput, strip
 from evaluators.training import predict, score
 from hardware import cost_function, load_device
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from evaluators.power_of_two import RoundToPowers, largest_integer, nearest, start_scale
+from evaluators.compression.power_of_two import RoundToPowers, largest_integer, nearest, start_scale
 
 
 @pytest.mark.parametrize(("bits", "largest"), [(3, 4), (4, 64), (5, 64), (8, 64)])

@@ -17,8 +17,8 @@ from masked import Masked
 from nets import ZOO, randomize
 
 from evaluators import evaluate, trace
-from evaluators.candidate import read_candidate
-from evaluators.prune import PruneError, _masks, check_model, check_shapes, prune
+from evaluators.compression.decisions import read_candidate
+from evaluators.compression.pruning import PruneError, _masks, check_model, check_shapes, prune
 
 
 def removed_channels(model: nn.Module, network, kept) -> dict[str, torch.Tensor]:

@@ -6,15 +6,15 @@ import pytest
 import torch
 from torch import nn
 
-from evaluators.candidate import Bits
-from evaluators.quantize import QuantizedInput, input_ranges, quantization_config
-from evaluators.rounding import (
+from evaluators.compression.decisions import Bits
+from evaluators.compression.fake_quantize import (
     StraightThrough,
     affine_grid,
     round_affine,
     round_weights,
     weight_scale,
 )
+from evaluators.compression.qat import QuantizedInput, input_ranges, quantization_config
 
 
 @pytest.mark.parametrize("bits", [2, 3, 4, 6, 8])

@@ -15,9 +15,9 @@ from conftest import build_task
 from nets import ZOO
 
 from evaluators import evaluate, load_task, trace
-from evaluators.candidate import read_candidate
-from evaluators.cutting import Epochs, coarse_step, cut
-from evaluators.early_end import OPTIMISM, Judge
+from evaluators.compression.decisions import read_candidate
+from evaluators.compression.pruning_schedule import Epochs, coarse_step, cut
+from evaluators.fine_tuning.early_stopping import OPTIMISM, Judge
 from evaluators.training import annealing
 
 

@@ -17,7 +17,7 @@ from conftest import build_task
 from nets import ZOO
 
 from evaluators import Task, evaluate, load_task, trace
-from evaluators.graphs import TraceError
+from evaluators.tracing.fx_graph import TraceError
 from evaluators.training import score
 
 

@@ -14,10 +14,10 @@ from conftest import build_task
 from nets import ZOO, randomize
 
 from evaluators import evaluate, trace
-from evaluators.candidate import read_candidate
-from evaluators.prune import prune
-from evaluators.quantize import strip
-from evaluators.thinning import factorize, level_masks, sparsify, thin
+from evaluators.compression.decisions import read_candidate
+from evaluators.compression.low_rank_sparsity import factorize, level_masks, sparsify, thin
+from evaluators.compression.pruning import prune
+from evaluators.compression.qat import strip
 
 DEVICE = "stm32f746"
 

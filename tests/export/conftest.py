@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from evaluators.quantize import QuantizedInput
+from evaluators.compression.qat import QuantizedInput
 
 
 def cbr(i: int, o: int, k: int = 3, s: int = 1, g: int = 1) -> nn.Sequential:
@@ -180,8 +180,8 @@ def make(kind: str, bits: Callable[[int], tuple[int, int]] = lambda i: (8, 8)) -
 
 def layers_of(model: nn.Module, x: torch.Tensor, calibration: dict[str, Any]) -> tuple[Any, ...]:
     """`hardware` layers of a float model, bits set as its calibration says."""
-    from evaluators.graphs import graph_of
-    from evaluators.layers import GraphLayers
+    from evaluators.tracing.fx_graph import graph_of
+    from evaluators.tracing.fx_to_layers import GraphLayers
     from hardware import Network
 
     # Not `trace`: it refuses networks in which nothing can be pruned.
@@ -239,8 +239,8 @@ def compress(kind: str, seed: int = 0) -> tuple[Any, ...]:
     from evaluators.batches import ArrayBatches
     from evaluators.export import fold, lower
     from evaluators.export.packed import pack
-    from evaluators.graphs import graph_of
-    from evaluators.layers import GraphLayers
+    from evaluators.tracing.fx_graph import graph_of
+    from evaluators.tracing.fx_to_layers import GraphLayers
     from evaluators.training import accuracy
     from hardware import Network
 

@@ -4,13 +4,13 @@ import pytest
 import torch
 from torch import nn
 
+from evaluators.compression.qat import round_affine
 from evaluators.export.folding import (
     InputQuantization,
     RoundedInput,
     fold,
     strip_quantizers,
 )
-from evaluators.quantize import round_affine
 
 KINDS = ["Residual", "Depthwise", "Branches", "Sequence", "Dense"]
 

@@ -14,7 +14,7 @@ from evaluators.export import arena, fold, lower, write_onnx
 from evaluators.export.steps import AveragePool, Convolution, Sum
 from evaluators.export.storage import LARGEST_DENOMINATOR, as_stored, odd_fraction
 from evaluators.export.verify import onnx_runner, torch_runner
-from hardware import memory
+from hardware.memory import planner
 
 KINDS = ["Residual", "Depthwise", "Branches", "Sequence", "Dense"]
 WIDTHS = {
@@ -58,7 +58,7 @@ def test_the_arena_is_the_one_that_the_search_counts(network, describe, kind):
     net = network(kind)
     integer = lower(stored(net), net.x[:2], [net.x])
     assert {t.quantization.kind for s in integer.steps for t in s.inputs} == {"uint8_t"}
-    counted = memory.plan(memory.buffers(describe(net.float_model, net.x, net.calibration)))
+    counted = planner.plan(planner.buffers(describe(net.float_model, net.x, net.calibration)))
     # The output is four bytes a value here; it lives with nothing large.
     extra = 3 * int(np.prod(integer.output.shape)) + arena.ALIGNMENT
     assert 0 <= arena.plan(integer).size - counted <= (extra if kind == "Dense" else 0)

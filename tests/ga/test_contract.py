@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from ga import Candidate, Objectives, Optimizer, SearchSpace, SpaceExhausted, parse_constraints
-from ga.objectives import violation
+from ga.problem.objectives import violation
 from ga.testing import OptimizerContract
 
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from ga.objectives import Constraint, Objectives, parse_constraints, violation
+from ga.problem.objectives import Constraint, Objectives, parse_constraints, violation
 
 
 def test_losses_turn_maximized_metrics_around() -> None:

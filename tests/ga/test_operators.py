@@ -6,7 +6,7 @@ from hypothesis import given
 from spaces import bits_space, mixed_space, rngs, spaces
 
 from ga import Categorical, Integer, Ordered, Real, SearchSpace
-from ga.operators import crossover, latin_hypercube, mutate, splice
+from ga.evolution.variation import crossover, latin_hypercube, mutate, splice
 
 
 @given(spaces(), rngs())

@@ -22,7 +22,7 @@ from ga import (
     SpaceExhausted,
     UnsatisfiableConstraint,
 )
-from ga.survival import dominates
+from ga.evolution.survival import dominates
 
 
 def plain(*args: Any, **options: Any) -> Optimizer:

@@ -6,7 +6,7 @@ import pytest
 from spaces import GOALS, bits_space, size_only, truth
 
 import ga
-from ga.samples import Samples
+from ga.surrogate.training_data import Samples
 
 # A rung shows the end but for what the layers' bits still add, which the chromosome says.
 _GAIN = 0.02

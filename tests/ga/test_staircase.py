@@ -8,12 +8,12 @@ import pytest
 from spaces import GOALS, bits_space, size_only, truth
 
 import ga
-from ga.costs import KnownCosts
-from ga.notes import Notes
-from ga.objectives import Objectives
-from ga.seeding import corners
-from ga.sensitivities import Sensitivities
-from ga.staircase import Staircase, staircase
+from ga.design.greedy_path import Staircase, staircase
+from ga.messages import Notes
+from ga.problem.known_costs import KnownCosts
+from ga.problem.objectives import Objectives
+from ga.problem.sensitivities import Sensitivities
+from ga.problem.uniform_settings import corners
 
 # The later a layer is, the more bytes it has (see `spaces.truth`); here all lose alike.
 ALIKE: dict[str, Any] = {

@@ -18,14 +18,14 @@ from ga import (
     Real,
     SearchSpace,
 )
-from ga.boxes import Boxes
-from ga.features import Features
-from ga.notes import Notes
-from ga.pareto import hypervolume, nondominated
-from ga.predictors import Predictor, Trees
-from ga.process import Gaussian, Process
-from ga.sensitivities import Sensitivities
-from ga.surrogate import Surrogate
+from ga.acquisition.ehvi import Boxes
+from ga.history.pareto import hypervolume, nondominated
+from ga.messages import Notes
+from ga.problem.sensitivities import Sensitivities
+from ga.surrogate.extra_trees import Predictor, Trees
+from ga.surrogate.features import Features
+from ga.surrogate.gaussian_process import Gaussian, Process
+from ga.surrogate.surrogate import Surrogate
 
 NONE = Sensitivities.parse(None)
 REFERENCE = {"accuracy": 0.0, "size_kb": 80.0}

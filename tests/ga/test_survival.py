@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from spaces import GOALS, bits_space, truth
 
 from ga import Optimizer
-from ga.pareto import hypervolume
-from ga.seeding import corners, ladder
-from ga.survival import SURVIVALS, Individual, rate
+from ga.design.initial_design import ladder
+from ga.evolution.survival import SURVIVALS, Individual, rate
+from ga.history.pareto import hypervolume
+from ga.problem.uniform_settings import corners
 
 
 def individuals(points: list[tuple[float, ...]], violations: list[float]) -> list[Individual]:

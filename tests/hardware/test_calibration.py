@@ -8,16 +8,18 @@ import statistics
 import numpy as np
 import pytest
 
-from hardware import cost_function, estimate, intervals, list_devices, load_device
-from hardware.calibrate import calibrate
-from hardware.calibration import CLASSES, Cell, fit, kappa, layer_instructions, names_of, weighted
-from hardware.closed_form import inside
-from hardware.closed_form import instructions as closed_form
-from hardware.jobs import Job, jobs
-from hardware.leave_one_out import boards, by_vendor, cells, order
+from hardware import cost_function, estimate, list_devices, load_device
+from hardware.calibration import prediction_intervals
+from hardware.calibration.cross_validation import boards, by_vendor, cells, order
+from hardware.calibration.mlperf_tiny_networks import REFERENCE_NETWORKS, live_layers
+from hardware.calibration.mlperf_tiny_results import rows
+from hardware.calibration.model import Cell, fit, kappa, names_of, weighted
+from hardware.calibration.own_board import calibrate
+from hardware.latency.instruction_counts import inside
+from hardware.latency.instruction_counts import instructions as closed_form
+from hardware.latency.kernel_calls import Job, jobs
+from hardware.latency.layer_instructions import CLASSES, layer_instructions
 from hardware.measure.qemu import EMULATED, compiler_version, count
-from hardware.published import rows
-from hardware.reference_networks import REFERENCE_NETWORKS, live_layers
 
 NETS = {name: build() for name, build in REFERENCE_NETWORKS.items()}
 CALIBRATED = ("cortex-m0plus", "cortex-m4", "cortex-m7", "cortex-m33")
@@ -57,8 +59,8 @@ def test_published_boards_left_out():
 
 
 def test_shipped_profiles_follow_from_the_published_table():
+    from hardware.calibration.fit_shipped_devices import table
     from hardware.device import fitted
-    from hardware.fit_devices import table
 
     assert table() == fitted()
 
@@ -151,7 +153,7 @@ def test_sub_byte_weights_buy_flash_not_latency_on_cortex_m_and_both_on_mpic():
 def test_every_device_costs_every_reference_network(name):
     device = load_device(name)
     for net in NETS.values():
-        found = intervals(net.layers, device)
+        found = prediction_intervals(net.layers, device)
         latency = found["latency_ms"]
         assert latency.low <= latency.value <= latency.high
         assert latency.status in ("calibrated", "borrowed", "uncalibrated")

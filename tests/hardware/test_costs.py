@@ -24,11 +24,10 @@ from hardware import (
     load_device,
     tops_per_watt,
 )
+from hardware.calibration.mlperf_tiny_networks import REFERENCE_NETWORKS
 from hardware.costs import ram_buffers, scratch_bytes
-from hardware.jobs import jobs
-from hardware.memory import Buffer, buffers, liveness_peak, plan
-from hardware.planner import Planner
-from hardware.reference_networks import REFERENCE_NETWORKS
+from hardware.latency.kernel_calls import jobs
+from hardware.memory.planner import Buffer, Planner, buffers, liveness_peak, plan
 
 SHIPPED = Path(__file__).parents[2] / "experiment_configs"
 NETS = {name: build() for name, build in REFERENCE_NETWORKS.items()}

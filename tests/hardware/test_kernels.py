@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from hardware.jobs import Job
+from hardware.latency.kernel_calls import Job
 from hardware.measure.qemu import EMULATED, count, output_shift
-from hardware.packing import row_bytes, unpack_rows, unpack_sparse
+from hardware.memory.weight_packing import row_bytes, unpack_rows, unpack_sparse
 
 pytestmark = pytest.mark.usefixtures("emulator")
 

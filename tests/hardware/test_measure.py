@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from hardware import Layer, estimate, load_device
+from hardware.calibration.mlperf_tiny_networks import REFERENCE_NETWORKS
 from hardware.measure import BackendUnavailableError, backends, qemu
 from hardware.measure.emulator import Emulator
 from hardware.measure.litert import LiteRT
@@ -24,8 +25,7 @@ from hardware.measure.ssh import SshBoard
 from hardware.measure.tflite_model import build as build_tflite
 from hardware.measure.tflm import TFLMArena
 from hardware.measure.vela import Vela
-from hardware.memory import buffers, plan
-from hardware.reference_networks import REFERENCE_NETWORKS
+from hardware.memory.planner import buffers, plan
 
 NETS = {name: build() for name, build in REFERENCE_NETWORKS.items()}
 PRUNED = {

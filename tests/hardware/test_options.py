@@ -14,8 +14,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from test_network import residual_net
 
 from hardware import ChannelGroup, Layer, Network, estimate, load_device
-from hardware.genes import PRUNERS
-from hardware.packing import (
+from hardware.ir.gene_values import PRUNERS
+from hardware.memory.weight_packing import (
     pack_sparse,
     row_bytes,
     sparse_bytes,

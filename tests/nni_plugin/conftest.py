@@ -229,7 +229,7 @@ class NniExperiment:
         return path.read_text() if path.exists() else "(no dispatcher.log)"
 
     def journal(self) -> list[dict[str, Any]]:
-        from nni_plugin.journal import read
+        from nni_plugin.study.journal import read
 
         return read(self.home / "checkpoint" / "journal.jsonl")
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from nni.assessor import AssessResult
 
+from ga.early_stopping.gain_bands import Seen
+from ga.early_stopping.policies import Promise
 from nni_plugin import JointGATuner, ParetoAssessor
-from nni_plugin.journal import read, results
-from nni_plugin.rungs import Seen
-from nni_plugin.stopping import Promise
+from nni_plugin.study.journal import read, results
 
 SPACE = {name: {"_type": "uniform", "_value": [0.0, 1.0]} for name in "ab"}
 

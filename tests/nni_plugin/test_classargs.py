@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from nni_plugin.classargs import TunerArgs
-from nni_plugin.launch import experiment_config, find_file, folders
+from nni_plugin.protocol.dispatcher import experiment_config, find_file, folders
+from nni_plugin.study.tuner_args import TunerArgs
 
 
 def test_without_objectives_default_is_optimized() -> None:

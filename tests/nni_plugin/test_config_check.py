@@ -9,8 +9,8 @@ import yaml
 
 import hardware
 from nni_plugin import registration
-from nni_plugin.config_check import check_config
 from nni_plugin.search_space import for_network
+from nni_plugin.setup.config_check import check_config
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ import pytest
 import hardware
 from evaluators import load_task, trace
 from evaluators.cache import cache_dir
-from nni_plugin.journal import read
 from nni_plugin.search_space import for_network
+from nni_plugin.study.journal import read
 
 pytestmark = [pytest.mark.nni, pytest.mark.slow]
 

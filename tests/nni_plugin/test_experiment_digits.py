@@ -14,7 +14,7 @@ import pytest
 import hardware
 from evaluators import load_task, trace
 from evaluators.cache import cache_dir
-from nni_plugin.cli import main
+from nni_plugin.cli.app import main
 from nni_plugin.search_space import for_network
 
 pytestmark = [pytest.mark.nni, pytest.mark.slow]
@@ -66,7 +66,9 @@ def exports_of_the_run(nni: Any, capsys: pytest.CaptureFixture[str]) -> None:
     code, said = joint_ga(f"{given} --knee --pick 'min size_kb' -o second", capsys)
     assert (code, "exactly one of" in said) == (2, True), said
     # The model behind the name is another one by now.
-    code, said = joint_ga(f"{given} --knee --task nni_plugin.template_task:build -o second", capsys)
+    code, said = joint_ga(
+        f"{given} --knee --task nni_plugin.setup.template_task:build -o second", capsys
+    )
     assert code == 1, said
     assert said.splitlines()[-1].startswith("joint-ga: error: ")
     assert "Traceback" not in said

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from nni_plugin.journal import Journal, read, results
+from nni_plugin.study.journal import Journal, read, results
 
 
 def test_what_is_appended_is_read_back(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nni_plugin.metrics import UnusableMetricsError, read_metrics, reported_uid
+from nni_plugin.protocol.metrics import UnusableMetricsError, read_metrics, reported_uid
 
 
 def test_a_plain_number_is_the_default_metric() -> None:

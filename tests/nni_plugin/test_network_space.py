@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from ga import Optimizer
-from ga.seeding import corners
+from ga.problem.uniform_settings import corners
 from hardware import ChannelGroup, Layer, Network, cost_function, flash, load_device
-from hardware.genes import PRUNERS
+from hardware.ir.gene_values import PRUNERS
 from nni_plugin.network_space import EXTRA_GENES, LARGE, for_network
 from nni_plugin.search_space import parse
 

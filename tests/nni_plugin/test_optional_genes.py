@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from nni_plugin.classargs import TunerArgs
-from nni_plugin.cli import app
-from nni_plugin.config_check import check_config
+from nni_plugin.cli.app import app
 from nni_plugin.search_space import parse
+from nni_plugin.setup.config_check import check_config
+from nni_plugin.study.tuner_args import TunerArgs
 from nni_plugin.trial import main
 
 TASK = """

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import ga
-from nni_plugin.rungs import Band, Seen
-from nni_plugin.stopping import GainBound, Halving, Promise, paying_rate, ranked
+from ga.early_stopping.gain_bands import Band, Seen
+from ga.early_stopping.policies import GainBound, Halving, Promise, paying_rate, ranked
 
 OBJECTIVES = ga.Objectives.parse({"accuracy": "maximize", "size": "minimize"})
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from nni_plugin import manager
+from nni_plugin.protocol import manager
 from nni_plugin.trial import main
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from nni_plugin import JointGATuner
-from nni_plugin.journal import read, results
+from nni_plugin.study.journal import read, results
 
 SPACE = {
     "x": {"_type": "choice", "_value": [0, 1, 2, 3]},

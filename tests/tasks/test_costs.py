@@ -16,9 +16,9 @@ from torch import nn
 from evaluators import Task, trace
 from evaluators.models.ds_cnn import DSCNN
 from hardware import Network, estimate, load_device
-from nni_plugin.classargs import TunerArgs
 from nni_plugin.network_space import EXTRA_GENES, for_network
 from nni_plugin.search_space import parse
+from nni_plugin.study.tuner_args import TunerArgs
 from nni_plugin.trial import arguments
 
 CONFIGS = Path(__file__).parents[2] / "experiment_configs"

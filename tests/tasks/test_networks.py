@@ -12,12 +12,12 @@ import torch
 from torch import fx, nn
 
 from evaluators import Task, trace
-from evaluators.candidate import read_candidate
+from evaluators.compression.decisions import read_candidate
+from evaluators.compression.pruning import prune
 from evaluators.models.autoencoder import Autoencoder
 from evaluators.models.mobilenet import MobileNetV1, MobileNetV2, MobileNetV3Small
 from evaluators.models.reference import load_reference
 from evaluators.models.resnet import resnet8, resnet20
-from evaluators.prune import prune
 from hardware import estimate, load_device
 
 NETWORKS = {

@@ -14,9 +14,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 from test_readers import write_fashion, write_skab, write_vww
 
 from evaluators import evaluate, load_task, trace
-from evaluators.candidate import read_candidate
+from evaluators.compression.decisions import read_candidate
+from evaluators.compression.pruning import prune
 from evaluators.datasets.cifar10 import Cifar10
-from evaluators.prune import prune
 from evaluators.tasks import cifar10, fashion_mnist, skab, vww
 from evaluators.tasks.image_task import Split
 from evaluators.training import DataError, predict, score

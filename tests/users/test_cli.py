@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from nni_plugin import session
-from nni_plugin.cli import app, main
+from nni_plugin.cli.app import app, main
+from nni_plugin.setup import launcher
 
 COMMANDS = [command.name or command.callback.__name__ for command in app.registered_commands]
 
@@ -177,26 +177,26 @@ def test_ports():
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(session.SessionError, match=rf"port {port} is in use: choose another"):
-            session.free_port(port)
-    assert session.free_port(port) == port
-    with pytest.raises(session.SessionError, match="not a port"):
-        session.free_port(70000)
+        with pytest.raises(launcher.SessionError, match=rf"port {port} is in use: choose another"):
+            launcher.free_port(port)
+    assert launcher.free_port(port) == port
+    with pytest.raises(launcher.SessionError, match="not a port"):
+        launcher.free_port(70000)
 
 
 def test_a_remote_service_is_not_started_on_loopback(tmp_path):
     config = tmp_path / "remote.yml"
     config.write_text("trainingService: {platform: remote}\n")
-    with pytest.raises(session.SessionError, match="give --host"):
-        session.Session.start(config)
+    with pytest.raises(launcher.SessionError, match="give --host"):
+        launcher.Session.start(config)
 
 
 def test_environment_of_the_manager(monkeypatch):
     monkeypatch.setenv("NODE_OPTIONS", "--max-old-space-size=100")
-    inside = session.environment("127.0.0.1")
+    inside = launcher.environment("127.0.0.1")
     assert inside["PATH"].split(os.pathsep)[0] == str(Path(sys.executable).parent)
     assert inside["NODE_OPTIONS"].startswith("--max-old-space-size=100 --require")
-    assert session.environment("0.0.0.0")["NODE_OPTIONS"] == "--max-old-space-size=100"
+    assert launcher.environment("0.0.0.0")["NODE_OPTIONS"] == "--max-old-space-size=100"
 
 
 def test_doctor_looks_at_what_a_run_needs(joint_ga, monkeypatch):

@@ -10,11 +10,11 @@ import sqlite3
 import pandas as pd
 import pytest
 
-from nni_plugin.experiment import Experiment, ExperimentError, NoFrontError
-from nni_plugin.pick import Pick, PickError
-from nni_plugin.report import chosen_points, compare, write_report
-from nni_plugin.tables import front_table
-from nni_plugin.trial_command import trial_command
+from nni_plugin.cli.tables import front_table
+from nni_plugin.results.experiment import Experiment, ExperimentError, NoFrontError
+from nni_plugin.results.report import chosen_points, compare, write_report
+from nni_plugin.results.selection import Pick, PickError
+from nni_plugin.results.trial_command import trial_command
 
 
 def test_one_row_per_chromosome(write):

@@ -106,9 +106,9 @@ def test_ctrl_c_at_a_question_writes_nothing(tmp_path):
 
 
 def test_options_of_a_task_survive_the_shell(tmp_path, monkeypatch):
-    from nni_plugin.config_check import check_config
-    from nni_plugin.init_experiment import Plan, write_plan
     from nni_plugin.registration import register
+    from nni_plugin.setup.config_check import check_config
+    from nni_plugin.setup.scaffold import Plan, write_plan
 
     monkeypatch.setenv("NNI_CONFIG_DIR", str(tmp_path))
     register()

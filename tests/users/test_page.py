@@ -12,11 +12,11 @@ import urllib.request
 
 import pytest
 
-from nni_plugin.experiment import Experiment
-from nni_plugin.page import LivePage, PageData, flatten, plotly_js
-from nni_plugin.report import write_html
-from nni_plugin.serve import serve_folder
-from nni_plugin.trials import TrialLog
+from nni_plugin.results.experiment import Experiment
+from nni_plugin.results.live_page import LivePage, PageData, flatten, plotly_js
+from nni_plugin.results.page_server import serve_folder
+from nni_plugin.results.report import write_html
+from nni_plugin.study.trial_log import TrialLog
 
 
 def state_of(folder):
@@ -89,7 +89,8 @@ def test_nothing_is_raised_into_the_tuner(write, tmp_path, caplog):
 
 def test_the_tuners_process_imports_no_heavy_module_for_it():
     code = (
-        "import sys; from nni_plugin.page import LivePage; from nni_plugin.front import knee;"
+        "import sys; from nni_plugin.results.live_page import LivePage;"
+        "from nni_plugin.results.pareto_front import knee;"
         "print([m for m in ('pandas', 'plotly', 'torch', 'matplotlib', 'nni') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -11,8 +11,8 @@ import yaml
 from typer.testing import CliRunner
 
 from nni_plugin import JointGATuner
-from nni_plugin.cli import app
-from nni_plugin.cli_sensitivity import in_space
+from nni_plugin.cli.app import app
+from nni_plugin.cli.sensitivity import in_space
 
 TASK = ("--task", "evaluators.tasks.digits:build", "--device", "stm32f746")
 

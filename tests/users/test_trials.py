@@ -7,8 +7,8 @@ import random
 import numpy as np
 import pytest
 
-from nni_plugin.front import Bounds, FrontHistory, knee
-from nni_plugin.trials import Trial, TrialLog, is_uniform_int8
+from nni_plugin.results.pareto_front import Bounds, FrontHistory, knee
+from nni_plugin.study.trial_log import Trial, TrialLog, is_uniform_int8
 
 
 def make(uid, **metrics):

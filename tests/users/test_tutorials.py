@@ -17,10 +17,10 @@ import yaml
 import hardware
 from evaluators.export import emulate
 from nni_plugin import JointGATuner
-from nni_plugin.config_check import check_config
-from nni_plugin.experiment import Experiment
-from nni_plugin.search import search
+from nni_plugin.local_run import search
+from nni_plugin.results.experiment import Experiment
 from nni_plugin.search_space import for_network
+from nni_plugin.setup.config_check import check_config
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -106,7 +106,7 @@ def test_init_writes_a_config_that_passes_the_check(own_model, monkeypatch):
 def test_three_lines_for_an_existing_setup():
     tuner = yaml.safe_load(blocks("existing_setup.md", "yaml")[0])
     assert len(blocks("existing_setup.md", "yaml")[0].splitlines()) == 3
-    from nni_plugin.classargs import TunerArgs
+    from nni_plugin.study.tuner_args import TunerArgs
 
     TunerArgs.parse(tuner["tuner"]["classArgs"])
     assert tuner["tuner"]["name"] == "JointGA"
@@ -125,7 +125,7 @@ def test_the_custom_device_of_the_tutorial(tmp_path):
 @pytest.mark.slow
 def test_search_without_nni_gives_a_trials_results(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("JOINT_GA_CACHE", str(tmp_path / "cache"))
-    task = "nni_plugin.template_task:build"
+    task = "nni_plugin.setup.template_task:build"
     result = search(
         task, "stm32f746", trials=3, epochs=1, folder=tmp_path / "run", progress=False,
         population_size=4,

@@ -1,0 +1,1 @@
+"""Pruning, quantization and the decisions of a chromosome for each layer."""

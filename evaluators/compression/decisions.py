@@ -1,0 +1,95 @@
+"""A chromosome read as decisions: channels to keep per group, bits and zeros per layer, ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from hardware import Layer, Network
+from hardware.ir.gene_values import read_pruner
+from hardware.ir.layer import UNIFORM
+
+
+@dataclass(frozen=True)
+class Bits:
+    """How one module's weights and input activations are stored.
+
+    Attributes:
+        weights: Bits of a weight.
+        inputs: Bits of an input activation.
+        scheme: Values that weights take: one of ``hardware.ir.layer.W_SCHEMES``.
+        zeros: Weights that stay zero.
+    """
+
+    weights: int
+    inputs: int
+    scheme: str = UNIFORM
+    zeros: int = 0
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What a chromosome says about a network.
+
+    Attributes:
+        kept: Channels kept, for every prunable group that loses some.
+        bits: Per module that has weights; factors are modules of their own.
+        layers: The layers as they will be, from ``Network.apply``.
+        removed: Fraction of the prunable groups' channels that goes, or of the weights of the
+            layers that are left, whichever is more.
+        pruner: What channels are chosen by; ``None`` leaves it to the task.
+        ranks: Rank that is left, by module that is factorized.
+        pruned: The layers before any is factorized.
+    """
+
+    kept: dict[str, int]
+    bits: dict[str, Bits]
+    layers: tuple[Layer, ...]
+    removed: float
+    pruner: str | None = None
+    ranks: dict[str, int] = field(default_factory=dict)
+    pruned: tuple[Layer, ...] = ()
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the float weights change, before any rounding."""
+        return bool(self.kept or self.ranks or any(b.zeros for b in self.bits.values()))
+
+
+def read_candidate(network: Network, params: Mapping[str, Any]) -> Candidate:
+    """Reads trial parameters.
+
+    Raises:
+        ValueError: A gene of another model, a ratio outside [0, 1) or bits that don't exist.
+    """
+    layers = network.apply(params)
+    whole = {key: value for key, value in params.items() if not key.endswith(".rank")}
+    pruned = network.apply(whole) if len(whole) < len(params) else layers
+    channels = {layer.name: layer.out_channels for layer in layers}
+    ranks = {
+        network.layer(name).module: channels[f"{name}.0"]
+        for name in network.rank_layers
+        if f"{name}.0" in channels
+    }
+    kept = {
+        name: count
+        for name, count in network.kept(params).items()
+        if network.group(name).prunable and count < network.group(name).channels
+    }
+    bits = {
+        layer.module: Bits(layer.w_bits, layer.a_bits, layer.w_scheme, layer.zeros)
+        for layer in reversed(layers)
+        if layer.is_weighted
+    }
+    prunable = sum(group.channels for group in network.groups if group.prunable)
+    lost = sum(network.group(name).channels - count for name, count in kept.items())
+    removed = max(lost / prunable if prunable else 0.0, _thinned(pruned, layers))
+    return Candidate(kept, bits, layers, removed, read_pruner(params), ranks, pruned)
+
+
+def _thinned(pruned: tuple[Layer, ...], layers: tuple[Layer, ...]) -> float:
+    """Fraction of the weights that factors and zeros do without."""
+    before = sum(layer.weights for layer in pruned)
+    left = sum(layer.weights - layer.zeros for layer in layers)
+    return max(0.0, 1.0 - left / before) if before else 0.0

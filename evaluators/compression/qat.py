@@ -1,0 +1,372 @@
+"""Quantization-aware training through NNI's quantizers, with their arithmetic made lean.
+
+Weights are symmetric per output channel. Their scale follows the largest magnitude from 5 bits up
+(``QATQuantizer``) and is learned below, as it is for powers of two (``LsqQuantizer``, from the
+start with the least error). Input activations are affine per tensor: unsigned, so a signed input
+just gets a zero point in the middle. Weights that are to be zero are masked before they are
+rounded.
+
+NNI wraps the layers, owns the float weights and drives the training; the wrapped forward itself is
+replaced by :class:`LeanForward`, because the stock one deep-copies its settings several times per
+call, empties the CUDA cache after every layer, and its straight-through gradient overwrites a
+tensor that may be shared.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from evaluators import nni_imports
+from evaluators.compression.decisions import Bits
+from evaluators.compression.fake_quantize import (
+    EPSILON,
+    FLOAT_BITS,
+    StraightThrough,
+    affine_grid,
+    channel_axis,
+    has_learned_scale,
+    round_affine,
+    weight_scale,
+)
+from evaluators.compression.low_rank_sparsity import level_masks
+from evaluators.compression.power_of_two import RoundToPowers, largest_integer, start_scale
+from evaluators.task import Batches
+from evaluators.tracing.channel_dependency import TRANSPOSED
+from evaluators.tracing.fx_graph import eval_mode
+from evaluators.training import call
+from hardware.ir.layer import POWER_OF_TWO
+
+ACTIVATION_DECAY = 0.95
+"""Share of the past in the running activation range, per training step."""
+
+
+def input_ranges(
+    model: nn.Module, layers: Iterable[str], batches: Batches, limit: int = 8
+) -> dict[str, tuple[float, float]]:
+    """Mean lowest and highest input of each layer over up to ``limit`` batches, in eval mode."""
+    seen: dict[str, list[tuple[float, float]]] = {name: [] for name in layers}
+    handles = []
+    for name, ranges in seen.items():
+
+        def note(_: nn.Module, inputs: Any, ranges: list[tuple[float, float]] = ranges) -> None:
+            low, high = inputs[0].aminmax()
+            ranges.append((float(low), float(high)))
+
+        handles.append(model.get_submodule(name).register_forward_pre_hook(note))
+    try:
+        with eval_mode(model), torch.no_grad():
+            for index, (inputs, _) in enumerate(batches):
+                if index >= limit:
+                    break
+                call(model, inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return {
+        name: (sum(r[0] for r in ranges) / len(ranges), sum(r[1] for r in ranges) / len(ranges))
+        for name, ranges in seen.items()
+    }
+
+
+def quantize_input(model: nn.Module, name: str, low: float, high: float, bits: int) -> None:
+    """Puts a layer into a :class:`QuantizedInput`, in place."""
+    parent, _, last = name.rpartition(".")
+    owner = model.get_submodule(parent)
+    scale, zero_point = affine_grid(low, high, bits)
+    owner._modules[last] = QuantizedInput(owner.get_submodule(last), scale, zero_point, bits)
+
+
+class QuantizedInput(nn.Module):
+    """A layer with its input rounded to ``bits``: how a finished candidate computes.
+
+    Attributes:
+        module: The layer, its weights already on their grid.
+        scale: Step of the input.
+        zero_point: Integer that stands for 0.0, in [0, 2**bits - 1].
+        bits: Width of the unsigned integers.
+    """
+
+    def __init__(self, module: nn.Module, scale: float, zero_point: int, bits: int) -> None:
+        super().__init__()
+        self.module = module
+        self.scale, self.zero_point, self.bits = float(scale), int(zero_point), int(bits)
+
+    def forward(self, x: Tensor) -> Any:
+        """Rounds the input, then runs the layer."""
+        return self.module(round_affine(x, self.scale, self.zero_point, 2**self.bits - 1))
+
+    def extra_repr(self) -> str:
+        """The numbers, for ``print(model)``."""
+        return f"scale={self.scale:.6g}, zero_point={self.zero_point}, bits={self.bits}"
+
+
+class LeanForward:
+    """Forward of one wrapped layer: track ranges, round input and weight, run the layer."""
+
+    def __init__(self, wrapper: Any, bits: Bits, mask: Tensor | None = None) -> None:
+        self.wrapper, self.module = wrapper, wrapper.module
+        self.forward: Callable[..., Any] = wrapper.module_forward
+        self.bits, self.mask = bits, mask
+        self.axis = channel_axis(self.module)
+        self.track_inputs = False
+        self.observed = 0
+        self.low = self.high = 0.0
+        self.scale, self.zero_point = 1.0, 0
+        weight = wrapper.weight
+        channels = weight.shape[self.axis]
+        self.zeros = torch.zeros(channels, dtype=torch.int32)
+        self.learned = has_learned_scale(bits.weights, bits.scheme)
+        self.powers = bits.scheme == POWER_OF_TWO
+        self.limit = largest_integer(bits.weights) if self.powers else 2 ** (bits.weights - 1) - 1
+        if self.learned:
+            # Trained as the largest level, which is of the weights' size: Adam's steps of one
+            # learning rate would throw a scale that is a small part of it about.
+            wrapper.weight_scale.data = self._start_scale() * self.limit
+            self.float_zeros = torch.zeros(channels)
+            self.gradient_factor = (weight.numel() / channels * self.limit) ** -0.5
+
+    def __call__(self, x: Tensor, *rest: Any) -> Any:
+        """Runs the layer on a rounded input with rounded weights."""
+        if self.bits.inputs < FLOAT_BITS:
+            if self.track_inputs or self.wrapper.training:
+                self._track(x)
+            x = StraightThrough.apply(  # type: ignore[no-untyped-call]  # torch doesn't type apply
+                x, self.scale, self.zero_point, 2**self.bits.inputs - 1
+            )
+        if self.bits.weights < FLOAT_BITS:
+            # NNI registered the layer's weight as a buffer; the parameter is the wrapper's.
+            self.module._buffers["weight"] = self.rounded_weight()
+        return self.forward(x, *rest)
+
+    def weight_scale(self) -> Tensor:
+        """(C,): step of each output channel's weights."""
+        if self.learned:
+            return self._learned_scale().detach()
+        return weight_scale(self._weight(), self.bits.weights, self.axis)
+
+    def _weight(self) -> Tensor:
+        """The float weights, without those that stay zero."""
+        weight: Tensor = self.wrapper.weight
+        return weight if self.mask is None else weight * self.mask
+
+    def _learned_scale(self) -> Tensor:
+        scale: Tensor = self.wrapper.weight_scale / self.limit
+        return scale.clamp(min=EPSILON)
+
+    def _start_scale(self) -> Tensor:
+        weight, bits = self._weight().detach(), self.bits.weights
+        return (start_scale if self.powers else weight_scale)(weight, bits, self.axis)
+
+    def rounded_weight(self) -> Tensor:
+        """The weights on their grid, with a straight-through gradient."""
+        limit = self.limit
+        weight = self._weight()
+        if self.powers:
+            return RoundToPowers.apply(  # type: ignore[no-untyped-call, no-any-return]
+                weight,
+                self._learned_scale(),
+                self.axis,
+                self.bits.weights,
+                self.gradient_factor,
+            )
+        if self.learned and torch.is_grad_enabled():
+            return torch._fake_quantize_learnable_per_channel_affine(
+                weight,
+                self._learned_scale(),
+                self.float_zeros,
+                self.axis,
+                -limit,
+                limit,
+                self.gradient_factor,
+            )
+        return torch.fake_quantize_per_channel_affine(
+            weight, self.weight_scale(), self.zeros, self.axis, -limit, limit
+        )
+
+    def _track(self, x: Tensor) -> None:
+        x = x.detach()
+        if x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last):
+            # aminmax copies a tensor whose strides aren't in order.
+            x = x.permute(0, 2, 3, 1)
+        low, high = (float(v) for v in x.aminmax())
+        if self.observed == 0:
+            self.low, self.high = low, high
+        elif self.track_inputs:
+            # Calibration: plain mean over the batches seen.
+            self.low += (low - self.low) / (self.observed + 1)
+            self.high += (high - self.high) / (self.observed + 1)
+        else:
+            self.low += (1 - ACTIVATION_DECAY) * (low - self.low)
+            self.high += (1 - ACTIVATION_DECAY) * (high - self.high)
+        self.observed += 1
+        self.scale, self.zero_point = affine_grid(self.low, self.high, self.bits.inputs)
+
+
+class FakeQuantizer:
+    """NNI's ``QATQuantizer`` around a model, from wrapping to the finished integer grid.
+
+    Args:
+        model: Wrapped in place. The evaluator's optimizer must hold this model's parameters.
+        bits: Per module name. The smallest weights of a layer that is to have zeros become zero.
+        evaluator: An ``nni.compression.TorchEvaluator``.
+
+    Raises:
+        ValueError: Bits that can't be simulated.
+    """
+
+    def __init__(self, model: nn.Module, bits: Mapping[str, Bits], evaluator: Any) -> None:
+        self.model, self.bits = model, dict(bits)
+        masks = level_masks(model, {name: b.zeros for name, b in bits.items()})
+        quantization = nni_imports.nni_quantization()
+        learned = quantization_config(model, bits, learned=True)
+        plain = quantization_config(model, bits, learned=False)
+        if learned:
+            lsq = quantization.LsqQuantizer(model, learned, evaluator)
+            # NNI can't add the scales to an optimizer that holds a parameter of the model itself
+            # (IndexError on its undotted name); `learned_scales` are added by the caller.
+            lsq.patch_optimizer_param_group = dict
+            self.nni = quantization.QATQuantizer.from_compressor(lsq, plain)
+        else:
+            self.nni = quantization.QATQuantizer(model, plain, evaluator)
+        self.layers = {
+            name: LeanForward(wrapper, self.bits[name], masks.get(name))
+            for name, wrapper in self.nni._module_wrappers.items()
+        }
+        for name, layer in self.layers.items():
+            model.get_submodule(name).forward = layer
+
+    def calibrate(self, batches: Batches, limit: int = 8) -> None:
+        """Sets the activation ranges from up to ``limit`` batches, in eval mode."""
+        for layer in self.layers.values():
+            layer.track_inputs, layer.observed = True, 0
+        try:
+            with eval_mode(self.model), torch.no_grad():
+                for index, (inputs, _) in enumerate(batches):
+                    if index >= limit:
+                        break
+                    call(self.model, inputs)
+        finally:
+            for layer in self.layers.values():
+                layer.track_inputs = False
+
+    def learned_scales(self) -> list[nn.Parameter]:
+        """Largest levels to train beside the weights."""
+        return [layer.wrapper.weight_scale for layer in self.layers.values() if layer.learned]
+
+    def float_weights(self) -> dict[str, Tensor]:
+        """The weights in training, before any rounding, by parameter name; ask before `bake`."""
+        return {
+            f"{name}.weight": layer.wrapper.weight.detach().clone()
+            for name, layer in self.layers.items()
+        }
+
+    def compress(self, epochs: int) -> None:
+        """Hands over to NNI, which calls the evaluator's training function."""
+        self.nni.compress(None, epochs)
+
+    def unwrap(self) -> None:
+        """Gives the model its float weights back. Needed after an error too."""
+        if self.nni._is_wrapped:
+            for layer in self.layers.values():
+                layer.module.__dict__.pop("forward", None)
+            self.nni.unwrap_model()
+            for layer in self.layers.values():
+                # NNI leaves its bound method on the instance, which keeps pickle from working.
+                layer.module.__dict__.pop("forward", None)
+
+    def bake(self) -> tuple[nn.Module, dict[str, dict[str, dict[str, Any]]]]:
+        """Ends the simulation: weights become their rounded values, inputs get their rounding.
+
+        NNI's ``unwrap_model()`` alone would return the float weights.
+
+        Returns:
+            The model, picklable and free of NNI, in eval mode; and the calibration
+            ``{layer: {"weight": {"scale": (C,), "bits": b},
+            "input": {"scale": s, "zero_point": z, "bits": b}}}``; weights on powers of two have
+            ``"scheme": "power_of_two"`` too, sparse ones ``"zeros"``, their number.
+        """
+        calibration: dict[str, dict[str, dict[str, Any]]] = {}
+        rounded: dict[str, Tensor] = {}
+        for name, layer in self.layers.items():
+            entry: dict[str, dict[str, Any]] = {}
+            if layer.bits.weights < FLOAT_BITS:
+                with torch.no_grad():
+                    rounded[name] = layer.rounded_weight().detach().clone()
+                entry["weight"] = {"scale": layer.weight_scale(), "bits": layer.bits.weights}
+                if layer.powers:
+                    entry["weight"]["scheme"] = layer.bits.scheme
+                if layer.bits.zeros:
+                    entry["weight"]["zeros"] = layer.bits.zeros
+            if layer.bits.inputs < FLOAT_BITS:
+                entry["input"] = {
+                    "scale": layer.scale,
+                    "zero_point": layer.zero_point,
+                    "bits": layer.bits.inputs,
+                }
+            calibration[name] = entry
+        self.unwrap()
+        for name, weight in rounded.items():
+            self.model.get_submodule(name).weight.data.copy_(weight)  # type: ignore[operator]  # torch types an attribute as Tensor or Module
+        for name, entry in calibration.items():
+            if "input" in entry:
+                parent, _, last = name.rpartition(".")
+                owner = self.model.get_submodule(parent)
+                wrapped = QuantizedInput(
+                    owner.get_submodule(last),
+                    entry["input"]["scale"],
+                    entry["input"]["zero_point"],
+                    entry["input"]["bits"],
+                )
+                owner._modules[last] = wrapped
+        return self.model.eval(), calibration
+
+
+def quantization_config(
+    model: nn.Module, bits: Mapping[str, Bits], *, learned: bool
+) -> list[dict[str, Any]]:
+    """NNI's config list: weights whose scale is learned, or everything else.
+
+    Raises:
+        ValueError: A width below 2: one bit leaves a symmetric integer no step.
+    """
+    config: list[dict[str, Any]] = []
+    for name, b in bits.items():
+        if min(b.weights, b.inputs) < 2:
+            raise ValueError(f"layer '{name}': {b} can't be trained (2 bits are the least)")
+        transposed = isinstance(model.get_submodule(name), TRANSPOSED)
+        if has_learned_scale(b.weights, b.scheme) == learned:
+            config.append(
+                {
+                    "op_names": [name],
+                    "target_names": ["weight"],
+                    "quant_dtype": f"int{b.weights}",
+                    "quant_scheme": "symmetric",
+                    "granularity": "in_channel" if transposed else "out_channel",
+                }
+            )
+        if not learned:
+            config.append(
+                {
+                    "op_names": [name],
+                    "target_names": ["_input_"],
+                    "quant_dtype": f"uint{b.inputs}",
+                    "quant_scheme": "affine",
+                    "granularity": "default",
+                }
+            )
+    return config
+
+
+def strip(model: nn.Module) -> nn.Module:
+    """A copy of a finished model without the input rounding; names as before quantization."""
+    model = copy.deepcopy(model)
+    for name, module in list(model.named_modules()):
+        if isinstance(module, QuantizedInput):
+            parent, _, last = name.rpartition(".")
+            model.get_submodule(parent)._modules[last] = module.module
+    return model

@@ -1,0 +1,1 @@
+"""From a PyTorch module to layers and channel groups."""

@@ -1,0 +1,61 @@
+"""What is still to be won beyond a front."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ga.acquisition.ehvi import Boxes
+from ga.surrogate.surrogate import Forecast
+
+Array = NDArray[np.float64]
+
+# Losses are scaled so that everything observed lies in [0, 1]; the reference point a little
+# beyond gives the extremes of the front a gain too.
+_REFERENCE = 1.1
+# Of a forecast's deviation, what counts for a gain. What is asked for is the best of hundreds of
+# forecasts, so mostly one that was overrated: with all of it, trials go where nothing but a wide
+# deviation promises anything.
+_BELIEVED = 1 / 3
+
+
+class Region:
+    """The region that no result and no forecast of a running trial dominates.
+
+    Args:
+        front: n x m losses of the front.
+        observed: losses of all results; they span the reference point.
+        limits: per objective, the largest loss that its own bounds allow; infinite without one.
+            What lies beyond is no gain, so the region ends there.
+        running: what is forecast for candidates in flight, which count as if it had been told.
+    """
+
+    def __init__(
+        self, front: Array, observed: Array, limits: Array, running: Forecast | None
+    ) -> None:
+        worst = observed.max(axis=0)
+        self._ideal = observed.min(axis=0)
+        self._span = np.where(worst > self._ideal, worst - self._ideal, 1.0)
+        reference = np.minimum(_REFERENCE, (limits - self._ideal) / self._span)
+        ahead = [front.reshape(-1, len(worst))]
+        if running is not None:
+            ahead.append(running.mean[(running.violation == 0) & running.known])
+        self._boxes = Boxes((np.vstack(ahead) - self._ideal) / self._span, reference)
+
+    def scaled(self, forecast: Forecast) -> tuple[Array, Array, Array]:
+        """A forecast's means, deviations and floors on the region's scale."""
+        return (
+            (forecast.mean - self._ideal) / self._span,
+            forecast.deviation / self._span,
+            (forecast.floor - self._ideal) / self._span,
+        )
+
+    def gains(self, mean: Array, deviation: Array, floor: Array) -> Array:
+        """Expected growth of the hypervolume by each of c candidates, cautiously.
+
+        Args:
+            mean: c x m, scaled like the other two.
+            deviation: c x m; 0 where a loss is known.
+            floor: m, as `Forecast` has them.
+        """
+        return self._boxes.expected_gain(mean, _BELIEVED * deviation, floor)

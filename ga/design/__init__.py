@@ -1,0 +1,1 @@
+"""The first candidates: corners, a greedy path of measured sensitivities, a Latin hypercube."""

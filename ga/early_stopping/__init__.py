@@ -1,0 +1,1 @@
+"""Which running trials go on: learning curves, forecasts of their ends, policies."""

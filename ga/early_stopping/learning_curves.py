@@ -1,0 +1,194 @@
+"""What a trial's reports on its way say of its end, beside what its chromosome says.
+
+A rung is the number of a report: the score after post-training quantization, after one epoch, and
+so on. At each rung a Gaussian process learns the ends of whole trials from chromosome, known costs
+and the value there; it forecasts the end of a trial that is at that rung, or was stopped at it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ga.acquisition.improvement import Region
+from ga.problem.objectives import Objectives
+from ga.problem.search_space import Genome, SearchSpace
+from ga.problem.sensitivities import Sensitivities
+from ga.surrogate.features import Features
+from ga.surrogate.gaussian_process import Gaussian, Shape
+from ga.surrogate.surrogate import Forecast, Surrogate
+
+Array = NDArray[np.float64]
+Path = Sequence[Mapping[str, float]]
+
+# Whole trials from which a process learns, and how many more lead to new hyperparameters.
+_FEWEST = 12
+_SECOND = 16
+_EVERY_SHAPE = 8
+# The search drifts, so what trials of long ago did says little about today's.
+_RECENT = 100
+# Of the range of the ends: how far beyond the best one distances are measured from, and the
+# smallest one, for values at a rung that are better than any end.
+_BEYOND = 0.02
+_NEAREST = 1e-3
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What a trial that was not run to its end is worth.
+
+    Attributes:
+        expected: its probable final metrics.
+        gain: expected growth of the hypervolume, scaled to what was observed, if it is run.
+    """
+
+    expected: dict[str, float]
+    gain: float
+
+
+@dataclass(frozen=True)
+class Course:
+    """A trial: what it ran and what it reported.
+
+    Attributes:
+        genome: the candidate's.
+        costs: known before it.
+        path: its reports, rung by rung.
+        final: its result; None while there is none.
+    """
+
+    genome: Genome
+    costs: Mapping[str, float]
+    path: Path
+    final: Mapping[str, float] | None = None
+
+    def has(self, name: str, rung: int) -> bool:
+        """Whether a metric was reported at a rung and at the end."""
+        return (
+            self.final is not None
+            and name in self.final
+            and len(self.path) > rung
+            and name in self.path[rung]
+        )
+
+
+class Courses:
+    """Forecasts the ends of trials from their reports.
+
+    Args:
+        space: the search space.
+        objectives: what is optimized; the known ones are taken as they are.
+        sensitivities: as for the surrogate.
+    """
+
+    def __init__(
+        self, space: SearchSpace, objectives: Objectives, sensitivities: Sensitivities
+    ) -> None:
+        self._features = Features(space, sensitivities)
+        self._objectives = objectives
+        self._shapes: dict[tuple[object, ...], Shape | None] = {}
+
+    def outlooks(
+        self,
+        asked: Mapping[int, Course],
+        whole: Sequence[Course],
+        surrogate: Surrogate,
+        region: Region,
+    ) -> dict[int, Outlook]:
+        """What trials that have reported are worth.
+
+        Args:
+            asked: they, by candidate.
+            whole: trials that ran to their ends, in order of completion.
+            surrogate: forecasts what reports say nothing of.
+            region: what is to be won.
+
+        Returns:
+            One for each at whose rung enough whole trials have been.
+        """
+        rungs: dict[int, list[int]] = {}
+        for number, course in asked.items():
+            rungs.setdefault(len(course.path) - 1, []).append(number)
+        found = {}
+        for rung, numbers in rungs.items():
+            courses = [asked[number] for number in numbers]
+            forecast = self._forecast(rung, courses, whole, surrogate)
+            if forecast is None:
+                continue
+            gains = region.gains(*region.scaled(forecast))
+            gains = np.where(forecast.known, gains * forecast.feasible, 0.0)
+            ends = forecast.mean * np.array(self._objectives.signs)
+            for number, gain, end in zip(numbers, gains.tolist(), ends.tolist(), strict=True):
+                expected = dict(zip(self._objectives.names, end, strict=True))
+                found[number] = Outlook({**asked[number].path[-1], **expected}, gain)
+        return found
+
+    def _forecast(
+        self, rung: int, asked: Sequence[Course], whole: Sequence[Course], surrogate: Surrogate
+    ) -> Forecast | None:
+        """The surrogate's, but for the objectives that were reported; None if there is none."""
+        forecast = surrogate.forecast([c.genome for c in asked], [c.costs for c in asked])
+        mean, deviation = forecast.mean.copy(), forecast.deviation.copy()
+        floor, reported = forecast.floor.copy(), False
+        for i, (name, sign) in enumerate(
+            zip(self._objectives.names, self._objectives.signs, strict=True)
+        ):
+            if any(name in course.costs for course in asked):
+                continue
+            view = self._view(name, sign, rung, asked, whole)
+            if view is not None:
+                values, deviation[:, i], floor[i] = view
+                mean[:, i], reported = sign * values, True
+        if not reported:
+            return None
+        return replace(forecast, mean=mean, deviation=deviation, floor=floor)
+
+    def _view(
+        self, name: str, sign: float, rung: int, asked: Sequence[Course], whole: Sequence[Course]
+    ) -> tuple[Array, Array, float] | None:
+        """Means, deviations and floor of a metric's ends; None if too few trials reported it."""
+        there = [course for course in whole if course.has(name, rung)]
+        if len(there) < _FEWEST or not all(name in course.path[rung] for course in asked):
+            return None
+        costs = sorted({*asked[0].costs}.union(*(course.costs for course in there)))
+        view = _View(self._features, name, sign, rung, costs)
+        known = len(there) - len(there) % _EVERY_SHAPE if len(there) >= _SECOND else _FEWEST
+        key = (name, rung, tuple(costs), known)
+        if key not in self._shapes:
+            self._shapes[key] = view.fit(there[:known][-_RECENT:]).shape
+        model = view.fit(there[-_RECENT:], self._shapes[key])
+        return *model.predict(view.rows(asked)), model.floor
+
+
+@dataclass
+class _View:
+    """A metric at a rung, as a process sees it."""
+
+    features: Features
+    name: str
+    sign: float
+    rung: int
+    costs: Sequence[str]
+    best: float = 0.0
+    span: float = 1.0
+
+    def fit(self, courses: Sequence[Course], shape: Shape | None = None) -> Gaussian:
+        ends = np.array([(course.final or {})[self.name] for course in courses])
+        self.best = float((self.sign * ends).min())
+        self.span = float(np.ptp(ends)) or 1.0
+        groups = self.features.groups(len(self.costs))
+        model = Gaussian([*groups, max(groups) + 1], self.sign, shape)
+        model.fit(self.rows(courses), ends)
+        return model
+
+    def rows(self, courses: Sequence[Course]) -> Array:
+        """Features and the values, on the logarithm that `Gaussian` may take of the ends."""
+        rows = self.features.rows(
+            [course.genome for course in courses], [course.costs for course in courses], self.costs
+        )
+        values = np.array([course.path[self.rung][self.name] for course in courses])
+        away = (self.sign * values - self.best) / self.span + _BEYOND
+        return np.column_stack([rows, np.log(np.maximum(away, _NEAREST))])

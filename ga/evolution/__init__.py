@@ -1,0 +1,1 @@
+"""The genetic algorithm: variation, repair, survival and the steady-state population."""

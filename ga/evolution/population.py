@@ -1,0 +1,68 @@
+"""The steady-state population: one comes in, the worst goes out."""
+
+from __future__ import annotations
+
+import random
+
+from ga.evolution.survival import Individual, Survival, rate
+
+
+class Population:
+    """The `size` survivors of all results so far, taken in one by one in order of completion.
+
+    Folding one by one makes the members a function of the sequence of results alone, however many
+    arrived between two requests; that is what a replay relies on.
+
+    Args:
+        size: number of members (mu of mu+1).
+        survival: picks the survivors.
+    """
+
+    def __init__(self, size: int, survival: Survival) -> None:
+        self.size = size
+        self._survival = survival
+        self._members: list[Individual] = []
+        self._waiting: list[Individual] = []
+        self._ranked: list[Individual] = []
+
+    def add(self, individual: Individual) -> None:
+        """Take in a result; the selection is done when the members are next looked at."""
+        self._waiting.append(individual)
+
+    @property
+    def members(self) -> list[Individual]:
+        """The survivors, best first, with `rank` and `crowding` set."""
+        for newcomer in self._waiting:
+            # A repeated measurement of a genome replaces the earlier one: no clones.
+            pool = [m for m in self._members if m.genome != newcomer.genome] + [newcomer]
+            if len(pool) > self.size:
+                # In order of arrival, whatever order the selection left: ties must fall the same
+                # way in a replay.
+                kept = {id(m) for m in self._survival(pool, self.size)}
+                pool = [m for m in pool if id(m) in kept]
+            self._members = pool
+            self._ranked = []
+        self._waiting = []
+        if not self._ranked:
+            self._ranked = rate(self._members)
+        return self._ranked
+
+    def parent(self, rng: random.Random) -> Individual:
+        """A member by binary tournament: better front, then the less crowded place."""
+        members = self.members
+        a, b = rng.choice(members), rng.choice(members)
+        return a if (a.rank, -a.crowding) <= (b.rank, -b.crowding) else b
+
+
+def population_size_for(budget: int | None, size: int | None = None) -> int:
+    """The number of members that suits a budget of trials, unless one is given.
+
+    Raises:
+        ValueError: the given size is no whole number from 2 on.
+    """
+    if size is None:
+        # About 5% of the trials did best on the NAS-Bench-201 table; see docs/search.md.
+        return 20 if budget is None else min(100, max(8, round(0.05 * budget)))
+    if not isinstance(size, int) or isinstance(size, bool) or size < 2:
+        raise ValueError(f"population_size={size!r} should be a whole number from 2 on, or None")
+    return size

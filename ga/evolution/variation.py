@@ -1,0 +1,148 @@
+"""Crossover and mutation on genomes, by gene type.
+
+The random numbers come from the generator that is handed in, never from the `random` module's
+own state as in DEAP's operators: the same seed then gives the same search in any host program.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from ga.problem.genes import Allele, Categorical, Gene, Ordered
+from ga.problem.search_space import Genome, SearchSpace
+
+# Distribution indices of Deb & Agrawal, Complex Systems 9 (1995): children of SBX stay near their
+# parents, mutants of polynomial mutation move by a few percent of the range.
+_ETA_CROSSOVER = 15.0
+_ETA_MUTATION = 20.0
+
+
+def crossover(space: SearchSpace, a: Genome, b: Genome, rng: random.Random) -> Genome:
+    """A child of two genomes that takes every layer from one of them as a whole.
+
+    Half of the children are made group by group (uniform crossover), half by cutting the list of
+    layers at two places, which keeps neighbouring layers together too. Bounded simulated binary
+    crossover then blends the integer and real genes that both parents have.
+    """
+    groups = space.groups
+    child = list(a)
+    if rng.random() < 0.5 or len(groups) < 3:
+        from_b = [rng.random() < 0.5 for _ in groups]
+    else:
+        first, last = sorted(rng.sample(range(len(groups) + 1), 2))
+        from_b = [first <= i < last for i in range(len(groups))]
+    for group, take in zip(groups, from_b, strict=True):
+        for i in group:
+            if take:
+                child[i] = b[i]
+            if i in space.blendable and a[i] != b[i]:
+                gene = space.loci[i].gene
+                child[i] = _blend(gene, child[i], a[i] if take else b[i], rng)
+    return tuple(child)
+
+
+def _blend(gene: Gene, near: Allele, far: Allele, rng: random.Random) -> Allele:
+    """Simulated binary crossover, the child on the side of `near`."""
+    u = rng.random()
+    spread = (2 * u) ** (1 / (_ETA_CROSSOVER + 1))
+    if u > 0.5:
+        spread = (1 / (2 * (1 - u))) ** (1 / (_ETA_CROSSOVER + 1))
+    x, y = gene.to_unit(near), gene.to_unit(far)
+    return gene.from_unit(((1 + spread) * x + (1 - spread) * y) / 2)
+
+
+def mutate(
+    space: SearchSpace, genome: Genome, rng: random.Random, *, strength: float = 1.0
+) -> Genome:
+    """A genome with something active changed.
+
+    Mostly about `strength` genes are changed, each on its own: ordered genes move by one step,
+    categorical ones to any other value, integers and reals by bounded polynomial mutation. Where
+    many layers have genes of one kind, half of the mutations shift that kind by one step in a
+    whole run of layers: single steps would take hundreds of trials to cross a deep network.
+    """
+    crowded = space.crowded_kinds
+    if crowded and rng.random() < 0.5:
+        shifted = _shift(space, genome, rng.choice(crowded), rng)
+        if shifted != genome:
+            return shifted
+    active = space.active(genome)
+    open_loci = [i for i in space.variable if active[i]]
+    if not open_loci:
+        return genome
+    child = list(genome)
+    rate = min(1.0, strength / len(open_loci))
+    chosen = [i for i in open_loci if rng.random() < rate] or [rng.choice(open_loci)]
+    for i in chosen:
+        child[i] = step(space.loci[i].gene, child[i], rng)
+    return tuple(child)
+
+
+def _shift(space: SearchSpace, genome: Genome, kind: str, rng: random.Random) -> Genome:
+    """All genes of a kind in a run of layers moved the same way, by one step each."""
+    loci = [i for i, locus in enumerate(space.loci) if locus.kind == kind and locus.gene.numeric]
+    first, last = sorted(rng.sample(range(len(loci) + 1), 2))
+    up = rng.random() < 0.5
+    amount = rng.random() ** 2 / 2
+    child = list(genome)
+    for i in loci[first:last]:
+        gene = space.loci[i].gene
+        size = gene.size
+        if isinstance(gene, Ordered) and size is not None:
+            child[i] = min(size - 1, max(0, child[i] + (1 if up else -1)))
+        else:
+            child[i] = gene.from_unit(gene.to_unit(child[i]) + (amount if up else -amount))
+    return tuple(child)
+
+
+def step(gene: Gene, allele: Allele, rng: random.Random) -> Allele:
+    """Another allele near to this one."""
+    size = gene.size
+    if isinstance(gene, Categorical):
+        assert size is not None
+        other = rng.randrange(size - 1)
+        return other + (other >= allele)
+    if isinstance(gene, Ordered):
+        assert size is not None
+        return _bounded(int(allele) + rng.choice((-1, 1)), int(allele), size)
+    moved = gene.from_unit(_polynomial(gene.to_unit(allele), rng))
+    if moved != allele:
+        return moved
+    if isinstance(moved, int) and size is not None:
+        return _bounded(moved + rng.choice((-1, 1)), moved, size)
+    return gene.sample(rng)
+
+
+def _bounded(new: int, old: int, size: int) -> int:
+    return new if 0 <= new < size else 2 * old - new
+
+
+def _polynomial(x: float, rng: random.Random) -> float:
+    """Bounded polynomial mutation (Deb & Goyal 1996) of a unit coordinate."""
+    u, power = rng.random(), 1 / (_ETA_MUTATION + 1)
+    delta: float
+    if u < 0.5:
+        delta = (2 * u + (1 - 2 * u) * (1 - x) ** (_ETA_MUTATION + 1)) ** power - 1
+    else:
+        delta = 1 - (2 * (1 - u) + (2 * u - 1) * x ** (_ETA_MUTATION + 1)) ** power
+    return x + delta
+
+
+def latin_hypercube(count: int, dimensions: int, rng: random.Random) -> list[list[float]]:
+    """`count` points in the unit cube, one in each of `count` slices of every axis."""
+    columns = []
+    for _ in range(dimensions):
+        slices = list(range(count))
+        rng.shuffle(slices)
+        columns.append([(s + rng.random()) / count for s in slices])
+    return [[column[i] for column in columns] for i in range(count)]
+
+
+def splice(space: SearchSpace, genome: Genome, donor: Genome, groups: Sequence[int]) -> Genome:
+    """The genome with some of its layers (indices into `space.groups`) taken from a donor."""
+    child = list(genome)
+    for g in groups:
+        for i in space.groups[g]:
+            child[i] = donor[i]
+    return tuple(child)

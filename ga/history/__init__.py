@@ -1,0 +1,1 @@
+"""What happened so far: results, archive, Pareto front, termination, importance."""

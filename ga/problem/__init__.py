@@ -1,0 +1,1 @@
+"""What is searched: genes and their space, objectives, limits, known costs, duplicates."""

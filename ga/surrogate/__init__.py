@@ -1,0 +1,1 @@
+"""What predicts expensive metrics: features, extra trees, a Gaussian process, their learner."""

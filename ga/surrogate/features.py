@@ -1,0 +1,196 @@
+"""Genomes as rows of numbers for a predictor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ga.problem.genes import Categorical, Integer, Ordered
+from ga.problem.search_space import Genome, Locus, SearchSpace
+from ga.problem.sensitivities import Sensitivities, are_ratios, removed_per_left
+
+Array = NDArray[np.float64]
+
+# Genes of one family (same kind, or same list of values) get summary columns from this many on.
+_FAMILY = 3
+# A loss of quality below which sensitivities are alike.
+_SLIGHT = 0.01
+# Up to this many loci each has a relevance of its own; more could not be told from few results.
+_SHORT = 16
+
+
+class Features:
+    """Unit coordinates, one-hot categories, summaries over layers, sensitivities and costs.
+
+    Genes of a compression get a coordinate in which equal steps hurt about alike (see
+    `_hardship`). The summaries (mean of a kind over all layers, how often a category occurs) say in
+    one column what a tree would need many splits for. Sensitivities give a first guess at the loss
+    of quality, for each kind and for all of them: the logarithm of the sum of what each gene's
+    value costs alone. If one number is known for each layer it is, for each kind, how far the
+    layers' genes are turned down times that number.
+
+    Args:
+        space: the search space.
+        sensitivities: losses of quality when one layer alone is compressed.
+    """
+
+    def __init__(self, space: SearchSpace, sensitivities: Sensitivities) -> None:
+        self._space = space
+        self._indexed = {
+            i: locus.gene.size or 1
+            for i, locus in enumerate(space.loci)
+            if isinstance(locus.gene, (Ordered, Categorical, Integer))
+        }
+        families: dict[object, list[int]] = {}
+        for i, locus in enumerate(space.loci):
+            gene = locus.gene
+            label = (
+                (locus.kind,) if gene.numeric else (type(gene), repr(getattr(gene, "values", 0)))
+            )
+            families.setdefault(label, []).append(i)
+        self._families = [loci for loci in families.values() if len(loci) >= _FAMILY]
+        self._hardships = {
+            i: table
+            for i, locus in enumerate(space.loci)
+            if (table := _hardship(locus)) is not None
+        }
+        self._weights: dict[int, float] = {}
+        self._losses: dict[int, Array] = {}
+        for i, locus in enumerate(space.loci):
+            gene = locus.gene
+            if sensitivities.genes:
+                if isinstance(gene, Ordered) and gene.name in sensitivities.genes:
+                    values = np.array(gene.values, dtype=float)
+                    self._losses[i] = sensitivities.losses(gene.name, values)
+            elif gene.numeric and locus.group in sensitivities.layers:
+                self._weights[i] = sensitivities.layers[locus.group]
+
+    def groups(self, costs: int) -> list[int]:
+        """The group of each column of `rows`: columns that matter alike to a predictor.
+
+        One for each locus of a short chromosome, for each kind of gene of a long one, one for all
+        summaries, one for the costs.
+
+        Args:
+            costs: number of known costs.
+        """
+        kinds: dict[object, int] = {}
+        short = len(self._space) <= _SHORT
+        own = [
+            kinds.setdefault(i if short else locus.kind, len(kinds))
+            for i, locus in enumerate(self._space.loci)
+        ]
+        loci = list(enumerate(self._space.loci))
+        columns = [own[i] for i, locus in loci if locus.gene.numeric]
+        for i, locus in loci:
+            if not locus.gene.numeric:
+                columns += [own[i]] * self._indexed[i]
+        rest = [
+            self._indexed[f[0]] if not loci[f[0]][1].gene.numeric else 1 for f in self._families
+        ]
+        guesses = len({self._space.loci[i].kind for i in (self._weights or self._losses)})
+        guesses += bool(self._losses)
+        columns += [len(kinds)] * (sum(rest) + guesses)
+        return columns + [len(kinds) + 1] * costs
+
+    def rows(
+        self,
+        genomes: Sequence[Genome],
+        costs: Sequence[Mapping[str, float]],
+        names: Sequence[str] = (),
+    ) -> Array:
+        """A matrix with one row per genome.
+
+        Args:
+            genomes: n genomes.
+            costs: their known costs; a missing one becomes the mean of the others.
+            names: which of the costs get a column.
+        """
+        alleles = np.array(genomes, dtype=float).reshape(len(genomes), len(self._space))
+        active = self._active(alleles)
+        units = np.empty_like(alleles)
+        for i, locus in enumerate(self._space.loci):
+            if i in self._hardships:
+                units[:, i] = self._hardships[i][alleles[:, i].astype(int)]
+            elif i in self._indexed:
+                units[:, i] = (alleles[:, i] + 0.5) / self._indexed[i]
+            else:
+                units[:, i] = [locus.gene.to_unit(a) for a in alleles[:, i]]
+        units = np.where(active, units, -1.0)
+        numeric = [i for i, locus in enumerate(self._space.loci) if locus.gene.numeric]
+        columns = [units[:, numeric]]
+        hot: dict[int, Array] = {}
+        for i, locus in enumerate(self._space.loci):
+            if not locus.gene.numeric:
+                hot[i] = (alleles[:, i, None] == np.arange(self._indexed[i])) * active[:, i, None]
+                columns.append(hot[i])
+        for family in self._families:
+            if family[0] in hot:
+                columns.append(np.mean([hot[i] for i in family], axis=0))
+            else:
+                columns.append(units[:, family].mean(axis=1, keepdims=True))
+        columns += self._guesses(alleles.astype(int), units)
+        columns.append(_cost_columns(costs, names))
+        return np.asarray(np.hstack(columns))
+
+    def _active(self, alleles: Array) -> NDArray[np.bool_]:
+        active = np.ones(alleles.shape, dtype=bool)
+        for i, locus in enumerate(self._space.loci):
+            if locus.parent >= 0:
+                active[:, i] = active[:, locus.parent] & (alleles[:, locus.parent] == locus.option)
+        return active
+
+    def _guesses(self, alleles: NDArray[np.int_], units: Array) -> list[Array]:
+        """A column for each kind, and one for all: what sensitivities say of the loss."""
+        by_kind: dict[str, list[int]] = {}
+        for i in self._weights or self._losses:
+            by_kind.setdefault(self._space.loci[i].kind, []).append(i)
+        if self._weights:
+            return [
+                np.reshape(sum(units[:, i] * self._weights[i] for i in loci), (-1, 1))
+                for loci in by_kind.values()
+            ]
+        sums = [
+            np.reshape(sum(self._losses[i][alleles[:, i]] for i in loci), (-1, 1))
+            for loci in by_kind.values()
+        ]
+        return [np.log(_SLIGHT + total) for total in (*sums, sum(sums))] if sums else []
+
+
+def _hardship(locus: Locus) -> Array | None:
+    """How hard each value of a compression's gene is on the network, in [0, 1]; None for others.
+
+    Of channels how many are removed for each that is left; of weights that are removed, and of
+    ranks, the octaves: from half left to a quarter is as far as from all to half. Of bits the step
+    of the rounding, as a share of the range.
+    """
+    gene = locus.gene
+    if not isinstance(gene, Ordered) or not gene.numeric:
+        return None
+    values = np.array(gene.values, dtype=float)
+    if locus.kind == "prune" and are_ratios(values):
+        raw = removed_per_left(values)
+    elif locus.kind == "sparsity" and are_ratios(values):
+        raw = -np.log2(1 - values)
+    elif locus.kind == "rank" and (values > 0).all() and (values <= 1).all():
+        raw = -np.log2(values)
+    elif locus.kind in ("w_bits", "a_bits") and (values >= 1).all():
+        raw = 2.0 ** (1 - values)
+    else:
+        return None
+    span = float(np.ptp(raw))
+    return np.asarray((raw - raw.min()) / span if span > 0 else np.zeros(len(raw)))
+
+
+def _cost_columns(costs: Sequence[Mapping[str, float]], names: Sequence[str]) -> Array:
+    table = np.array([[row.get(name, np.nan) for name in names] for row in costs], dtype=float)
+    table = table.reshape(len(costs), len(names))
+    # Costs span orders of magnitude; a Gaussian process sees them better on a logarithm.
+    table = np.sign(table) * np.log1p(np.abs(table))
+    missing = np.isnan(table)
+    if missing.any():
+        there = np.maximum((~missing).sum(axis=0), 1)
+        table = np.where(missing, np.nansum(table, axis=0) / there, table)
+    return np.asarray(table)

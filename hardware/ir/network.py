@@ -1,0 +1,348 @@
+"""A network as the search sees it: layers, channel groups, and a chromosome applied to them."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from hardware.ir.factorization import changed, factorized, full_rank
+from hardware.ir.gene_values import (
+    PRUNER,
+    read_bits,
+    read_pruner,
+    read_rank,
+    read_scheme,
+    read_sparsity,
+)
+from hardware.ir.layer import UNIFORM, ChannelGroup, Layer, Shape, is_input_name
+from hardware.ir.shape_inference import input_shapes, operator_left, propagate
+
+__all__ = ["ChannelGroup", "Layer", "Network"]
+
+_FORMAT = 1
+
+
+class Network:
+    """Layers in topological order with the groups of channels that can be removed.
+
+    Immutable: `apply` returns new layers. Layers with one `module` share weights and genes; the
+    genes are named after the first of them.
+
+    Attributes:
+        layers: The unpruned 8-bit layers, each after its producers.
+        groups: Channel groups; a weighted layer in none keeps its channels.
+        name: For messages and reports.
+        channel_multiple: Kept channels are multiples of it where the group's count is.
+        metadata: JSON data carried along (task, metric name and mode, device).
+
+    Raises:
+        ValueError: Layers out of order, unknown or repeated names, groups that do not fit.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[Layer],
+        groups: Sequence[ChannelGroup] = (),
+        *,
+        name: str = "",
+        channel_multiple: int = 1,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.layers = tuple(layers)
+        self.groups = tuple(groups)
+        self.name = name
+        self.channel_multiple = channel_multiple
+        self.metadata: dict[str, Any] = dict(metadata or {})
+        if not isinstance(channel_multiple, int) or channel_multiple < 1:
+            raise ValueError(f"channel_multiple={channel_multiple!r} must be an integer >= 1")
+        if not self.layers:
+            raise ValueError("a network needs at least one layer")
+        self._layers = self._index_layers()
+        self._groups = self._index_groups()
+        self._group_of = {m: g.name for g in self.groups for m in g.layers}
+        self._owner = self._find_owners()
+        self._bit_keys = [(n, f"{n}.w_bits", f"{n}.a_bits") for n in self.gene_layers]
+        self._genes = {key for _, *keys in self._bit_keys for key in keys}
+        self._genes |= {f"{name}.prune" for name in self._groups} | {"uid", PRUNER}
+        kinds = ("w_scheme", "sparsity")
+        self._options = {f"{name}.{kind}" for name in self.gene_layers for kind in kinds}
+        self._options |= {f"{name}.rank" for name in self.rank_layers}
+        self._genes |= self._options
+
+    def _index_layers(self) -> dict[str, Layer]:
+        index: dict[str, Layer] = {}
+        for layer in self.layers:
+            if layer.name in index or is_input_name(layer.name):
+                raise ValueError(f"layer name {layer.name!r} is used twice or is a reserved name")
+            for source in layer.inputs:
+                if source not in index and not is_input_name(source):
+                    raise ValueError(
+                        f"layer {layer.name!r}: input {source!r} is produced by no layer before it"
+                    )
+            index[layer.name] = layer
+        return index
+
+    def _index_groups(self) -> dict[str, ChannelGroup]:
+        index: dict[str, ChannelGroup] = {}
+        member_of: dict[str, str] = {}
+        for group in self.groups:
+            for member in group.layers:
+                layer = self._layers.get(member)
+                if layer is None or not layer.is_weighted:
+                    raise ValueError(
+                        f"channel group {group.name!r}: {member!r} is no layer with weights"
+                    )
+                if layer.out_channels != group.channels:
+                    raise ValueError(
+                        f"channel group {group.name!r} has {group.channels} channels, its layer "
+                        f"{member!r} has {layer.out_channels}"
+                    )
+                if member in member_of:
+                    raise ValueError(
+                        f"layer {member!r} is in two channel groups, {member_of[member]!r} and "
+                        f"{group.name!r}"
+                    )
+                member_of[member] = group.name
+            index[group.name] = group
+        return index
+
+    def _find_owners(self) -> dict[str, str]:
+        """Layer whose bit genes each weighted layer follows: the first call of its module."""
+        first: dict[str, str] = {}
+        return {
+            layer.name: first.setdefault(layer.module or f"\0{layer.name}", layer.name)
+            for layer in self.layers
+            if layer.is_weighted
+        }
+
+    def layer(self, name: str) -> Layer:
+        """Return the unpruned layer of that name; KeyError if there is none."""
+        return self._layers[name]
+
+    def group(self, name: str) -> ChannelGroup:
+        """Return the channel group of that name; KeyError if there is none."""
+        return self._groups[name]
+
+    @cached_property
+    def input_shapes(self) -> Mapping[str, Shape]:
+        """Shapes of the network's inputs by name, without batch."""
+        return input_shapes(self.layers)
+
+    @cached_property
+    def gene_layers(self) -> tuple[str, ...]:
+        """Layers that carry bit genes: weighted ones, the first call of each module."""
+        return tuple(name for name, owner in self._owner.items() if name == owner)
+
+    @cached_property
+    def rank_layers(self) -> tuple[str, ...]:
+        """Layers that can be factorized: linear and 1x1 ones whose module is called once."""
+        calls = Counter(self._owner.values())
+        return tuple(
+            name for name in self.gene_layers if calls[name] == 1 and full_rank(self._layers[name])
+        )
+
+    def step(self, group: ChannelGroup) -> int:
+        """Block size in which the channels of a group are kept."""
+        step = math.lcm(group.step, self.channel_multiple)
+        return step if group.channels % step == 0 else group.step
+
+    def _check_keys(self, params: Mapping[str, Any]) -> None:
+        for key in params:
+            if key not in self._genes:
+                raise ValueError(
+                    f"chromosome for another model: {key!r} names no gene of network "
+                    f"{self.name or '(unnamed)'!r}"
+                )
+
+    def kept(self, params: Mapping[str, Any]) -> dict[str, int]:
+        """Channels kept per group: `clip(floor(C (1 - ratio) / step + 0.5) step, step, C)`.
+
+        Args:
+            params: A chromosome; groups without a gene keep all channels.
+
+        Raises:
+            ValueError: A key that names nothing here, a ratio outside [0, 1), or a ratio above 0
+                for a group that cannot be pruned.
+        """
+        self._check_keys(params)
+        return {group.name: self._keep(group, params) for group in self.groups}
+
+    def _keep(self, group: ChannelGroup, params: Mapping[str, Any]) -> int:
+        ratio = params.get(f"{group.name}.prune", 0.0)
+        if isinstance(ratio, bool) or not isinstance(ratio, (int, float)) or not 0 <= ratio < 1:
+            raise ValueError(
+                f"{group.name}.prune={ratio!r} must be a number in [0, 1): the fraction of "
+                "channels to remove"
+            )
+        if ratio == 0:
+            return group.channels
+        if not group.prunable:
+            raise ValueError(
+                f"{group.name}.prune={ratio!r}: this group cannot be pruned ({group.reason})"
+            )
+        step = self.step(group)
+        keep = math.floor(group.channels * (1 - ratio) / step + 0.5) * step
+        return min(max(keep, step), group.channels)
+
+    def bits(self, params: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
+        """Weight and activation bits of each weighted layer; 8 where no gene says otherwise.
+
+        Raises:
+            ValueError: A gene is no bit-width.
+        """
+        read = {
+            name: (read_bits(params, w_key), read_bits(params, a_key))
+            for name, w_key, a_key in self._bit_keys
+        }
+        return {name: read[owner] for name, owner in self._owner.items()}
+
+    def phenotype(self, params: Mapping[str, Any]) -> Hashable:
+        """Equal for two chromosomes exactly if they make the same network.
+
+        Raises:
+            ValueError: As `apply`.
+        """
+        bits = self.bits(params)
+        kept = self.kept(params)
+        plain = (tuple(kept.values()), tuple(bits[name] for name in self.gene_layers))
+        pruner = read_pruner(params)
+        if all(kept[group.name] == group.channels for group in self.groups):
+            # Where no channel goes, nothing chooses one.
+            pruner = None
+        options: tuple[tuple[str, int, str, int], ...] = ()
+        if not self._options.isdisjoint(params):
+            options = tuple(
+                (layer.name, layer.out_channels, layer.w_scheme, layer.zeros)
+                for layer in self.apply(params)
+                if layer.name not in self._layers or layer.w_scheme != UNIFORM or layer.zeros
+            )
+        return (*plain, options, pruner) if options or pruner else plain
+
+    def apply(self, params: Mapping[str, Any]) -> tuple[Layer, ...]:
+        """Return the layers of the pruned and quantized network, in order.
+
+        Raises:
+            ValueError: As `kept` and `bits`, another gene that is out of its range, or channels
+                that cannot be followed through the graph.
+        """
+        kept = self.kept(params)
+        bits = self.bits(params)
+        shapes: dict[str, Shape] = dict(self.input_shapes)
+        before: dict[str, Shape] = dict(self.input_shapes)
+        out: list[Layer] = []
+        for layer in self.layers:
+            group = self._group_of.get(layer.name)
+            in_shape, out_shape, groups = propagate(
+                layer,
+                [shapes[i] for i in layer.inputs],
+                [before[i] for i in layer.inputs],
+                None if group is None else kept[group],
+            )
+            w_bits, a_bits = bits.get(layer.name, (layer.w_bits, layer.a_bits))
+            shapes[layer.name], before[layer.name] = out_shape, layer.out_shape
+            out.append(
+                changed(
+                    layer, op=operator_left(layer, in_shape, out_shape, groups), in_shape=in_shape,
+                    out_shape=out_shape, groups=groups, w_bits=w_bits, a_bits=a_bits,
+                )
+            )  # fmt: skip
+        if PRUNER in params:
+            read_pruner(params)
+        return tuple(out) if self._options.isdisjoint(params) else self._refined(out, params)
+
+    def _refined(self, layers: list[Layer], params: Mapping[str, Any]) -> tuple[Layer, ...]:
+        """The schemes, zeros and factors that a chromosome asks for, on pruned layers."""
+        ranks: dict[str, int] = {}
+        for i, layer in enumerate(layers):
+            owner = self._owner.get(layer.name)
+            if owner is None:
+                continue
+            layers[i] = changed(
+                layer,
+                w_scheme=read_scheme(params, f"{owner}.w_scheme", layer.w_bits),
+                sparsity=read_sparsity(params, f"{owner}.sparsity"),
+            )
+            full = full_rank(layer)
+            rank = read_rank(params, f"{owner}.rank", full)
+            if full and rank < full:
+                # A product of full rank would be the layer itself in more bytes.
+                ranks[layer.name] = rank
+        return factorized(layers, ranks) if ranks else tuple(layers)
+
+    def to_json(self) -> str:
+        """Return the network as JSON text, the same for equal networks."""
+        data = {
+            "format": _FORMAT,
+            "name": self.name,
+            "channel_multiple": self.channel_multiple,
+            "metadata": self.metadata,
+            "layers": [_as_dict(layer) for layer in self.layers],
+            "groups": [asdict(group) for group in self.groups],
+        }
+        return json.dumps(data, indent=1) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Network:
+        """Rebuild a network from `to_json`.
+
+        Raises:
+            ValueError: No network JSON, another format, or contents that do not fit together.
+        """
+        try:
+            data = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"not a network file: {error}") from None
+        if not isinstance(data, dict) or data.get("format") != _FORMAT:
+            raise ValueError(
+                f"not a network file of format {_FORMAT}; write it again with `joint-ga space`"
+            )
+        try:
+            return cls(
+                [Layer(**layer) for layer in data["layers"]],
+                [ChannelGroup(**group) for group in data["groups"]],
+                name=data["name"],
+                channel_multiple=data["channel_multiple"],
+                metadata=data["metadata"],
+            )
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"damaged network file: {error}") from None
+
+    def save(self, path: str | Path) -> None:
+        """Write `to_json` to a file."""
+        Path(path).write_text(self.to_json(), encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | Path) -> Network:
+        """Read a file written by `save`.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            ValueError: As `from_json`, with the path in the message.
+        """
+        try:
+            return cls.from_json(Path(path).read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Network) and self.to_json() == other.to_json()
+
+    def __hash__(self) -> int:
+        return hash((self.layers, self.groups))
+
+    def __repr__(self) -> str:
+        return f"Network({self.name!r}, {len(self.layers)} layers, {len(self.groups)} groups)"
+
+
+def _as_dict(layer: Layer) -> dict[str, Any]:
+    """A layer's fields, without those of optional genes: files stay readable by older versions."""
+    fields = asdict(layer)
+    return {
+        k: v for k, v in fields.items() if (k, v) not in (("w_scheme", UNIFORM), ("sparsity", 0.0))
+    }

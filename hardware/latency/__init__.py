@@ -1,0 +1,1 @@
+"""From layers to kernel calls, instructions and cycles."""

@@ -1,0 +1,123 @@
+"""Clock cycles of each layer on a device, by the model its stack names.
+
+- `kernels`: counted instructions times the stack's factors (`calibration`), for CPU cores.
+- `table`: multiply-accumulates per cycle by operator and bits, and cycles per call of a layer, for
+  cores that are not emulated.
+- `ne16`: the analytic model of the NE16 accelerator.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from hardware.ir.layer import UNIFORM, Layer
+from hardware.latency.kernel_calls import KNOWN_OPS, needs_unpacking
+from hardware.latency.layer_instructions import counted, layer_class
+from hardware.memory.planner import fused_activations
+from hardware.runtime import Stack
+
+_VIEWS = frozenset({"reshape", "batchnorm"})
+
+
+def layer_cycles(layers: Sequence[Layer], core: str, stack: Stack) -> list[float]:
+    """Return the cycles of each layer of one inference; 0 for views and fused activations.
+
+    Raises:
+        ValueError: An operator without a cost model; the message names it.
+    """
+    fused = fused_activations(layers)
+    return [0.0 if layer.name in fused else cycles_of(layer, core, stack) for layer in layers]
+
+
+def cycles_of(layer: Layer, core: str, stack: Stack) -> float:
+    """Return the cycles of one layer that no other has taken in; 0 for a view.
+
+    Raises:
+        ValueError: As `layer_cycles`.
+    """
+    if stack.model == "kernels":
+        factor = {"depthwise": stack.depthwise, "linear": stack.linear}.get(layer_class(layer), 1.0)
+        return stack.kappa * factor * counted(layer, core)
+    if layer.op in _VIEWS:
+        return 0.0
+    return _ne16(layer, stack) if stack.model == "ne16" else _from_table(layer, stack)
+
+
+def _check(layer: Layer) -> None:
+    if layer.op not in KNOWN_OPS:
+        raise ValueError(
+            f"layer {layer.name!r}: operator {layer.op!r} has no cost model; known: "
+            f"{', '.join(KNOWN_OPS)}"
+        )
+    if needs_unpacking(layer):
+        stored = "powers of two" if layer.w_scheme != UNIFORM else "sparse"
+        raise ValueError(
+            f"layer {layer.name!r}: its weights are stored as {stored}, which only devices with "
+            "counted kernels (Cortex-M and the like) can cost; leave that gene out for this device"
+        )
+
+
+def _elements(layer: Layer) -> int:
+    shape = layer.in_shape if layer.op in ("pool", "global_pool") else layer.out_shape
+    return math.prod(shape)
+
+
+def _from_table(layer: Layer, stack: Stack) -> float:
+    _check(layer)
+    if not layer.macs:
+        return stack.layer_cycles + _elements(layer) * stack.element_cycles
+    rates: Mapping[str, float] = stack.macs_per_cycle.get(layer_class(layer), {})
+    bits = f"a{layer.a_bits}w{layer.w_bits}"
+    if bits not in rates:
+        raise ValueError(
+            f"layer {layer.name!r}: stack {stack.name!r} has no rate for {layer.op} at {bits} "
+            f"(it has {', '.join(rates) or 'none'})"
+        )
+    return stack.layer_cycles + layer.macs / rates[bits]
+
+
+def _ne16(layer: Layer, stack: Stack) -> float:
+    """NE16: output tiles of 3 x 3 x 32 (16 depthwise), 16 input channels at a time.
+
+    Weights are streamed bit by bit, so a 3 x 3 convolution takes time in proportion to their bits;
+    1 x 1 ones use the array's width for the bits instead. After PULP's NE16 model as in PLiNIO
+    (Apache-2.0, `cost/ne16_latency.py`), without DMA.
+    """
+    _check(layer)
+    if not layer.macs:
+        return _elements(layer) * stack.element_cycles
+    depthwise = layer.op == "depthwise"
+    height, width = _plane(layer)
+    kh, kw = layer.kernel if len(layer.kernel) == 2 and layer.op != "linear" else (1, 1)
+    tiles = -(-height // 3) * -(-width // 3)
+    threes = (kh // 3) * (kw // 3)
+    ones = (kh % 3) * kw + (kw % 3) * kh - (kh % 3) * (kw % 3)
+    total = 0.0
+    for count, three in ((threes, True), (ones, False)):
+        block = 16 if depthwise else 32
+        blocks = -(-layer.in_channels // layer.groups // 16)
+        body, rest = divmod(layer.out_channels, block)
+        cycles = body * _ne16_tile(block, blocks, three, depthwise, layer.w_bits)
+        if rest:
+            cycles += _ne16_tile(rest, blocks, three, depthwise, layer.w_bits)
+        total += count * tiles * cycles
+    return total
+
+
+def _plane(layer: Layer) -> tuple[int, int]:
+    if layer.op == "linear":
+        return 1, math.prod(layer.in_shape[:-1])
+    shape = layer.out_shape[1:]
+    return (shape[0], math.prod(shape[1:])) if shape else (1, 1)
+
+
+def _ne16_tile(k: int, blocks: int, three: bool, depthwise: bool, w_bits: int) -> float:
+    """Cycles of one output tile with `k` channels over all blocks of input channels."""
+    fifo, update = 6, 2
+    load = (fifo + 5 * 5) if three else (10 + 3 * 3)
+    offset = fifo + (k if depthwise and three else 0)
+    multiply = fifo + (k * w_bits if three else k)
+    finish = 9 + k + 4 + 9 * -(-k * 8 // 256)
+    once = 1 if depthwise and three else blocks
+    return once * (load + offset + multiply + update) + finish

@@ -1,0 +1,67 @@
+"""Instructions of a network's layers, one by one and by class of layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hardware.ir.layer import Layer
+from hardware.latency.instruction_counts import instructions
+from hardware.latency.kernel_calls import jobs
+from hardware.memory.planner import fused_activations
+
+CLASSES = ("conv", "pointwise", "depthwise", "linear", "other")
+
+
+Array = NDArray[np.float64]
+
+
+def layer_class(layer: Layer) -> str:
+    """Which of `CLASSES` a layer belongs to."""
+    if layer.op in ("conv", "conv_transpose"):
+        return "pointwise" if all(k == 1 for k in layer.kernel) else "conv"
+    if layer.op in ("depthwise", "linear"):
+        return layer.op
+    return "pointwise" if layer.op == "matmul" else "other"
+
+
+def layer_instructions(layers: Sequence[Layer], core: str) -> list[float]:
+    """Instructions of each layer on a core; 0 for a view and for a fused activation.
+
+    Raises:
+        ValueError: An operator without a kernel.
+    """
+    fused = fused_activations(layers)
+    return [0.0 if layer.name in fused else counted(layer, core) for layer in layers]
+
+
+_COUNTED: dict[tuple[Any, ...], float] = {}
+
+
+_COUNTED_MAX = 200_000
+
+
+def counted(layer: Layer, core: str) -> float:
+    """Instructions of a layer; remembered, since a search meets the same shapes all the time."""
+    key = (
+        core, layer.op, layer.in_shape, layer.out_shape, layer.kernel, layer.stride, layer.padding,
+        layer.groups, layer.w_bits, layer.a_bits, layer.w_scheme, layer.zeros,
+    )  # fmt: skip
+    found = _COUNTED.get(key)
+    if found is None:
+        if len(_COUNTED) >= _COUNTED_MAX:
+            _COUNTED.clear()
+        found = sum(times * instructions(job, core) for job, times in jobs(layer))
+        _COUNTED[key] = found
+    return found
+
+
+def class_instructions(layers: Sequence[Layer], core: str) -> Array:
+    """Instructions of a network by class, in the order of `CLASSES`."""
+    totals = np.zeros(len(CLASSES))
+    for layer, n in zip(layers, layer_instructions(layers, core), strict=True):
+        totals[CLASSES.index(layer_class(layer))] += n
+    return totals

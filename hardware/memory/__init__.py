@@ -1,0 +1,1 @@
+"""Flash of packed weights and peak RAM of the activations."""

@@ -1,0 +1,189 @@
+"""Peak RAM: the arena of a greedy memory planner, as TensorFlow Lite Micro plans it.
+
+Tensors are placed largest first, each at the lowest offset that no tensor alive at the same time
+occupies, on 16-byte boundaries (`greedy_memory_planner.cc` of tflite-micro). On the MLPerf Tiny
+reference networks it gives the real arena head to the byte.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+from hardware.ir.layer import Layer, Shape
+from hardware.ir.shape_inference import input_shapes
+from hardware.memory.weight_packing import tensor_bytes
+
+ALIGNMENT = 16
+_VIEWS = frozenset({"reshape", "batchnorm"})
+_FUSABLE = frozenset({"conv", "depthwise", "conv_transpose", "linear", "add"})
+
+
+class Buffer(NamedTuple):
+    """A block of RAM alive from the step `first` to the step `last`, both included."""
+
+    size: int
+    first: int
+    last: int
+
+
+class Tensor(NamedTuple):
+    """A tensor that needs RAM of its own: who writes it, who reads it, and when it is alive."""
+
+    producer: int
+    """Index of the layer, or -1 for an input of the network."""
+    name: str
+    readers: tuple[int, ...]
+    first: int
+    last: int
+    is_output: bool
+
+
+class Skeleton(NamedTuple):
+    """What RAM depends on beside shapes and bits: equal for all candidates of a network."""
+
+    fused: frozenset[str]
+    tensors: tuple[Tensor, ...]
+
+
+def skeleton(layers: Sequence[Layer]) -> Skeleton:
+    """Return fused activations and the lifetimes of all tensors."""
+    return _skeleton(tuple((layer.name, layer.op, layer.inputs) for layer in layers))
+
+
+def fused_activations(layers: Sequence[Layer]) -> frozenset[str]:
+    """Activation layers that run inside the operator before them, free of time and RAM."""
+    return skeleton(layers).fused
+
+
+@lru_cache(maxsize=64)
+def _skeleton(graph: tuple[tuple[str, str, tuple[str, ...]], ...]) -> Skeleton:
+    uses = Counter(source for _, _, inputs in graph for source in inputs)
+    ops = {name: op for name, op, _ in graph}
+    fused = frozenset(
+        name
+        for name, op, inputs in graph
+        if op == "activation" and uses[inputs[0]] == 1 and ops.get(inputs[0]) in _FUSABLE
+    )
+    inputs_of_network = dict.fromkeys(s for _, _, inputs in graph for s in inputs if s not in ops)
+    root = {name: name for name in inputs_of_network}
+    producer = dict.fromkeys(inputs_of_network, -1)
+    first = dict.fromkeys(inputs_of_network, 0)
+    last = dict.fromkeys(inputs_of_network, 0)
+    readers: dict[str, list[int]] = {name: [] for name in inputs_of_network}
+    for step, (name, op, inputs) in enumerate(graph):
+        view = op in _VIEWS or name in fused
+        for source in inputs:
+            last[root[source]] = step
+            if not view:
+                readers[root[source]].append(step)
+        if view:
+            root[name] = root[inputs[0]]
+        else:
+            root[name], producer[name], readers[name] = name, step, []
+            first[name] = last[name] = step
+    outputs = {root[name] for name, _, _ in graph if not uses[name]}
+    tensors = (
+        Tensor(
+            producer[name],
+            name,
+            tuple(readers[name]),
+            first[name],
+            len(graph) - 1 if name in outputs else last[name],
+            name in outputs,
+        )
+        for name in producer
+    )
+    return Skeleton(fused, tuple(tensors))
+
+
+def buffers(layers: Sequence[Layer], scratch: Sequence[int] = ()) -> list[Buffer]:
+    """Return the buffers of one inference.
+
+    A tensor is stored at the widest bits any of its consumers reads it with (8 for a network
+    output); views and fused activations share their input's buffer.
+
+    Args:
+        layers: In execution order.
+        scratch: Bytes that each layer needs while it runs; none if empty.
+    """
+    found = []
+    shapes: Mapping[str, Shape] = {}
+    for tensor in skeleton(layers).tensors:
+        bits = max((layers[i].a_bits for i in tensor.readers), default=8)
+        if tensor.is_output:
+            bits = max(bits, 8)
+        if tensor.producer >= 0:
+            shape = layers[tensor.producer].out_shape
+        else:
+            shapes = shapes or input_shapes(layers)
+            shape = shapes[tensor.name]
+        found.append(Buffer(tensor_bytes(shape, bits), tensor.first, tensor.last))
+    found += [Buffer(size, step, step) for step, size in enumerate(scratch) if size]
+    return found
+
+
+def plan(blocks: Sequence[Buffer]) -> int:
+    """Return the bytes of the arena in which the greedy planner places the buffers."""
+    pending = [Buffer(-(-b.size // ALIGNMENT) * ALIGNMENT, b.first, b.last) for b in blocks]
+    # tflite-micro fills its list from the tail before a stable sort: of equals, the last is first.
+    pending.reverse()
+    pending.sort(key=lambda b: -b.size)
+    placed: list[tuple[int, int, int, int]] = []  # offset, end, first, last
+    top = 0
+    for size, first, last in pending:
+        offset = 0
+        for start, end, other_first, other_last in placed:
+            if other_first > last or other_last < first:
+                continue
+            if start >= offset + size:
+                break
+            offset = max(offset, end)
+        insort(placed, (offset, offset + size, first, last))
+        top = max(top, offset + size)
+    return top
+
+
+def liveness_peak(blocks: Sequence[Buffer]) -> int:
+    """Return the largest sum of buffers alive at once: a bound that no plan can beat."""
+    steps = max(b.last for b in blocks) + 1
+    return max(sum(b.size for b in blocks if b.first <= s <= b.last) for s in range(steps))
+
+
+class Planner:
+    """Arena sizes for buffers with fixed lifetimes, equal to `plan` for each set of sizes.
+
+    Args:
+        spans: First and last step at which each buffer is alive, both included.
+    """
+
+    def __init__(self, spans: Sequence[tuple[int, int]]) -> None:
+        self._near = [
+            [j for j, (f, last) in enumerate(spans) if j != i and f <= end and last >= first]
+            for i, (first, end) in enumerate(spans)
+        ]
+
+    def top(self, sizes: Sequence[int]) -> int:
+        """Return the bytes of the arena that holds buffers of these sizes, in bytes."""
+        aligned = [-(-size // ALIGNMENT) * ALIGNMENT for size in sizes]
+        # Largest first and of equals the last, as `plan`: `reverse` keeps the order of ties.
+        filled = [i for i in range(len(sizes) - 1, -1, -1) if aligned[i]]
+        order = sorted(filled, key=aligned.__getitem__, reverse=True)
+        taken: list[list[tuple[int, int]]] = [[] for _ in sizes]
+        top = 0
+        for i in order:
+            size, offset = aligned[i], 0
+            for start, end in sorted(taken[i]):
+                if start >= offset + size:
+                    break
+                if end > offset:
+                    offset = end
+            place = (offset, offset + size)
+            for j in self._near[i]:
+                taken[j].append(place)
+            if place[1] > top:
+                top = place[1]
+        return top

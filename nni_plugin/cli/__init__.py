@@ -1,0 +1,8 @@
+"""The ``joint-ga`` command."""
+
+
+def main() -> None:
+    """Run the command that the command line names."""
+    from nni_plugin.cli import app  # late: a command imports only what it needs
+
+    app.main()

@@ -1,0 +1,75 @@
+"""The ``joint-ga`` command.
+
+Exit codes: 0 success; 1 an error that one line explains; 2 wrong usage; 3 the experiment ended in
+an error; 4 ``doctor`` found a problem or ``check`` found a mistake; 130 stopped by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated, NoReturn
+
+import typer
+
+from nni_plugin.cli import device, model, results, run, sensitivity, setup
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="joint-ga",
+    help="Search per-layer pruning and bit-widths of a PyTorch model with NNI.",
+    epilog="Start here:  joint-ga run experiment_configs/ga_joint.yml",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for module in (run, results, model, sensitivity, device, setup):
+    module.add_commands(app)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        try:
+            print(f"joint-ga {version('nni-joint-ga')}")
+        except PackageNotFoundError:
+            print("joint-ga (not installed)")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Options before the command."""
+
+
+def _interrupt(_signal: int, _frame: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    """Runs a command; what is the input's fault becomes one line on stderr.
+
+    ``JOINT_GA_TRACEBACK=1`` shows where an error comes from.
+    """
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        app()
+    except KeyboardInterrupt:
+        print("joint-ga: stopped", file=sys.stderr)
+        sys.exit(130)
+    except (ValueError, OSError, RuntimeError, ImportError) as error:
+        if os.environ.get("JOINT_GA_TRACEBACK"):
+            raise
+        text = str(error) or type(error).__name__
+        if isinstance(error, FileNotFoundError) and error.filename and error.strerror:
+            text = f"{error.filename}: no such file or folder"
+        print(f"joint-ga: error: {text}", file=sys.stderr)
+        sys.exit(1)

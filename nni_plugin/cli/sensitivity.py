@@ -1,0 +1,165 @@
+"""``joint-ga sensitivity``: what each gene alone costs, and a first population made of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nni_plugin.cli.model import Data, DeviceName, TaskName
+from nni_plugin.setup.space_files import network_file
+
+if TYPE_CHECKING:
+    from hardware import Network
+
+__all__ = ["add_commands"]
+
+_SHOWN_DROP = 0.5
+
+
+def sensitivity(
+    task: TaskName,
+    device: DeviceName,
+    data: Data = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Also write this CSV, and a .png beside.")
+    ] = None,
+    space: Annotated[
+        Path | None,
+        typer.Option(help="A search space's file: seed its first population, see the docs."),
+    ] = None,
+) -> None:
+    """Compress one layer at a time, without fine-tuning, and show what the metric loses."""
+    from rich.progress import Progress
+
+    import evaluators
+    import hardware
+    from nni_plugin.cli.tables import dict_table, make_console
+
+    built = evaluators.load_task(task, data)
+    board = hardware.load_device(device)
+    # Before minutes of measuring, whatever may be wrong with the files.
+    genes = None if space is None else _read_space(space)
+    described = None if space is None else hardware.Network.load(network_file(space))
+    network = evaluators.trace(built) if described is None else described
+    console = make_console()
+    with Progress(console=console, transient=True) as progress:
+        bar = progress.add_task("measuring", total=None)
+        table = evaluators.sensitivity(
+            built, network=network, device=board, report=lambda _row: progress.advance(bar)
+        )
+    console.print(dict_table(table, f"sensitivity of {built.name}"))
+    if output is not None:
+        import pandas as pd
+
+        output.parent.mkdir(parents=True, exist_ok=True)
+        pd.DataFrame(table).to_csv(output, index=False)
+        picture = output.with_suffix(".png")
+        draw(table, built.metric_name, picture)
+        print(f"written: {output}, {picture}")
+    if space is not None and genes is not None and described is not None:
+        _seed(table, genes, space, described)
+
+
+def draw(table: Sequence[Mapping[str, Any]], metric: str, path: Path) -> None:
+    """The table as a picture: a row per layer, a column per gene and value, coloured by the loss.
+
+    Losses beyond half of the metric's scale look alike: such a layer needs training or nothing.
+    """
+    import numpy as np
+    from matplotlib.figure import Figure
+
+    layers = list(dict.fromkeys(str(row["layer"]) for row in table))
+    order = {"prune": 0, "w_bits": 1, "a_bits": 2}
+    columns = sorted(
+        {(str(row["gene"]).rpartition(".")[2], float(row["value"])) for row in table},
+        key=lambda column: (
+            order.get(column[0], 3),
+            column[1] if column[0] == "prune" else -column[1],
+        ),
+    )
+    losses = np.full((len(layers), len(columns)), np.nan)
+    for row in table:
+        column = (str(row["gene"]).rpartition(".")[2], float(row["value"]))
+        losses[layers.index(row["layer"]), columns.index(column)] = row["drop"]
+    figure = Figure(
+        figsize=(2.5 + 0.6 * len(columns), 1.6 + 0.3 * len(layers)), layout="constrained"
+    )
+    axes = figure.subplots()
+    image = axes.imshow(losses, cmap="YlOrRd", vmin=0.0, vmax=_SHOWN_DROP, aspect="auto")
+    axes.set_yticks(range(len(layers)), layers, fontsize=8)
+    names = {"prune": "pruned", "w_bits": "w bits", "a_bits": "a bits"}
+    labels = [f"{names.get(kind, kind)}\n{value:g}" for kind, value in columns]
+    axes.set_xticks(range(len(columns)), labels, fontsize=8)
+    for (i, j), loss in np.ndenumerate(losses):
+        if np.isfinite(loss):
+            color = "white" if loss > 0.6 * _SHOWN_DROP else "black"
+            axes.text(j, i, f"{loss:.3f}", ha="center", va="center", color=color, fontsize=7)
+    axes.set_title(
+        f"loss of {metric} when one layer alone is compressed, not fine-tuned", fontsize=9
+    )
+    figure.colorbar(image, ax=axes, extend="max", label=f"loss of {metric}")
+    figure.savefig(path, dpi=130)
+
+
+def _read_space(path: Path) -> dict[str, Any]:
+    genes: Any = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(genes, dict) or not all(isinstance(g, dict) for g in genes.values()):
+        raise ValueError(f"{path} is no NNI search space: write one with `joint-ga space`")
+    return genes
+
+
+def _seed(
+    table: Sequence[Mapping[str, Any]], genes: Mapping[str, Any], space: Path, network: Network
+) -> None:
+    """Writes what the tuner starts from: each gene's losses into the network file, and a ladder."""
+    from evaluators import ladder
+    from evaluators.sensitivity import by_gene
+
+    network.metadata["sensitivities"] = by_gene(table)
+    network.save(network_file(space))
+    rungs = [in_space(rung, genes) for rung in ladder(list(map(dict, table)))]
+    unique = list({json.dumps(rung, sort_keys=True): rung for rung in rungs}.values())
+    path = space.with_suffix(".ladder.json")
+    path.write_text(json.dumps(unique, indent=1) + "\n", encoding="utf-8")
+    print(
+        f"{network_file(space)}: the tuner's first candidates and its predictor know these "
+        f"sensitivities now\n{path}: {len(unique)} chromosomes from mild to strong; to begin with "
+        f"them, add  initial: {path.name}  to the config's classArgs"
+    )
+
+
+def in_space(rung: Mapping[str, Any], genes: Mapping[str, Any]) -> dict[str, Any]:
+    """A whole chromosome of a search space that compresses as a rung does, at most.
+
+    Args:
+        rung: Some genes' values, from :func:`evaluators.ladder`.
+        genes: NNI's search space, of choices.
+    """
+    chosen = {}
+    for name, gene in genes.items():
+        values = gene.get("_value", [])
+        kind = name.rpartition(".")[2]
+        if kind == "prune":
+            allowed = [v for v in values if v <= rung.get(name, 0.0) + 1e-9]
+            chosen[name] = max(allowed, default=min(values))
+        elif kind in ("w_bits", "a_bits"):
+            allowed = [v for v in values if v >= rung.get(name, max(values))]
+            chosen[name] = min(allowed, default=max(values))
+        elif kind == "sparsity":
+            chosen[name] = min(values)
+        elif kind == "rank":
+            chosen[name] = max(values)
+        else:
+            # Categories list what a missing gene means first.
+            chosen[name] = values[0]
+    return chosen
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Adds the command."""
+    task = "--task evaluators.tasks.digits:build --device stm32f746"
+    app.command(epilog=f"Example:  joint-ga sensitivity {task} -o digits.csv")(sensitivity)

@@ -1,0 +1,1 @@
+"""What NNI's manager and dispatcher say and expect."""

@@ -1,0 +1,1 @@
+"""Reading an experiment: front, selection, reports, the live page."""

@@ -1,0 +1,264 @@
+"""Reads a running or a stopped experiment: the tuner's journal, joined with NNI's own records.
+
+What was asked and answered comes from the journal, which pairs chromosomes and results rightly.
+NNI's sqlite adds what only NNI knows: trial ids, how a trial ended for NNI, and when it ran.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nni_plugin.study.trial_log import Trial, TrialLog
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from nni_plugin.results.pareto_front import FrontHistory
+
+__all__ = ["Experiment", "ExperimentError", "NoFrontError", "experiments_folder"]
+
+_ENDED = {"SUCCEEDED", "FAILED", "USER_CANCELED", "SYS_CANCELED", "EARLY_STOPPED"}
+
+
+class ExperimentError(ValueError):
+    """An experiment that isn't there or can't be read; the message says what to do."""
+
+
+class NoFrontError(ExperimentError):
+    """An experiment in which no trial can be on a front, and why."""
+
+
+def experiments_folder() -> Path:
+    """NNI's default working directory."""
+    return Path.home() / "nni-experiments"
+
+
+def _registered_folder(experiment_id: str) -> Path | None:
+    """Working directory that NNI's list of experiments notes for an id."""
+    try:
+        known = json.loads((experiments_folder() / ".experiment").read_text(encoding="utf-8"))
+        return Path(known[experiment_id]["logDir"]) / experiment_id
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+@dataclass
+class NniTrial:
+    """What NNI's database says about one trial job; times are seconds since the epoch."""
+
+    status: str = ""
+    started: float | None = None
+    ended: float | None = None
+
+
+class Experiment:
+    """One experiment on disk.
+
+    Args:
+        folder: the experiment's own folder, which holds ``checkpoint/``, ``db/`` and ``log/``; or
+            any folder with a ``journal.jsonl``.
+
+    Raises:
+        ExperimentError: no journal there, or an empty one.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder).resolve()
+        self.journal = self._find_journal()
+        self.log = TrialLog(self.journal)
+        self.log.refresh()
+        if self.log.started is None:
+            raise ExperimentError(
+                f"experiment {self.id} is empty: {self.journal} holds no start event; its tuner "
+                f"did not come up (see {self.folder / 'log' / 'dispatcher.log'})"
+            )
+
+    @classmethod
+    def open(cls, experiment: str, directory: str | Path | None = None) -> Experiment:
+        """Finds an experiment by its id or its path.
+
+        Args:
+            experiment: NNI's id (``hn4ce1zx``) or a folder.
+            directory: the ``experimentWorkingDirectory``, if it is not NNI's default one.
+
+        Raises:
+            ExperimentError: there is none; the message lists the ones that are there.
+        """
+        places = [Path(directory) / experiment] if directory else []
+        if not directory:
+            noted = _registered_folder(experiment)
+            places += [noted] if noted else []
+            places += [experiments_folder() / experiment, Path(experiment)]
+        for place in places:
+            if place.is_dir():
+                return cls(place)
+        parent = Path(directory) if directory else experiments_folder()
+        there = sorted(p.parent.parent.name for p in parent.glob("*/checkpoint/journal.jsonl"))
+        there = [name for name in there if name != "_latest"]
+        listing = (
+            f"it holds: {', '.join(there[-8:])}" if there else "no JointGA experiment is there"
+        )
+        raise ExperimentError(
+            f"there is no experiment {experiment!r} in {parent} ({listing}); give an id, a path, "
+            "or --dir with the experimentWorkingDirectory"
+        )
+
+    @property
+    def id(self) -> str:
+        """NNI's experiment id: the folder's name."""
+        return self.folder.name
+
+    def _find_journal(self) -> Path:
+        for place in (self.folder / "checkpoint" / "journal.jsonl", self.folder / "journal.jsonl"):
+            if place.is_file():
+                return place
+        raise ExperimentError(
+            f"{self.folder} holds no journal.jsonl: the experiment's tuner is not JointGA, or it "
+            "never started"
+        )
+
+    def history(self) -> FrontHistory:
+        """The front and its hypervolume after every complete trial.
+
+        Raises:
+            NoFrontError: no trial has completed, none reports every objective, or none satisfies
+                the constraints.
+        """
+        from nni_plugin.results.pareto_front import FrontHistory
+
+        history = FrontHistory(self.log.objectives, self.log.constraints)
+        complete = self.log.finished()
+        history.extend(complete)
+        if not history.front:
+            raise NoFrontError(self._why_no_front(complete, history.without_objectives))
+        return history
+
+    def _why_no_front(self, complete: list[Trial], without_objectives: int) -> str:
+        counts = self.log.counts()
+        # The tuner waits a while for a late result before it writes a failure down; NNI knows.
+        failed = max(
+            counts["failed"], sum(t.status == "FAILED" for t in self.nni_trials().values())
+        )
+        if not complete and failed:
+            noted = self.log.finished("failed")
+            return (
+                f"experiment {self.id} has only failed trials ({failed}); the last reason: "
+                f"{noted[-1].reason if noted else 'see its stderr'}; the trials' output is in "
+                f"{self.folder / 'environments'}"
+            )
+        if not complete:
+            return (
+                f"experiment {self.id} has no finished trial yet ({counts['running']} running, "
+                f"{counts['censored']} stopped early): try again later"
+            )
+        if without_objectives == len(complete):
+            missing = {
+                name
+                for name in self.log.objectives
+                if not any(name in trial.metrics for trial in complete)
+            }
+            return (
+                f"no trial of experiment {self.id} reports {', '.join(sorted(missing)) or 'all'} "
+                f"of the objectives; reported are: {', '.join(self.log.metric_names())}"
+            )
+        limits = ", ".join(f"{m} {c}" for m, c in self.log.constraints.items())
+        return (
+            f"none of the {len(complete)} finished trials of experiment {self.id} satisfies the "
+            f"constraints ({limits}): loosen them or search longer"
+        )
+
+    def front(self) -> list[Trial]:
+        """Feasible, non-dominated trials, by the first objective.
+
+        Raises:
+            NoFrontError: see :meth:`history`.
+        """
+        trials = [self.log.trials[uid] for uid in self.history().front]
+        first = next(iter(self.log.objectives))
+        return sorted(trials, key=lambda t: t.metrics[first])
+
+    def trial(self, name: str) -> Trial:
+        """A trial by NNI's trial id, or by its chromosome's uid.
+
+        Raises:
+            ExperimentError: there is none.
+        """
+        for trial in self.log.trials.values():
+            if name in (trial.trial, str(trial.uid)):
+                return trial
+        raise ExperimentError(
+            f"experiment {self.id} has no trial {name!r}: give NNI's trial id or a uid up to "
+            f"{max(self.log.trials, default=0)}"
+        )
+
+    def nni_trials(self) -> dict[str, NniTrial]:
+        """NNI's own records by trial id; empty where there is no database."""
+        database = self.folder / "db" / "nni.sqlite"
+        if not database.is_file():
+            return {}
+        # Read-only, so that a running manager is never disturbed.
+        with sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True, timeout=10) as connection:
+            try:
+                rows = connection.execute(
+                    "SELECT timestamp, trialJobId, event FROM TrialJobEvent ORDER BY timestamp"
+                ).fetchall()
+            except sqlite3.DatabaseError as error:
+                raise ExperimentError(f"{database} can't be read: {error}") from error
+        trials: dict[str, NniTrial] = {}
+        for timestamp, trial_id, event in rows:
+            trial = trials.setdefault(trial_id, NniTrial())
+            if event == "RUNNING":
+                trial.started = timestamp / 1000
+            if event in _ENDED:
+                trial.ended = timestamp / 1000
+            if event != "ADD_CUSTOMIZED":
+                trial.status = event
+        return trials
+
+    def frame(self) -> pd.DataFrame:
+        """One row per chromosome, in the order they were asked.
+
+        Columns: uid, trial, status, nni_status, origin, feasible, front, asked, duration_s, reason,
+        then the metrics, then the genes (nested choices flat, ``outer/inner``). A gene named like
+        another column gets the prefix ``param.``. A metric that a trial didn't report is NaN.
+        """
+        import pandas as pd
+
+        from nni_plugin.results.live_page import flatten
+
+        front, feasible = self._marks()
+        nni = self.nni_trials()
+        metrics = self.log.metric_names()
+        rows = []
+        for trial in self.log.trials.values():
+            job = nni.get(trial.trial or "", NniTrial())
+            ran = job.ended - job.started if job.ended and job.started else None
+            row: dict[str, Any] = {
+                "uid": trial.uid,
+                "trial": trial.trial,
+                "status": trial.status,
+                "nni_status": job.status or None,
+                "origin": trial.origin,
+                "feasible": trial.uid in feasible,
+                "front": trial.uid in front,
+                "asked": pd.Timestamp(trial.asked, unit="s") if trial.asked else None,
+                "duration_s": round(ran, 2) if ran is not None else None,
+                "reason": trial.reason,
+            }
+            row.update({name: trial.metrics.get(name) for name in metrics})
+            for gene, value in flatten(trial.params).items():
+                row[f"param.{gene}" if gene in row else gene] = value
+            rows.append(row)
+        return pd.DataFrame(rows)
+
+    def _marks(self) -> tuple[set[int], set[int]]:
+        from nni_plugin.results.pareto_front import FrontHistory
+
+        history = FrontHistory(self.log.objectives, self.log.constraints)
+        complete = self.log.finished()
+        history.extend(complete)
+        return set(history.front), {t.uid for t in complete if history.feasible(t)}

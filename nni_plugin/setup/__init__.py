@@ -1,0 +1,1 @@
+"""Before an experiment: scaffold, space files, checks, the launcher."""

@@ -1,0 +1,296 @@
+"""What can be known of an experiment's config before it is started: ``joint-ga check``.
+
+NNI itself finds most mistakes ten seconds after the start, in a log file, or never.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import os
+import re
+import shlex
+import sys
+from argparse import Namespace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import ga
+from nni_plugin import search_space
+from nni_plugin.protocol import dispatcher
+from nni_plugin.registration import registered_class
+from nni_plugin.study.tuner_args import CostModel, TunerArgs
+
+OWN_TUNER = ("nni_plugin.JointGATuner", "nni_plugin.tuner.JointGATuner")
+OWN_ASSESSOR = ("nni_plugin.ParetoAssessor", "nni_plugin.assessor.ParetoAssessor")
+_SHORT = 64
+_COSTS = ("size_kb", "ram_kb", "latency_ms", "energy_mj", "macs", "bops")
+
+
+def check_config(path: str | Path, *, import_task: bool = False) -> list[str]:
+    """Problems of an experiment's config, each with what to do about it; none means go.
+
+    Args:
+        path: The YAML file that ``nnictl create --config`` gets.
+        import_task: Also build the trial's task, which imports torch and may train a baseline.
+    """
+    path = Path(path)
+    try:
+        config = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        return [f"{path}: no such file"]
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        return [f"{path}: not readable as YAML: {error}"]
+    if not isinstance(config, dict):
+        return [f"{path}: holds {type(config).__name__}, not an experiment's settings"]
+    check = _Check(path.resolve().parent, config)
+    check.run(import_task)
+    if not check.problems:
+        check.ask_nni(path)
+    return list(dict.fromkeys(check.problems))
+
+
+@dataclass
+class _Check:
+    folder: Path
+    config: dict[str, Any]
+    problems: list[str] = field(default_factory=list)
+
+    def run(self, import_task: bool) -> None:
+        space = self._space()
+        trial = self._trial(import_task)
+        args = self._tuner()
+        self._assessor()
+        if args is None:
+            return
+        before = len(self.problems)
+        costs = None
+        with self._noting("tuner: classArgs: "):
+            args.starting_points()
+            costs = args.cost_model()
+        if trial is not None:
+            self._names(args, trial)
+            self._same_device(args, trial)
+        if space is not None and len(self.problems) == before:
+            with self._noting("search space and costs: "):
+                _try_all_alleles(space, costs if isinstance(args.costs, dict) else None)
+                options = args.optimizer_options(costs)
+                optimizer = ga.Optimizer(space, args.objectives, **options)
+                optimizer.ask()
+                self.problems += optimizer.notes.troubles
+
+    def _space(self) -> ga.SearchSpace | None:
+        given = [
+            key for key in ("searchSpace", "searchSpaceFile") if self.config.get(key) is not None
+        ]
+        if len(given) != 1:
+            self.problems.append("give one of searchSpace and searchSpaceFile")
+            return None
+        with self._noting(f"{given[0]}: "):
+            space = self.config[given[0]]
+            if given[0] == "searchSpaceFile":
+                file = dispatcher.find_file(space, [self.folder], "the file")
+                space = yaml.safe_load(file.read_text())
+            parsed = search_space.parse(space)
+            slashed = [name for name in space if "/" in name]
+            if slashed:
+                self.problems.append(
+                    f"searchSpace: NNI's tables cut names at '/': rename {', '.join(slashed)}"
+                )
+            return parsed
+        return None
+
+    def _tuner(self) -> TunerArgs | None:
+        tuner = self.config.get("tuner")
+        if not isinstance(tuner, dict):
+            self.problems.append("tuner: missing; write 'tuner: {name: JointGA, classArgs: {...}}'")
+            return None
+        class_name = tuner.get("className")
+        if class_name is None:
+            name = str(tuner.get("name"))
+            class_name = registered_class(name)
+            if class_name is None:
+                self.problems.append(
+                    f"tuner: NNI knows no name '{name}'; run 'joint-ga register' for JointGA"
+                )
+                return None
+        elif tuner.get("codeDirectory") is None:
+            self.problems.append("tuner: className needs 'codeDirectory: .' beside it")
+        elif not (self.folder / tuner["codeDirectory"]).is_dir():
+            self.problems.append(f"tuner: codeDirectory {tuner['codeDirectory']!r} is no folder")
+        if class_name not in OWN_TUNER:
+            self._importable(class_name, tuner)
+            return None
+        with self._noting("tuner: classArgs: "):
+            return TunerArgs.parse(
+                tuner.get("classArgs") or {}, dispatcher.folders(self._resolved())
+            )
+        return None
+
+    def _assessor(self) -> None:
+        assessor = self.config.get("assessor")
+        if not isinstance(assessor, dict):
+            return
+        class_name = assessor.get("className") or registered_class(str(assessor.get("name")))
+        if class_name is None:
+            self.problems.append(f"assessor: NNI knows no name '{assessor.get('name')}'")
+        elif class_name in OWN_ASSESSOR:
+            from nni_plugin.assessor import parse
+
+            with self._noting("assessor: classArgs: "):
+                parse(assessor.get("classArgs") or {})
+
+    def _resolved(self) -> dict[str, Any]:
+        """The paths that NNI would pass on, made absolute as it does."""
+
+        def absolute(path: Any) -> str | None:
+            return None if path is None else str(self.folder / Path(path).expanduser())
+
+        tuner = dict(self.config.get("tuner") or {})
+        return {
+            "searchSpaceFile": absolute(self.config.get("searchSpaceFile")),
+            "tuner": {"codeDirectory": absolute(tuner.get("codeDirectory"))},
+            "trialCodeDirectory": str(self._code_folder()),
+        }
+
+    def _code_folder(self) -> Path:
+        service = self.config.get("trainingService")
+        inner = service.get("trialCodeDirectory") if isinstance(service, Mapping) else None
+        return self.folder / (self.config.get("trialCodeDirectory") or inner or ".")
+
+    def _importable(self, class_name: str, tuner: Mapping[str, Any]) -> None:
+        with self._noting(f"tuner: {class_name}: "):
+            sys.path.append(str(self.folder / (tuner.get("codeDirectory") or ".")))
+            module, _, name = class_name.rpartition(".")
+            getattr(importlib.import_module(module), name)
+
+    def _trial(self, import_task: bool) -> Namespace | None:
+        """The arguments of ``nni_plugin.trial``, if that is the trial."""
+        service = self.config.get("trainingService")
+        inner = service.get("trialCommand") if isinstance(service, Mapping) else None
+        command = self.config.get("trialCommand") or inner
+        if not isinstance(command, str) or not command.strip():
+            self.problems.append("trialCommand: missing")
+            return None
+        if not self._code_folder().is_dir():
+            self.problems.append(f"trialCodeDirectory: {self._code_folder()} is no folder")
+        words = shlex.split(os.path.expandvars(command))
+        if "nni_plugin.trial" not in words:
+            return None
+        from nni_plugin.trial import arguments
+
+        usage = io.StringIO()
+        try:
+            with contextlib.redirect_stderr(usage):
+                trial = arguments(words[words.index("nni_plugin.trial") + 1 :])
+        except SystemExit:
+            last = usage.getvalue().strip().splitlines()[-1:] or [command]
+            self.problems.append(f"trialCommand: {last[0]}")
+            return None
+        self._data(trial.data or "")
+        import hardware
+
+        with self._noting("trialCommand: --device: "), _inside(self._code_folder()):
+            hardware.load_device(trial.device)
+        if trial.network:
+            with self._noting("trialCommand: --network: "):
+                dispatcher.find_file(trial.network, [self._code_folder()], "the network file")
+        if import_task:
+            with self._noting("trialCommand: --task: "), _inside(self._code_folder()):
+                import evaluators
+
+                evaluators.trace(evaluators.load_task(trial.task, trial.data))
+        return trial
+
+    def _data(self, data: str) -> None:
+        """Variables that would be empty in every trial; a remote machine has its own."""
+        service = self.config.get("trainingService")
+        local = not isinstance(service, Mapping) or service.get("platform") == "local"
+        for name in re.findall(r"\$\{?([A-Za-z]\w*)", data) if local else ():
+            self.problems.append(
+                f"trialCommand: --data: the environment variable {name} is not set: set it to the "
+                "data's path, or write the path itself"
+            )
+
+    def _names(self, args: TunerArgs, trial: Namespace) -> None:
+        """Objectives and constraints that ``nni_plugin.trial`` doesn't report."""
+        if not isinstance(args.costs, dict):
+            return
+        import hardware
+
+        with self._noting("tuner: classArgs: "):
+            network = hardware.Network.load(
+                dispatcher.find_file(args.costs["network"], args.folders, "costs: network")
+            )
+            metric = network.metadata.get("metric_name")
+            if metric is None:
+                return
+            reported = ("default", str(metric), *_COSTS)
+            for name in args.required:
+                if name not in reported:
+                    self.problems.append(
+                        f"tuner: classArgs: no trial reports the metric '{name}' "
+                        f"(they report: {', '.join(reported)})"
+                    )
+
+    def _same_device(self, args: TunerArgs, trial: Namespace) -> None:
+        if isinstance(args.costs, dict) and args.costs["device"] != trial.device:
+            self.problems.append(
+                f"the tuner computes costs for device '{args.costs['device']}', the trial for "
+                f"'{trial.device}': name the same one in classArgs.costs and trialCommand"
+            )
+
+    def ask_nni(self, path: Path) -> None:
+        """NNI's own look at the file, last because its messages are the tersest."""
+        from nni.experiment.config import ExperimentConfig
+
+        with self._noting("NNI: "):
+            ExperimentConfig.load(path).validate()
+
+    @contextlib.contextmanager
+    def _noting(self, prefix: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # whatever a user's file or module does is the answer here
+            text = str(error) or "no message"
+            if not isinstance(error, (ValueError, OSError)):
+                text = f"{type(error).__name__}: {text}"
+            self.problems.append(prefix + text)
+
+
+@contextlib.contextmanager
+def _inside(folder: Path) -> Iterator[None]:
+    """The working directory that a trial has."""
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+def _try_all_alleles(space: ga.SearchSpace, costs: CostModel | None) -> None:
+    """Price a few chromosomes in which every allele of a choice and both ends of a range occur.
+
+    Raises:
+        ValueError: A gene that the network doesn't have, or bits that the device can't run.
+    """
+    if costs is None:
+        return
+    offered = {gene.name: _some_values(gene) for gene in space.genes}
+    for index in range(max(map(len, offered.values()))):
+        costs({name: values[index % len(values)] for name, values in offered.items()})
+
+
+def _some_values(gene: ga.Gene) -> Sequence[Any]:
+    """All values of a choice or a short range of whole numbers; else the first and the last."""
+    if isinstance(gene, (ga.Ordered, ga.Categorical)):
+        return gene.values
+    if isinstance(gene, ga.Integer) and gene.size <= _SHORT:
+        return range(gene.low, gene.high + 1)
+    return [gene.decode(gene.from_unit(unit)) for unit in (0.0, 1.0)]

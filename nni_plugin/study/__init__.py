@@ -1,0 +1,1 @@
+"""One search with its journal, without NNI's protocol."""

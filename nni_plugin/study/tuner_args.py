@@ -1,0 +1,211 @@
+"""The tuner's class arguments: checked in one place, by tuner and ``joint-ga check``.
+
+NNI never calls a class-args validator for today's configs, so the tuner does.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import ga
+from ga.problem.objectives import parse_constraints
+from nni_plugin.protocol.dispatcher import experiment_config, find_file, folders
+from nni_plugin.protocol.metrics import DEFAULT
+from nni_plugin.study.journal import read, results
+
+CostModel = Callable[[dict[str, Any]], Mapping[str, float]]
+
+# Of the optimizer's arguments, those that aren't plain data a config could hold.
+_BUILT_HERE = frozenset({"self", "space", "objectives", "constraints", "costs", "phenotype"})
+
+
+def search_options() -> dict[str, Any]:
+    """The optimizer's own options that a config may set, with their defaults."""
+    parameters = inspect.signature(ga.Optimizer.__init__).parameters
+    return {n: p.default for n, p in parameters.items() if n not in _BUILT_HERE}
+
+
+@dataclass(frozen=True)
+class TunerArgs:
+    """What a config's ``classArgs`` may hold.
+
+    Attributes:
+        objectives: ``{metric: maximize | minimize}``; without it ``default`` is optimized.
+        constraints: ``{metric: "<= 256"}``.
+        costs: ``{network: FILE, device: ID or FILE}``, or ``module:function``, a function from
+            parameters to ``{metric: value}`` for metrics that are known before a trial.
+        optimize_mode: Direction of ``default``; NNI's UI ranks trials by it.
+        initial: Parameters to begin with: a list of dicts, a JSON file with such a list, or the
+            journal of an earlier experiment, whose complete trials' parameters are taken.
+        options: The optimizer's own options, see ``search_options``.
+        folders: Where relative paths start from.
+    """
+
+    objectives: dict[str, str]
+    constraints: dict[str, Any] = field(default_factory=dict)
+    costs: dict[str, str] | str | None = None
+    optimize_mode: str = "maximize"
+    initial: list[dict[str, Any]] | str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    folders: tuple[Path, ...] = ()
+
+    @classmethod
+    def parse(cls, class_args: Mapping[str, Any], base: Sequence[Path] | None = None) -> TunerArgs:
+        """Check a config's ``classArgs``.
+
+        Args:
+            class_args: As written in the config.
+            base: Where relative paths start from; by default what NNI told this process.
+
+        Raises:
+            TypeError: an argument doesn't exist; the message lists those that do.
+            ValueError: an argument's value can't be used.
+        """
+        defaults = search_options()
+        own = {f.name for f in fields(cls)} - {"options", "folders"}
+        # `population_size:` with nothing behind it means something to the optimizer: derive it.
+        args = {n: x for n, x in class_args.items() if x is not None or n not in own}
+        unknown = sorted(set(args) - own - set(defaults))
+        if unknown:
+            allowed = ", ".join(sorted(own | set(defaults)))
+            raise TypeError(f"unknown classArgs: {', '.join(unknown)} (allowed: {allowed})")
+        mode = args.get("optimize_mode", "maximize")
+        if mode not in ("maximize", "minimize"):
+            raise ValueError(f"optimize_mode={mode!r} (allowed: 'maximize', 'minimize')")
+        objectives = args.get("objectives", {DEFAULT: mode})
+        ga.Objectives.parse(objectives)
+        constraints = args.get("constraints", {})
+        parse_constraints(constraints)
+        _check_costs(args.get("costs"))
+        parsed = cls(
+            dict(objectives),
+            dict(constraints),
+            args.get("costs"),
+            mode,
+            args.get("initial"),
+            {name: args[name] for name in defaults if name in args and name != "initial"},
+            tuple(folders(experiment_config()) if base is None else base),
+        )
+        parsed._try_options()
+        return parsed
+
+    @property
+    def seed(self) -> int:
+        """The seed of everything random."""
+        seed: int = self.options.get("seed", search_options()["seed"])
+        return seed
+
+    @property
+    def required(self) -> list[str]:
+        """The metrics that a trial's result must hold."""
+        names = [*self.objectives, *(c.metric for c in parse_constraints(self.constraints))]
+        return list(dict.fromkeys(names))
+
+    def cost_model(self) -> CostModel | None:
+        """The function behind ``costs``.
+
+        Raises:
+            FileNotFoundError: a file isn't there.
+            ValueError: a file or a function can't be used.
+        """
+        if self.costs is None:
+            return None
+        if isinstance(self.costs, str):
+            return load_function(self.costs, self.folders)
+        import hardware
+
+        network = find_file(self.costs["network"], self.folders, "costs: network")
+        device = self.costs["device"]
+        if device.partition(":")[0].endswith((".yml", ".yaml")):
+            device = str(find_file(device, self.folders, "costs: device"))
+        return hardware.cost_function(hardware.Network.load(network), hardware.load_device(device))
+
+    def starting_points(self) -> list[dict[str, Any]]:
+        """The parameters behind ``initial``.
+
+        Raises:
+            FileNotFoundError: the file isn't there.
+            ValueError: it holds something else than a list of parameters.
+        """
+        initial: Any = self.initial or []
+        if isinstance(initial, str):
+            path = find_file(initial, self.folders, "initial")
+            if path.suffix == ".jsonl":
+                initial = [r.params for r in results(read(path)) if r.status == "complete"]
+            else:
+                initial = json.loads(path.read_text())
+        if not isinstance(initial, list) or not all(isinstance(p, dict) for p in initial):
+            raise ValueError(
+                f"initial={self.initial!r} should be a list of parameter dicts, or a file with one"
+            )
+        return [{k: v for k, v in params.items() if k != "uid"} for params in initial]
+
+    def optimizer_options(self, cost_model: CostModel | None) -> dict[str, Any]:
+        """Keyword arguments of ``ga.Optimizer``, all but space and objectives."""
+        return {
+            **self.options,
+            "constraints": self.constraints,
+            "costs": cost_model,
+            "phenotype": getattr(cost_model, "phenotype", None),
+            "initial": self.starting_points(),
+            **self._known_sensitivities(cost_model),
+        }
+
+    def _known_sensitivities(self, cost_model: CostModel | None) -> dict[str, Any]:
+        """Those that were written into the network file, unless the config brings its own."""
+        network = getattr(cost_model, "network", None)
+        found = network.metadata.get("sensitivities") if network is not None else None
+        return {} if found is None or "sensitivities" in self.options else {"sensitivities": found}
+
+    def _try_options(self) -> None:
+        """Let the optimizer itself judge its options, on a space of two points."""
+        space = ga.SearchSpace([ga.Categorical("x", ("a", "b"))])
+        try:
+            ga.Optimizer(space, self.objectives, self.constraints, **self.options)
+        except TypeError as error:
+            raise ValueError(f"classArgs: {error}") from error
+
+
+def load_function(path: str, folders: Iterable[Path]) -> CostModel:
+    """The function that ``module:function`` names; the module may lie in one of the folders.
+
+    Raises:
+        ValueError: it can't be imported or is no function.
+    """
+    module_name, _, name = path.partition(":")
+    if not module_name or not name:
+        raise ValueError(f"costs={path!r} should be 'module:function'")
+    for folder in folders:
+        if str(folder) not in sys.path:
+            sys.path.append(str(folder))
+    try:
+        found = getattr(importlib.import_module(module_name), name)
+    except (ImportError, AttributeError) as error:
+        places = ", ".join(map(str, folders)) or "no folder"
+        raise ValueError(
+            f"costs={path!r} can't be loaded: {error} (beside the installed packages, looked in "
+            f"{places})"
+        ) from error
+    if not callable(found):
+        raise ValueError(f"costs={path!r} is {found!r}, not a function from params to metrics")
+    function: CostModel = found
+    return function
+
+
+def _check_costs(costs: Any) -> None:
+    if costs is None or isinstance(costs, str):
+        return
+    if not isinstance(costs, Mapping) or set(costs) != {"network", "device"}:
+        raise ValueError(
+            f"costs={costs!r} should be {{network: FILE, device: ID}} or 'module:function'"
+        )
+    for key, value in costs.items():
+        if not isinstance(value, str):
+            raise ValueError(f"costs: {key}={value!r} should be a file name or an id")
