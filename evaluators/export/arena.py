@@ -31,7 +31,8 @@ def plan(network: IntegerNetwork) -> Arena:
 
     The same rule as `hardware.memory.planner`, so a network whose activations all take a byte
     gets the arena that the search has counted. Where they differ: the output is wider here,
-    activations below 8 bits take a whole byte, and kernels unpack a row of weights where others unfold patches.
+    activations below 8 bits take a whole byte, and kernels unpack a row of weights where others
+    unfold patches.
     """
     life: dict[str, list[int]] = {network.input.name: [0, 0]}
     sizes = {network.input.name: network.input.bytes}

@@ -46,6 +46,7 @@ def corners(space: SearchSpace) -> list[Genome]:
 
 
 def setting_of(gene: Gene, where: str) -> int | float:
+    """The allele at a place of a gene's range: `low`, `middle`, `high` or `first`."""
     if where == "first":
         return 0
     # An ordered gene may list its values downwards.
