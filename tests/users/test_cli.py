@@ -196,7 +196,8 @@ def test_environment_of_the_manager(monkeypatch):
     inside = launcher.environment("127.0.0.1")
     assert inside["PATH"].split(os.pathsep)[0] == str(Path(sys.executable).parent)
     assert inside["NODE_OPTIONS"].startswith("--max-old-space-size=100 --require")
-    assert launcher.environment("0.0.0.0")["NODE_OPTIONS"] == "--max-old-space-size=100"
+    everywhere = launcher.environment("0.0.0.0", ["gate.lan"])
+    assert (everywhere["JOINT_GA_HOST"], everywhere["JOINT_GA_NAMES"]) == ("*", "gate.lan")
 
 
 def test_doctor_looks_at_what_a_run_needs(joint_ga, monkeypatch):
