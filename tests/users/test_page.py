@@ -137,6 +137,10 @@ def test_ranges_of_a_growing_file(served, tmp_path):
     assert get(Range="bytes=8-99") == (206, b"89")
     with pytest.raises(urllib.error.HTTPError, match="416"):
         get(Range="bytes=10-12")
+    assert get(Range=f"bytes={'9' * 5000}-") == (200, b"0123456789")
+    assert get(Host="localhost:9000")[0] == 200  # a port forwarded by SSH
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        get(Host="evil.example")
 
 
 def test_a_busy_port_is_named(served, tmp_path):
