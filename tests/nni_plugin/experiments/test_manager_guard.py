@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.nni_experiment import NniExperiment
 
 from nni_plugin.setup import launcher
 
@@ -61,8 +62,6 @@ class Manager:
 @pytest.fixture(scope="module")
 def manager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Manager]:
     """A manager as ``joint-ga run`` starts it, with one trial that waits."""
-    from conftest import NniExperiment
-
     experiment = NniExperiment(tmp_path_factory.mktemp("guarded"))
     guard = launcher.environment("127.0.0.1", ["board-host.lan"])
     names = ("NODE_OPTIONS", "JOINT_GA_HOST", "JOINT_GA_NAMES", "JOINT_GA_NODE_OPTIONS")
