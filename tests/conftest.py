@@ -45,7 +45,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what uses NNI, the browser or the emulator, so that no test has to think of it."""
     for item in items:
         for fixture in getattr(item, "fixturenames", ()):
-            if fixture in MARKER_OF_FIXTURE:
+            # A file's own fixture of that name is another thing.
+            own = callable(getattr(getattr(item, "module", None), fixture, None))
+            if fixture in MARKER_OF_FIXTURE and not own:
                 item.add_marker(MARKER_OF_FIXTURE[fixture])
 
 
@@ -77,6 +79,8 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     path = tmp_path_factory.getbasetemp() / "cache"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JOINT_GA_CACHE", str(path))
+        # It names the tests' own data (`support.paths`); the code under test has to be told.
+        patch.delenv("JOINT_GA_DATA", raising=False)
         yield path
 
 
