@@ -15,14 +15,12 @@ import pytest
 import yaml
 
 import hardware
-from evaluators.export import emulate
 from nni_plugin import JointGATuner
 from nni_plugin.local_run import search
 from nni_plugin.results.experiment import Experiment
 from nni_plugin.search_space import for_network
 from nni_plugin.setup.config_check import check_config
-
-REPOSITORY = Path(__file__).resolve().parents[2]
+from support.paths import DATA, REPOSITORY
 
 
 def blocks(page, language):
@@ -196,15 +194,12 @@ def test_the_space_command_writes_the_committed_digits_space(tmp_path):
         assert json.loads((tmp_path / name).read_text()) == committed
 
 
-KWS_DATA = REPOSITORY.parent / "shared" / "data" / "kws_arabic.npz"
+KWS_DATA = DATA / "kws_arabic.npz"
 
 
 @pytest.mark.slow
 @pytest.mark.nni
-@pytest.mark.skipif(
-    bool(emulate.missing_tools()) and "CI" not in os.environ,
-    reason=f"not installed: {', '.join(emulate.missing_tools())}",
-)
+@pytest.mark.usefixtures("emulator")
 @pytest.mark.skipif(not KWS_DATA.is_file(), reason=f"the keyword features are not at {KWS_DATA}")
 def test_keyword_spotting_from_training_to_c(tmp_path):
     """The page word by word, with every eighth clip, two epochs and four trials."""

@@ -1,17 +1,10 @@
-"""Made-up journals and a real browser for the tests of what a user sees."""
+"""Made-up journals, for the tests of what a user sees."""
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-
-import pytest
-
-Write = Callable[..., Path]
 
 SPACE = {
     "conv.prune": {"_type": "choice", "_value": [0.0, 0.25, 0.5]},
@@ -37,13 +30,8 @@ RESULTS: list[tuple[float, float, float, tuple[float, int, int]]] = [
 ]
 
 
-@pytest.fixture
-def events() -> list[dict[str, Any]]:
+def six_trials() -> list[dict[str, Any]]:
     """A run of six: five results and a failure."""
-    return _events()
-
-
-def _events() -> list[dict[str, Any]]:
     lines: list[dict[str, Any]] = [START]
     for uid, (accuracy, size, ram, genes) in enumerate(RESULTS, 1):
         params = dict(zip(SPACE, genes, strict=True))
@@ -61,39 +49,9 @@ def _events() -> list[dict[str, Any]]:
     return lines
 
 
-@pytest.fixture
-def write(tmp_path: Path) -> Write:
+def write_experiment(folder: Path, lines: list[dict[str, Any]] | None = None) -> Path:
     """Writes events (by default those above) as an experiment's folder and returns it."""
-
-    def make(lines: list[dict[str, Any]] | None = None, name: str = "exp1") -> Path:
-        folder = tmp_path / name
-        (folder / "checkpoint").mkdir(parents=True, exist_ok=True)
-        text = "".join(json.dumps(line) + "\n" for line in (_events() if lines is None else lines))
-        (folder / "checkpoint" / "journal.jsonl").write_text(text)
-        return folder
-
-    return make
-
-
-@pytest.fixture(scope="session")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """Headless Chromium that logs requests and console messages; one for all tests."""
-    if not (shutil.which("chromium") and shutil.which("chromedriver")):
-        if os.environ.get("CI"):
-            pytest.fail("CI needs chromium and chromedriver (make system)")
-        pytest.skip("chromium and chromedriver are not installed (make system)")
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    for flag in (
-        "headless=new", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run",
-        "disable-background-networking", "disable-component-update", "disable-sync",
-        "no-proxy-server", "window-size=1500,1400", "disable-dev-shm-usage",
-        f"user-data-dir={tmp_path_factory.mktemp('chromium')}",
-    ):  # fmt: skip
-        options.add_argument(f"--{flag}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    service = webdriver.ChromeService(shutil.which("chromedriver"))
-    driver = webdriver.Chrome(options=options, service=service)
-    yield driver
-    driver.quit()
+    (folder / "checkpoint").mkdir(parents=True, exist_ok=True)
+    text = "".join(json.dumps(line) + "\n" for line in (six_trials() if lines is None else lines))
+    (folder / "checkpoint" / "journal.jsonl").write_text(text)
+    return folder

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+
+from evaluators.compression.pruning import _masks
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 WEIGHTED = (nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
@@ -49,3 +52,15 @@ class Masked(fx.Interpreter):
         if isinstance(module, (*WEIGHTED, *NORMS)):
             return value.masked_fill(dead.reshape(1, -1, *[1] * (value.dim() - 2)), 0.0)
         return value
+
+
+def removed_channels(model: nn.Module, network, kept) -> dict[str, torch.Tensor]:
+    """Which output channels of each module the masks set to zero."""
+    masks = _masks(copy.deepcopy(model), network, kept) if kept else {}
+    out = {}
+    for name, targets in masks.items():
+        module = model.get_submodule(name)
+        axis = 1 if isinstance(module, (nn.ConvTranspose1d, nn.ConvTranspose2d)) else 0
+        weight = targets["weight"].transpose(0, axis)
+        out[name] = weight.reshape(weight.shape[0], -1).sum(1) == 0
+    return out

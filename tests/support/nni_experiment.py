@@ -11,15 +11,13 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-
+from support.paths import REPOSITORY
 
 TRIAL = """
 import sys, time
@@ -232,15 +230,6 @@ class NniExperiment:
         from nni_plugin.study.journal import read
 
         return read(self.home / "checkpoint" / "journal.jsonl")
-
-
-@pytest.fixture
-def nni(tmp_path: Path) -> Iterator[NniExperiment]:
-    experiment = NniExperiment(tmp_path)
-    try:
-        yield experiment
-    finally:
-        experiment.close()
 
 
 def _free_port() -> int:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import pytest
 import torch
 from torch import nn
 from torch.nn import functional
@@ -208,27 +207,6 @@ int main(void) {
 """
 
 
-@pytest.fixture
-def host_main() -> str:
-    """A program that runs the exported C on its standard input."""
-    return HOST_MAIN
-
-
-@pytest.fixture
-def network() -> Callable[..., Quantized]:
-    return make
-
-
-@pytest.fixture
-def describe() -> Callable[..., Any]:
-    return layers_of
-
-
-@pytest.fixture
-def quantize() -> Callable[..., Quantized]:
-    return round_all
-
-
 def compress(kind: str, seed: int = 0) -> tuple[Any, ...]:
     """A trial of an untrained network with every scheme, sparsity and width in turn, and factors.
 
@@ -264,8 +242,3 @@ def compress(kind: str, seed: int = 0) -> tuple[Any, ...]:
     folded = fold(result.model, result.calibration)
     integer = lower(folded, x[:2], [x])
     return task, result, folded, integer, pack(folded, result.layers, integer)
-
-
-@pytest.fixture
-def compressed() -> Callable[..., tuple[Any, ...]]:
-    return compress

@@ -1,41 +1,19 @@
+"""Tasks of random data, and random chromosomes of a network."""
+
 from __future__ import annotations
 
-import os
 import random
-import sys
-from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
 from torch import nn
-
-sys.path.insert(0, str(Path(__file__).parent))
-from nets import TWO_INPUTS
 
 from evaluators import Task
 from evaluators.batches import ArrayBatches
 from evaluators.training import accuracy
 from hardware import Network
 from hardware.ir.gene_values import PRUNERS
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache of its own for each test session's process, so nothing depends on the user's."""
-    path = Path(os.environ.get("JOINT_GA_TEST_CACHE") or tmp_path_factory.getbasetemp() / "cache")
-    monkeypatch.setenv("JOINT_GA_CACHE", str(path))
-    return path
-
-
-@pytest.fixture
-def make_task() -> Any:
-    return build_task
+from support.nets import TWO_INPUTS
 
 
 def build_task(model: nn.Module, shape: tuple[int, ...], *, classes: int = 5, **more: Any) -> Task:

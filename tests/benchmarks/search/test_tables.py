@@ -11,8 +11,8 @@ import pytest
 
 import ga
 from hardware import Network, cost_function, load_device
+from support.paths import REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 PUBLISHED = sorted((REPOSITORY / "benchmarks/search/tables").glob("*.csv.xz"))
 
 

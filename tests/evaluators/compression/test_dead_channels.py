@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
 from torch import nn
@@ -11,8 +9,7 @@ from typer.testing import CliRunner
 
 from evaluators import Task, load_task, trace
 from evaluators.compression.dead_channels import find, without_dead_channels
-
-PACK = Path(__file__).parents[3] / "shared" / "data"
+from support.paths import DATA as PACK
 
 
 class Net(nn.Module):

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 from torch import nn
-
-sys.path.insert(0, str(Path(__file__).parent))
-from conftest import build_task
-from nets import ZOO, randomize
 
 from evaluators import evaluate, trace
 from evaluators.compression.decisions import read_candidate
 from evaluators.compression.low_rank_sparsity import factorize, level_masks, sparsify, thin
 from evaluators.compression.pruning import prune
 from evaluators.compression.qat import strip
+from support.nets import ZOO, randomize
+from support.tasks import build_task
 
 DEVICE = "stm32f746"
 

@@ -2,34 +2,18 @@
 
 from __future__ import annotations
 
-import copy
 import random
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-sys.path.insert(0, str(Path(__file__).parent))
-from conftest import build_task, random_params
-from masked import Masked
-from nets import ZOO, randomize
-
 from evaluators import evaluate, trace
 from evaluators.compression.decisions import read_candidate
-from evaluators.compression.pruning import PruneError, _masks, check_model, check_shapes, prune
-
-
-def removed_channels(model: nn.Module, network, kept) -> dict[str, torch.Tensor]:
-    masks = _masks(copy.deepcopy(model), network, kept) if kept else {}
-    out = {}
-    for name, targets in masks.items():
-        module = model.get_submodule(name)
-        axis = 1 if isinstance(module, (nn.ConvTranspose1d, nn.ConvTranspose2d)) else 0
-        weight = targets["weight"].transpose(0, axis)
-        out[name] = weight.reshape(weight.shape[0], -1).sum(1) == 0
-    return out
+from evaluators.compression.pruning import PruneError, check_model, check_shapes, prune
+from support.masked import Masked, removed_channels
+from support.nets import ZOO, randomize
+from support.tasks import build_task, random_params
 
 
 @pytest.mark.parametrize("name", sorted(ZOO))

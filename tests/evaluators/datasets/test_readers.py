@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from evaluators.datasets.cifar10 import BATCH_MD5, load_cifar10
 from evaluators.datasets.fashion_mnist import SYSTEM_FOLDER, load_fashion_mnist, read_idx
-from evaluators.datasets.skab import FOLDERS, SENSORS, load_skab
+from evaluators.datasets.skab import FOLDERS, load_skab
 from evaluators.datasets.vww import find_vww, load_vww_folder, load_vww_pack
 from evaluators.training import DataError
+from support.datasets import idx, write_fashion, write_skab, write_vww
 
 # --- CIFAR-10 ---------------------------------------------------------------------------------
 
@@ -126,27 +126,6 @@ def test_the_environment_names_the_folder(tmp_path: Path, monkeypatch: pytest.Mo
 # --- Fashion-MNIST ----------------------------------------------------------------------------
 
 
-def idx(values: np.ndarray) -> bytes:
-    header = bytes((0, 0, 8, values.ndim)) + np.array(values.shape, ">u4").tobytes()
-    return header + values.tobytes()
-
-
-def write_fashion(folder: Path, train: int = 40, test: int = 20) -> dict[str, np.ndarray]:
-    folder.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(0)
-    arrays = {}
-    for prefix, count in (("train", train), ("t10k", test)):
-        labels = rng.integers(0, 10, count, np.uint8)
-        images = rng.integers(0, 60, (count, 28, 28), np.uint8)
-        # A bright bar whose place tells the class, so that a network can learn it.
-        for image, label in zip(images, labels, strict=True):
-            image[2 * label + 4 : 2 * label + 6] += 150
-        for kind, values in (("images-idx3", images), ("labels-idx1", labels)):
-            arrays[f"{prefix}-{kind}"] = values
-            (folder / f"{prefix}-{kind}-ubyte.gz").write_bytes(gzip.compress(idx(values), 1))
-    return arrays
-
-
 def test_fashion_mnist_compressed_or_not(tmp_path: Path) -> None:
     arrays = write_fashion(tmp_path / "gz")
     (tmp_path / "raw").mkdir()
@@ -195,15 +174,6 @@ def test_fashion_mnist_bad_files(tmp_path: Path) -> None:
 # --- visual wake words ------------------------------------------------------------------------
 
 
-def write_vww(folder: Path, count: int = 60, side: int = 96) -> None:
-    rng = np.random.default_rng(0)
-    for label, name in enumerate(("non_person", "person")):
-        (folder / name).mkdir(parents=True)
-        for i in range(count):
-            pixels = rng.integers(0, 256, (side, side, 3), np.uint8)
-            Image.fromarray(pixels).save(folder / name / f"img_{label}{i:04}.jpg", quality=60)
-
-
 def test_vww_folder(tmp_path: Path) -> None:
     write_vww(tmp_path / "vw_coco2014_96", 5)
     assert find_vww(tmp_path) == tmp_path / "vw_coco2014_96"
@@ -243,21 +213,6 @@ def test_vww_bad_files(tmp_path: Path) -> None:
 
 
 # --- SKAB -------------------------------------------------------------------------------------
-
-
-def write_skab(folder: Path, rows: int = 600, files: int = 2) -> None:
-    rng = np.random.default_rng(0)
-    for part in FOLDERS:
-        (folder / part).mkdir(parents=True)
-        for number in range(files):
-            values = rng.normal(size=(rows, 8)).cumsum(0) * 0.01 + rng.normal(size=(rows, 8))
-            anomaly = (np.arange(rows) > rows - 80).astype(int)
-            values[anomaly == 1] += 3
-            lines = ["datetime;" + ";".join(SENSORS) + ";anomaly;changepoint"]
-            for i in range(rows):
-                cells = ";".join(f"{v:.6f}" for v in values[i])
-                lines.append(f"2020-03-09 10:14:{i};{cells};{anomaly[i]};0")
-            (folder / part / f"{number}.csv").write_text("\n".join(lines) + "\n")
 
 
 def test_skab_checkout(tmp_path: Path) -> None:

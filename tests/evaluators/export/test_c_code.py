@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -24,10 +23,7 @@ WIDTHS = {
     "mixed": lambda i: ((8, 4, 2, 3)[i % 4], (8, 4, 6)[i % 3]),
 }
 
-needs_emulator = pytest.mark.skipif(
-    bool(emulate.missing_tools()) and "CI" not in os.environ,
-    reason=f"not installed: {', '.join(emulate.missing_tools())}",
-)
+needs_emulator = pytest.mark.usefixtures("emulator")
 
 
 @pytest.fixture

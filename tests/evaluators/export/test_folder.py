@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import resource
 from collections.abc import Iterator
 from typing import Any
@@ -81,10 +80,7 @@ def test_the_size_quoted_is_the_size_of_the_file(exported):
     assert metrics["size_kb"] < metrics["size_kb_int8"] < metrics["size_kb_float32"]
 
 
-@pytest.mark.skipif(
-    bool(emulate.missing_tools()) and "CI" not in os.environ,
-    reason=f"not installed: {', '.join(emulate.missing_tools())}",
-)
+@pytest.mark.usefixtures("emulator")
 def test_the_c_code_predicts_on_a_cortex_m_what_onnx_predicts(exported):
     task, folder, metrics = exported
     x, _ = next(iter(task.test.batches))

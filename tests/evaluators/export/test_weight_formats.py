@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -80,9 +79,7 @@ def test_the_file_has_the_counted_bytes_and_gives_the_weights_back(
     assert {m.scheme for m in modules} == {"power_of_two", "uniform"}
 
 
-@pytest.mark.skipif(
-    bool(emulate.missing_tools()) and "CI" not in os.environ, reason="no emulator is installed"
-)
+@pytest.mark.usefixtures("emulator")
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_c_code_computes_the_same(compressed, kind: str, tmp_path: Path) -> None:
     task, _, _, integer, modules = compressed(kind)

@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parent))
-from conftest import build_task
-from nets import TWO_INPUTS, ZOO
 
 from evaluators import evaluate, load_task, trace
 from evaluators.compression.decisions import read_candidate
@@ -23,6 +16,8 @@ from evaluators.fine_tuning.distillation import (
     embedding_layer,
     similarity_loss,
 )
+from support.nets import TWO_INPUTS, ZOO
+from support.tasks import build_task
 
 
 def test_attention_is_blind_to_channels_and_scale() -> None:

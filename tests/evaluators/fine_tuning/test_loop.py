@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-sys.path.insert(0, str(Path(__file__).parent))
-from conftest import build_task
-from nets import ZOO
-
 from evaluators import evaluate, load_task, trace
 from evaluators.compression.decisions import read_candidate
 from evaluators.compression.pruning_schedule import Epochs, coarse_step, cut
 from evaluators.fine_tuning.early_stopping import OPTIMISM, Judge
 from evaluators.training import annealing
+from support.nets import ZOO
+from support.tasks import build_task
 
 
 def test_epochs_are_shared_out() -> None:

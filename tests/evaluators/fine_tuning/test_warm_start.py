@@ -12,12 +12,10 @@ from typing import Any
 import pytest
 import torch
 
-sys.path.insert(0, str(Path(__file__).parent))
-from conftest import build_task
-from nets import ZOO
-
 from evaluators import Task, evaluate, trace
 from evaluators.fine_tuning.warm_start import Inheritance, distance
+from support.nets import ZOO
+from support.tasks import build_task
 
 
 def task_of(name: str = "residual") -> Task:
@@ -145,7 +143,7 @@ def test_a_full_disk_is_said_and_the_trial_goes_on(tmp_path: Path) -> None:
 TRIAL = """
 import sys
 import torch
-from test_inheritance import chromosome, run, task_of
+from test_warm_start import chromosome, run, task_of
 from evaluators import trace
 torch.set_num_threads(1)
 folder, uid = sys.argv[1], int(sys.argv[2])

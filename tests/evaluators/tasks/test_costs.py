@@ -20,8 +20,9 @@ from nni_plugin.network_space import EXTRA_GENES, for_network
 from nni_plugin.search_space import parse
 from nni_plugin.study.tuner_args import TunerArgs
 from nni_plugin.trial import arguments
+from support.paths import REPOSITORY
 
-CONFIGS = Path(__file__).parents[2] / "experiment_configs"
+CONFIGS = REPOSITORY / "experiment_configs"
 CHROMOSOMES = 500
 
 

@@ -10,8 +10,9 @@ import torch
 
 from evaluators import load_task
 from evaluators.tasks import kws
+from support.paths import DATA
 
-PACK = Path(__file__).parents[3] / "shared" / "data" / kws.FILE
+PACK = DATA / kws.FILE
 
 
 def test_missing_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

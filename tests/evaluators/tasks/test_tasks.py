@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parent))
-from test_readers import write_fashion, write_skab, write_vww
 
 from evaluators import evaluate, load_task, trace
 from evaluators.compression.decisions import read_candidate
@@ -20,6 +16,7 @@ from evaluators.datasets.cifar10 import Cifar10
 from evaluators.tasks import cifar10, fashion_mnist, skab, vww
 from evaluators.tasks.image_task import Split
 from evaluators.training import DataError, predict, score
+from support.datasets import write_fashion, write_skab, write_vww
 
 
 def numbered(count: int) -> tuple[np.ndarray, np.ndarray]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from spaces import GOALS, bits_space, size_only, truth
 
 import ga
 from ga.design.greedy_path import Staircase, staircase
@@ -14,6 +13,7 @@ from ga.problem.known_costs import KnownCosts
 from ga.problem.objectives import Objectives
 from ga.problem.sensitivities import Sensitivities
 from ga.problem.uniform_settings import corners
+from support.spaces import GOALS, bits_space, size_only, truth
 
 # The later a layer is, the more bytes it has (see `spaces.truth`); here all lose alike.
 ALIKE: dict[str, Any] = {

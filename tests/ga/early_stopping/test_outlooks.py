@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from spaces import GOALS, bits_space, size_only, truth
 
 import ga
 from ga.surrogate.training_data import Samples
+from support.spaces import GOALS, bits_space, size_only, truth
 
 # A rung shows the end but for what the layers' bits still add, which the chromosome says.
 _GAIN = 0.02

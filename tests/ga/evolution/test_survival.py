@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from spaces import GOALS, bits_space, truth
 
 from ga import Optimizer
 from ga.design.initial_design import ladder
 from ga.evolution.survival import SURVIVALS, Individual, rate
 from ga.history.pareto import hypervolume
 from ga.problem.uniform_settings import corners
+from support.spaces import GOALS, bits_space, truth
 
 
 def individuals(points: list[tuple[float, ...]], violations: list[float]) -> list[Individual]:
@@ -88,7 +88,7 @@ def test_corners_are_uniform_and_only_for_compression_spaces() -> None:
         "w_bits": 2,
         "a_bits": 4,
     }
-    from spaces import mixed_space
+    from support.spaces import mixed_space
 
     assert corners(mixed_space()) == []
 

@@ -3,10 +3,10 @@ from __future__ import annotations
 import random
 
 from hypothesis import given
-from spaces import bits_space, mixed_space, rngs, spaces
 
 from ga import Categorical, Integer, Ordered, Real, SearchSpace
 from ga.evolution.variation import crossover, latin_hypercube, mutate, splice
+from support.spaces import bits_space, mixed_space, rngs, spaces
 
 
 @given(spaces(), rngs())

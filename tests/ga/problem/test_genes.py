@@ -5,9 +5,9 @@ import random
 
 import pytest
 from hypothesis import given
-from spaces import bits_space, mixed_space, rngs, spaces
 
 from ga import Categorical, Integer, Normal, Ordered, Real, SearchSpace
+from support.spaces import bits_space, mixed_space, rngs, spaces
 
 
 @given(spaces(), rngs())

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from spaces import GOALS, bits_space, size_only, truth
 
 from ga import (
     Categorical,
@@ -26,6 +25,7 @@ from ga.surrogate.extra_trees import Predictor, Trees
 from ga.surrogate.features import Features
 from ga.surrogate.gaussian_process import Gaussian, Process
 from ga.surrogate.surrogate import Surrogate
+from support.spaces import GOALS, bits_space, size_only, truth
 
 NONE = Sensitivities.parse(None)
 REFERENCE = {"accuracy": 0.0, "size_kb": 80.0}

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-sys.path.insert(0, str(Path(__file__).parent))
-from test_network import residual_net
 
 from hardware import ChannelGroup, Layer, Network, estimate, load_device
 from hardware.ir.gene_values import PRUNERS
@@ -23,6 +17,7 @@ from hardware.memory.weight_packing import (
     unpack_sparse,
     weight_bytes,
 )
+from support.networks import residual_net
 
 
 def test_old_files_stay_as_they_are():

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from nni_plugin.cli.app import app, main
 from nni_plugin.setup import launcher
+from support.paths import REPOSITORY
 
 COMMANDS = [command.name or command.callback.__name__ for command in app.registered_commands]
 
@@ -123,7 +124,7 @@ def test_report_compare_and_export_on_files(joint_ga, write, events, tmp_path):
 
 
 def test_chromosomes_are_read_from_nnis_records_too(joint_ga, tmp_path):
-    network = Path(__file__).parents[2] / "experiment_configs" / "digits.space.network.json"
+    network = REPOSITORY / "experiment_configs" / "digits.space.network.json"
     profile = ["profile", "--device", "stm32f746", "--network", str(network), "--params", "p.json"]
     chromosome = {"stem.0.prune": 0.5, "uid": 3}
     totals = []

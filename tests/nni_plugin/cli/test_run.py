@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+from support.paths import REPOSITORY
+
 DROPDOWN = ("css selector", ".ms-Dropdown")
 JOINT_GA = (sys.executable, "-m", "nni_plugin.cli")
 TRIAL = """
