@@ -15,7 +15,6 @@ from evaluators.compression.decisions import Candidate, read_candidate
 from evaluators.compression.pruning import check_model
 from evaluators.compression.pruning_schedule import Epochs, coarse_step, cut
 from evaluators.compression.qat import FakeQuantizer, strip
-from evaluators.fine_tuning.early_stopping import Judge
 from evaluators.fine_tuning.loop import Course, FineTuning, Stopwatch
 from evaluators.fine_tuning.warm_start import Inheritance
 from evaluators.task import Task
@@ -42,7 +41,7 @@ class Result:
             s, "zero_point": z, "bits": b}}}``; weights are ``integer * scale`` exactly.
         layers: As ``hardware`` costs them.
         timings: Seconds by stage.
-        notes: What was special about the training: an ancestor, an early end, in words.
+        notes: What was special about the training: an ancestor, in words.
     """
 
     metrics: dict[str, float]
@@ -115,15 +114,7 @@ def evaluate(
             report(result)
         return result
 
-    judge = Judge(task, baseline, plan.bits)
-    course = Course(
-        task,
-        network.layers,
-        seed,
-        tell if report is not None else None,
-        judge,
-        watch=watch,
-    )
+    course = Course(task, network.layers, seed, tell if report is not None else None, watch=watch)
     notes: list[str] = []
     model, removed = _cut(course, network, params, candidate, plan, inheritance, notes)
     with watch("quantize"):
@@ -139,13 +130,10 @@ def evaluate(
             _check_baked(before, run.probe())
     finally:
         quantizer.unwrap()
-    trained_epochs = plan.coarse + plan.fine + run.trained
-    if run.verdict is not None:
-        notes.append(f"ended after {trained_epochs} of {epochs} epochs: {run.verdict}")
-    if inheritance is not None and run.trained:
+    if inheritance is not None and plan.bits:
         with watch("inherit"):
             notes += inheritance.keep(
-                task, network, params, {**strip(model).state_dict(), **trained}, trained_epochs
+                task, network, params, {**strip(model).state_dict(), **trained}, epochs
             )
     final = tell(course.score(model))
     return Result(final, model, calibration, candidate.layers, watch.seconds, tuple(notes))

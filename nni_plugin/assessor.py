@@ -12,6 +12,7 @@ from typing import Any
 
 from nni.assessor import Assessor, AssessResult
 
+from ga.early_stopping.decision import StopDecision
 from ga.early_stopping.gain_bands import Seen
 from ga.early_stopping.policies import POLICIES, Policy
 from nni_plugin import tuner
@@ -116,7 +117,9 @@ class ParetoAssessor(Assessor):  # type: ignore[misc]  # NNI has no types
                 return AssessResult.Good
             self._stopped[uid] = rung
             self._write("stop", uid=uid, rung=rung, reason=reason)
-            search.expect_stop(uid, path[-1], rung, reason, self.policy.expected(uid, seen))
+            guess = self.policy.expected(uid, seen)
+            expected = None if guess is None else dict(guess)
+            search.expect_stop(uid, StopDecision(dict(path[-1]), rung, reason, expected))
             return AssessResult.Bad
 
     def _note(

@@ -57,7 +57,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--data", metavar="PATH", help="handed to the task's function")
     add("--network", metavar="FILE", help="network file of 'joint-ga space'; traced without it")
     add("--schedule", metavar="NAME", help="direct or progressive (default: the task's)")
-    add("--early-end", type=float, metavar="SHARE", help="of the metric to lose at most, see docs")
+    add("--early-end", help=argparse.SUPPRESS)  # so that commands of before run on
     add("--inherit", metavar="DIR", help="checkpoints to start from and to add to (default: none)")
     add(
         "--inherit-mb", type=float, default=256.0, metavar="N", help="that they take (default: 256)"
@@ -78,6 +78,7 @@ def _run(args: argparse.Namespace) -> None:
     start = time.perf_counter()
     import hardware
     from evaluators import Inheritance, evaluate, load_task
+    from evaluators.task import EARLY_END_REMOVED
 
     timings["import"] = time.perf_counter() - start
     start = time.perf_counter()
@@ -85,8 +86,10 @@ def _run(args: argparse.Namespace) -> None:
     if args.inherit is not None:
         inheritance = Inheritance(args.inherit, limit_mb=args.inherit_mb, uid=echo.get(UID))
     task = load_task(args.task, args.data)
-    chosen = {"schedule": args.schedule, "early_end": args.early_end}
-    task = replace(task, **{name: value for name, value in chosen.items() if value is not None})
+    if args.schedule is not None:
+        task = replace(task, schedule=args.schedule)
+    if args.early_end is not None:
+        print(f"warning: --early-end {args.early_end} {EARLY_END_REMOVED}", file=sys.stderr)
     network = hardware.Network.load(args.network) if args.network else None
     timings["task"] = time.perf_counter() - start
     print(f"start-up: {_age_s():.2f} s, {time.process_time():.2f} s of CPU", flush=True)

@@ -28,6 +28,7 @@ from nni.runtime.log import enable_global_logging
 from nni.tuner import Tuner
 
 import ga
+from ga.early_stopping.decision import StopDecision
 from nni_plugin.protocol import dispatcher, manager
 from nni_plugin.protocol.callbacks import guarded
 from nni_plugin.protocol.experiment_end import ExperimentEnd
@@ -40,9 +41,6 @@ from nni_plugin.study.study import Study
 from nni_plugin.study.tuner_args import TunerArgs
 
 logger = logging.getLogger("nni.joint_ga")
-
-# Last report, its rung, the reason, and the end that was expected of a trial that is stopped.
-Stop = tuple[dict[str, float], int, str, Mapping[str, float] | None]
 
 
 class JointGATuner(Tuner):  # type: ignore[misc]  # NNI has no types
@@ -88,7 +86,7 @@ class JointGATuner(Tuner):  # type: ignore[misc]  # NNI has no types
         self._reruns: Reruns | None = None
         self._timers: set[threading.Timer] = set()
         self._end: ExperimentEnd | None = None
-        self._stopping: dict[int, Stop] = {}
+        self._stopping: dict[int, StopDecision] = {}
         # When a chromosome was last sent to a trial, and the assessor's choice among stopped ones.
         self.sent: dict[int, float] = {}
         self.stopped_again: Callable[[bool], int | None] | None = None
@@ -252,30 +250,20 @@ class JointGATuner(Tuner):  # type: ignore[misc]  # NNI has no types
     @guarded
     def _give_up(self, uid: int, reason: str) -> None:
         if uid in self._stopping:
-            self.study.censor(uid, *self._stopping.pop(uid))
+            self.study.censor(uid, self._stopping.pop(uid))
         else:
             self.study.fail(uid, reason)
         self._show()
 
-    def expect_stop(
-        self,
-        uid: int,
-        metrics: Mapping[str, float],
-        rung: int,
-        reason: str,
-        expected: Mapping[str, float] | None = None,
-    ) -> None:
+    def expect_stop(self, uid: int, decision: StopDecision) -> None:
         """The assessor's word that it has a trial stopped: its end will be no failure.
 
         Args:
             uid: The trial's chromosome.
-            metrics: Its last intermediate result.
-            rung: The number of its reports.
-            reason: Why it is stopped.
-            expected: What its final metrics would probably have been.
+            decision: With its last intermediate result and what was expected of it.
         """
         with self.lock:
-            self._stopping[uid] = (dict(metrics), rung, reason, expected)
+            self._stopping[uid] = decision
 
     # ---- resume and imported data
 

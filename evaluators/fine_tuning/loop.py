@@ -14,7 +14,6 @@ from torch import nn
 from evaluators import nni_imports
 from evaluators.compression.qat import FakeQuantizer
 from evaluators.fine_tuning.distillation import Teacher
-from evaluators.fine_tuning.early_stopping import Judge
 from evaluators.task import Task
 from evaluators.training import annealing, call, length, score, train_epoch
 from hardware import Layer
@@ -46,7 +45,6 @@ class Course:
         layers: The unpruned network's, which say where to listen for distillation.
         seed: Everything random is seeded anew with it before each part.
         tell: Takes a score between epochs; None if nobody listens.
-        judge: May end the last part early.
         after_step: Called after each step of the optimizer, as masks are that must hold.
         watch: Seconds by stage.
     """
@@ -55,7 +53,6 @@ class Course:
     layers: Sequence[Layer]
     seed: int
     tell: Callable[[float], Any] | None
-    judge: Judge
     after_step: list[Callable[[], None]] = field(default_factory=list)
     watch: Stopwatch = field(default_factory=Stopwatch)
 
@@ -72,13 +69,7 @@ class Course:
         torch.manual_seed(self.seed)
         rate = self.task.fine_tuning_rate(removed)
         optimizer = torch.optim.Adam(model.parameters(), lr=rate)
-
-        def after_epoch(_: int) -> bool:
-            if self.tell is not None:
-                self.tell(self.score(model))
-            return False
-
-        self.run(model, optimizer, epochs, after_epoch)
+        self.run(model, optimizer, epochs, lambda _: self.report(model))
         model.eval()
 
     def run(
@@ -86,15 +77,15 @@ class Course:
         model: nn.Module,
         optimizer: torch.optim.Optimizer,
         epochs: int,
-        after_epoch: Callable[[int], bool],
-    ) -> int:
-        """Trains for some epochs; returns how many it were.
+        after_epoch: Callable[[int], None],
+    ) -> None:
+        """Trains for some epochs.
 
         Args:
             model: Trained in place.
             optimizer: Over all that is trained; its rates are the peak of the schedule.
-            epochs: At most.
-            after_epoch: Called with the number of epochs so far; true ends the training.
+            epochs: Their number.
+            after_epoch: Called with the number of epochs so far.
         """
         task = self.task
         schedule = annealing(task.rate_schedule, optimizer, epochs * length(task.train))
@@ -110,9 +101,12 @@ class Course:
                         follow=teacher.loss if teacher else None,
                         after_step=[*self.after_step, schedule],
                     )
-                if after_epoch(epoch):
-                    return epoch
-        return epochs
+                after_epoch(epoch)
+
+    def report(self, model: nn.Module) -> None:
+        """Tells the score between epochs; nothing is computed if nobody listens."""
+        if self.tell is not None:
+            self.tell(self.score(model))
 
     def score(self, model: nn.Module) -> float:
         """The task's metric on ``val``."""
@@ -128,18 +122,12 @@ class FineTuning:
         model: The float model, about to be quantized.
         epochs: Of quantization-aware training; 0 only calibrates.
         removed: Fraction of the channels that the model lost since it was last trained.
-
-    Attributes:
-        trained: Epochs that were run.
-        verdict: Why it ended early, if it did.
     """
 
     def __init__(self, course: Course, model: nn.Module, epochs: int, removed: float) -> None:
         self.course, self.model, self.epochs = course, model, epochs
         self.learning_rate = course.task.fine_tuning_rate(removed)
         self.quantizer: FakeQuantizer | None = None
-        self.trained = 0
-        self.verdict: str | None = None
 
     def evaluator(self) -> Any:
         """An NNI evaluator whose optimizer is built on this very model."""
@@ -170,31 +158,18 @@ class FineTuning:
             quantizer.calibrate(course.task.train)
         if self.epochs == 0:
             return
-        self._evaluate(model)
+        course.report(model)
         scales = quantizer.learned_scales()
         if scales:
             optimizer.add_param_group({"params": scales})
-        self.trained = course.run(
-            model, optimizer, self.epochs, lambda epoch: self._after(epoch, model)
-        )
+
+        def after_epoch(epoch: int) -> None:
+            # The last score is read from the finished model.
+            if epoch < self.epochs:
+                course.report(model)
+
+        course.run(model, optimizer, self.epochs, after_epoch)
         model.eval()
-
-    def _after(self, epoch: int, model: nn.Module) -> bool:
-        # The last score is read from the finished model.
-        if epoch == self.epochs:
-            return False
-        self._evaluate(model)
-        return self.verdict is not None
-
-    def _evaluate(self, model: nn.Module) -> None:
-        """Only for whoever listens."""
-        course = self.course
-        if course.tell is None and not course.judge.listens:
-            return
-        value = course.score(model)
-        if course.tell is not None:
-            course.tell(value)
-        self.verdict = course.judge.verdict(value)
 
     def probe(self) -> torch.Tensor:
         """Outputs on the example input, to compare the model before and after baking."""

@@ -166,8 +166,7 @@ def export(
     from evaluators.export import EPOCHS_FACTOR, export_candidate
 
     built = load_task(task, data)
-    # A chosen candidate gets all of its epochs.
-    built = replace(built, early_end=None, schedule=schedule or built.schedule)
+    built = replace(built, schedule=schedule or built.schedule)
     epochs = EPOCHS_FACTOR * built.epochs if epochs is None else epochs
     again = ["joint-ga", "export", "--task", task, "--device", device]
     again += ["--params", str(output / "params.json"), "--network", str(output / "network.json")]

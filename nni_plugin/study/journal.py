@@ -125,6 +125,9 @@ def results(events: Iterable[Mapping[str, Any]]) -> list[Record]:
     Those still running stand last, in the order in which they were asked. A result that came
     after a failure replaces it, and the first of two results stands.
     """
+    # Late: a trial needs this module at its start, and nothing of what `ga` imports.
+    from ga.early_stopping.decision import StopDecision
+
     records: dict[int, Record] = {}
     for event in events:
         kind = event["event"]
@@ -151,10 +154,14 @@ def results(events: Iterable[Mapping[str, Any]]) -> list[Record]:
             if kind == "again":
                 record.status, record.metrics, record.reason = "running", None, ""
                 continue
-            record.status = {"tell": "complete", "fail": "failed", "censor": "censored"}[kind]  # type: ignore[assignment]  # its values are statuses
-            record.metrics = event.get("metrics")
-            record.reason = event.get("reason", "")
-            record.expected = event.get("expected")
+            if kind == "censor":
+                stop = StopDecision.from_event(event)
+                record.status, record.metrics = "censored", stop.metrics
+                record.reason, record.expected = stop.reason, stop.expected
+            else:
+                record.status = "complete" if kind == "tell" else "failed"
+                record.metrics, record.expected = event.get("metrics"), None
+                record.reason = event.get("reason", "")
             record.trial = event.get("trial") or record.trial
             records[record.uid] = records.pop(record.uid)  # moves to the end: completion order
     running = [r for r in records.values() if r.status == "running"]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import ga
+from ga.early_stopping.decision import StopDecision
 from nni_plugin import search_space
 from nni_plugin.protocol.metrics import UID, UnusableMetricsError, read_metrics
 from nni_plugin.study.journal import VERSION, Journal, Record, read, results
@@ -193,34 +194,21 @@ class Study:
                 "the trial, then resume the experiment"
             )
 
-    def censor(
-        self,
-        uid: int,
-        metrics: Mapping[str, float],
-        rung: int,
-        reason: str,
-        expected: Mapping[str, float] | None = None,
-    ) -> None:
+    def censor(self, uid: int, decision: StopDecision) -> None:
         """The trial was stopped on its way; nothing happens if it got to its end all the same.
 
         Args:
             uid: The chromosome's number.
-            metrics: The trial's last intermediate result.
-            rung: The number of its intermediate results.
-            reason: Why it was stopped.
-            expected: What its final metrics would probably have been; the surrogate learns it.
+            decision: With what the trial had reported; the surrogate learns what was expected.
         """
         record = self.records[uid]
         if record.status != "running":
             return
-        logger.info("uid %d stopped at rung %d: %s", uid, rung, reason)
-        metrics = dict(metrics)
-        guess = None if expected is None else dict(expected)
-        self.journal.append(
-            "censor", uid=uid, metrics=metrics, rung=rung, reason=reason, expected=guess
-        )
-        self._settle(record, status="censored", metrics=metrics, reason=reason, expected=guess)
-        self.optimizer.censor(uid, metrics, reason, guess)
+        metrics, reason, expected = decision.metrics, decision.reason, decision.expected
+        logger.info("uid %d stopped at rung %d: %s", uid, decision.rung, reason)
+        self.journal.append("censor", uid=uid, **decision.as_event())
+        self._settle(record, status="censored", metrics=metrics, reason=reason, expected=expected)
+        self.optimizer.censor(uid, metrics, reason, expected)
 
     def take_in(self, params: Mapping[str, Any], value: Any) -> int | None:
         """A result from elsewhere.

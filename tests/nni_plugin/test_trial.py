@@ -88,7 +88,6 @@ def test_without_nni_the_last_line_holds_all_metrics(tmp_path: Path) -> None:
         (("--task", "tiny_task:build", "--device", "stm32f746"), {"0.w_bits": 77}, ["77"]),
         (("--task", "tiny_task:build", "--device", "stm32f746"), [1, 2], ["list"]),
         ((*TINY, "--schedule", "slow"), None, ["schedule='slow'", "direct, progressive"]),
-        ((*TINY, "--early-end", "2"), None, ["early_end=2.0"]),
         ((*TINY, "--inherit", "folder", "--inherit-mb", "0"), None, ["limit_mb=0.0"]),
     ],
 )
@@ -110,6 +109,20 @@ def test_a_failing_trial_says_why_in_one_line(
     for word in words:
         assert word in errors[0]
     assert "Traceback" not in said
+
+
+def test_a_command_that_asks_for_an_early_end_runs_all_epochs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path, None)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("JOINT_GA_CACHE", str(tmp_path / "cache"))
+    options = ("--epochs", "3", "--early-end", "0.3")
+    assert main(["--params", "params.json", *TINY, *options]) == 0
+    said = capsys.readouterr()
+    assert "warning: --early-end 0.3 is ignored" in said.err
+    reports = [line for line in said.out.splitlines() if line.startswith("{")]
+    assert len(reports) == 6, "pruned, calibrated, after two epochs, at the end, and once more"
 
 
 def test_a_second_trial_inherits_from_the_first(

@@ -107,7 +107,6 @@ def test_bad_weights_and_names_are_refused() -> None:
         ({"relation": "angle"}, r"relation='angle' is unknown \(use distance, similarity\)"),
         ({"rate_schedule": "step"}, "rate_schedule='step'"),
         ({"schedule": "slow"}, r"schedule='slow' is unknown \(use direct, progressive\)"),
-        ({"early_end": 0.0}, "early_end=0.0"),
     ):
         with pytest.raises(ValueError, match=words):
             build_task(build(), shape, **wrong)

@@ -1,4 +1,4 @@
-"""Progressive compression, early ends, learning-rate schedules."""
+"""Progressive compression, learning-rate schedules."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from torch import nn
 from evaluators import evaluate, load_task, trace
 from evaluators.compression.decisions import read_candidate
 from evaluators.compression.pruning_schedule import Epochs, coarse_step, cut
-from evaluators.fine_tuning.early_stopping import OPTIMISM, Judge
 from evaluators.training import annealing
 from support.nets import ZOO
 from support.tasks import build_task
@@ -55,63 +54,16 @@ def test_pruning_in_two_steps_gives_the_same_shapes(name: str) -> None:
     assert len(reports) == 2 * 6
 
 
-def judge(early_end: float | None, baseline: float, epochs: int, mode: str = "max") -> Judge:
+def test_a_task_that_asks_for_an_early_end_is_told_that_there_is_none() -> None:
     build, shape = ZOO["residual"]
-    task = build_task(build(), shape, early_end=early_end, metric_mode=mode)
-    return Judge(task, baseline, epochs)
-
-
-def verdicts(judge: Judge, scores: list[float]) -> list[bool]:
-    return [judge.verdict(score) is not None for score in scores]
-
-
-def test_a_hopeless_network_ends_early() -> None:
-    # 0.12 + 0.02 * 6 is below 0.9 - 0.27: it ends after its second epoch, not its first.
-    assert verdicts(judge(0.3, 0.9, 8), [0.10, 0.10, 0.12]) == [False, False, True]
-    # At a larger pace it may get there.
-    gain = (0.63 - 0.2) / (1 + OPTIMISM * 6) + 1e-3
-    assert verdicts(judge(0.3, 0.9, 8), [0.1, 0.2, 0.2 + gain]) == [False] * 3
-    # One bad epoch is no verdict on what gained 0.2 an epoch before.
-    assert verdicts(judge(0.3, 0.9, 4), [0.0, 0.4, 0.39]) == [False] * 3
-    # A smaller metric is better: the same, mirrored.
-    assert verdicts(judge(0.3, 0.1, 8, "min"), [0.9, 0.9, 0.88]) == [False, False, True]
-    assert "can't come within 0.27" in str(judge_after([0.1, 0.1, 0.1]))
-
-
-def judge_after(scores: list[float]) -> str | None:
-    watching = judge(0.3, 0.9, 8)
-    return [watching.verdict(score) for score in scores][-1]
-
-
-def test_what_equals_the_float_model_and_gains_no_more_ends_early() -> None:
-    assert verdicts(judge(0.3, 0.9, 8), [0.8, 0.91, 0.92, 0.92]) == [False, False, False, True]
-    assert verdicts(judge(0.3, 0.9, 8), [0.8, 0.89, 0.89, 0.89]) == [False] * 4
-    assert "no longer gains" in str(judge_after([0.9, 0.9, 0.9]))
-
-
-def test_no_verdict_without_the_option_or_at_the_end() -> None:
-    assert verdicts(judge(None, 0.9, 8), [0.1] * 8) == [False] * 8
-    assert not judge(None, 0.9, 8).listens
-    assert not judge(0.3, 0.9, 2).listens
-    # After the last epoch there is nothing to save.
-    assert verdicts(judge(0.3, 0.9, 2), [0.1, 0.1, 0.1]) == [False] * 3
-
-
-def test_a_trial_that_ends_early_says_so_and_repeats() -> None:
-    task = load_task("evaluators.tasks.digits:build")
-    network = trace(task)
-    task.early_end = 0.01
-    task.learning_rate, task.pruned_learning_rate = 1e-9, None
-    params = {f"{g.name}.prune": 0.75 for g in network.groups if g.prunable}
+    with pytest.warns(UserWarning, match=r"early_end=0\.3 is ignored.*ParetoAssessor") as warned:
+        task = build_task(build(), shape, early_end=0.3)
+    assert len(warned) == 1
+    params = {"pruner": "l1"}
     reports: list[dict[str, float]] = []
-    result = evaluate(
-        task, params, device="stm32f746", network=network, epochs=5, report=reports.append
-    )
-    assert result.notes[0].startswith("ended after 2 of 5 epochs: at ")
-    # After pruning, calibration and two epochs, and the final metrics.
+    evaluate(task, params, device="stm32f746", epochs=3, report=reports.append)
+    # After pruning and calibration, after two epochs, and the final metrics.
     assert len(reports) == 5
-    silent = evaluate(task, params, device="stm32f746", network=network, epochs=5)
-    assert (silent.metrics, silent.notes) == (result.metrics, result.notes)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,43 @@
+"""The decision to stop a trial, from the policy that makes it to the log that keeps it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class StopDecision:
+    """A trial is stopped on its way.
+
+    Attributes:
+        metrics: its last report; never taken for its result.
+        rung: number of its reports.
+        reason: why it is stopped.
+        expected: what its final metrics would probably have been; None if nothing says.
+    """
+
+    metrics: dict[str, float]
+    rung: int
+    reason: str
+    expected: dict[str, float] | None = None
+
+    def as_event(self) -> dict[str, Any]:
+        """The decision as a log keeps it, under the names of the attributes."""
+        return asdict(self)
+
+    @classmethod
+    def from_event(cls, event: Mapping[str, Any]) -> StopDecision:
+        """The decision that a log's entry holds; what an older log lacks is left empty.
+
+        Args:
+            event: with `metrics`, `rung`, `reason` and `expected`; other keys are passed over.
+        """
+        expected = event.get("expected")
+        return cls(
+            dict(event.get("metrics") or {}),
+            int(event.get("rung") or 0),
+            str(event.get("reason") or ""),
+            None if expected is None else dict(expected),
+        )
