@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.nni_experiment import NniExperiment
 
 from nni_plugin.setup import launcher
+from support.nni_experiment import NniExperiment
 
 pytestmark = pytest.mark.nni
 EVIL = "http://evil.example"
