@@ -96,7 +96,7 @@ class ParetoAssessor(Assessor):  # type: ignore[misc]  # NNI has no types
             study = search.study
             search.stopped_again = self._again
             uid = reported_uid(trial_history[-1])
-            if uid not in study.records:
+            if uid not in study.trials:
                 self._complain("a trial's reports hold no uid of this search: it is never stopped")
                 return AssessResult.Good
             assert uid is not None
@@ -168,7 +168,7 @@ class ParetoAssessor(Assessor):  # type: ignore[misc]  # NNI has no types
         search = tuner.JointGATuner.current
         if search is None:
             return None
-        records = search.study.records
+        records = search.study.trials
         stopped = [uid for uid in self._stopped if records[uid].status == "censored"]
         seen = self._seen(search.study)
         uid = self.policy.again(stopped, seen, new=new) if stopped else None
@@ -194,7 +194,7 @@ class ParetoAssessor(Assessor):  # type: ignore[misc]  # NNI has no types
                 "the front"
             )
         if search is not None:
-            records = search.study.records
+            records = search.study.trials
             again = [uid for uid in self._stopped if records[uid].status == "complete"]
             if again:
                 text += f"; {len(again)} of the stopped ones ran to their ends after all"

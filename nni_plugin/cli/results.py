@@ -154,7 +154,7 @@ def export(
         # The task's module lies where the trials started.
         sys.path.insert(0, str(command.folder))
         chromosome: dict[str, Any] = chosen.params
-        print(f"trial {chosen.trial or '-'} (uid {chosen.uid}): {_brief(chosen.metrics)}")
+        print(f"trial {chosen.job_id or '-'} (uid {chosen.uid}): {_brief(chosen.metrics)}")
     else:
         assert params is not None
         chromosome = read_chromosome(params)
@@ -198,9 +198,10 @@ def _chosen(experiment: Experiment, trial: str | None, pick: str | None, knee: b
     if trial is not None:
         return experiment.trial(trial)
     if pick is not None:
+        from ga.evaluation import COMPLETE
         from nni_plugin.results.selection import Pick
 
-        return Pick.parse(pick).choose(experiment.log.finished())
+        return Pick.parse(pick).choose(experiment.log.finished(COMPLETE))
     from nni_plugin.results.pareto_front import knee as knee_of
 
     return knee_of(experiment.front(), experiment.log.objectives)

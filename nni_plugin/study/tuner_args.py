@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import ga
+from ga.evaluation import COMPLETE
 from ga.problem.objectives import parse_constraints
 from nni_plugin.protocol.dispatcher import experiment_config, find_file, folders
 from nni_plugin.protocol.metrics import DEFAULT
-from nni_plugin.study.journal import read, results
+from nni_plugin.study.trial_log import TrialLog
 
 CostModel = Callable[[dict[str, Any]], Mapping[str, float]]
 
@@ -138,7 +139,7 @@ class TunerArgs:
         if isinstance(initial, str):
             path = find_file(initial, self.folders, "initial")
             if path.suffix == ".jsonl":
-                initial = [r.params for r in results(read(path)) if r.status == "complete"]
+                initial = [trial.params for trial in TrialLog.read(path).finished(COMPLETE)]
             else:
                 initial = json.loads(path.read_text())
         if not isinstance(initial, list) or not all(isinstance(p, dict) for p in initial):
