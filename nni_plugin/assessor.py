@@ -89,7 +89,7 @@ class ParetoAssessor(Assessor):  # type: ignore[misc]  # NNI has no types
     @guarded
     def assess_trial(self, trial_job_id: str, trial_history: Sequence[Any]) -> AssessResult:
         """Whether a trial goes on, after each of its reports."""
-        search = tuner.JointGATuner.current
+        search = tuner.running_tuner()
         if search is None:
             raise RuntimeError("ParetoAssessor works with JointGATuner: name that as the tuner")
         with search.lock:
@@ -165,7 +165,7 @@ class ParetoAssessor(Assessor):  # type: ignore[misc]  # NNI has no types
 
     def _again(self, new: bool) -> int | None:
         """A stopped trial's chromosome that should run after all, if there are new ones or not."""
-        search = tuner.JointGATuner.current
+        search = tuner.running_tuner()
         if search is None:
             return None
         records = search.study.trials
@@ -182,7 +182,7 @@ class ParetoAssessor(Assessor):  # type: ignore[misc]  # NNI has no types
 
     def summary(self) -> str:
         """What was stopped, and what became of the trials that were spared."""
-        search = tuner.JointGATuner.current
+        search = tuner.running_tuner()
         text = f"stopped {len(self._stopped)} of {len(self._paths)} trials that reported"
         risk = getattr(self.policy, "risk", None)
         if risk is not None:

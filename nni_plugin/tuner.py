@@ -22,7 +22,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from nni.runtime.log import enable_global_logging
 from nni.tuner import Tuner
@@ -32,6 +32,7 @@ from ga.early_stopping.decision import StopDecision
 from ga.evaluation import COMPLETE, RUNNING
 from nni_plugin.protocol import dispatcher, manager
 from nni_plugin.protocol.callbacks import guarded
+from nni_plugin.protocol.dispatcher import Dispatcher
 from nni_plugin.protocol.experiment_end import ExperimentEnd
 from nni_plugin.protocol.json_types import Params
 from nni_plugin.protocol.metrics import UID, reported_uid
@@ -44,6 +45,17 @@ from nni_plugin.study.trial_log import Trial
 from nni_plugin.study.tuner_args import TunerArgs
 
 logger = logging.getLogger("nni.joint_ga")
+
+_running: JointGATuner | None = None
+
+
+def running_tuner() -> JointGATuner | None:
+    """The tuner of this process, for the assessor; None if there was none.
+
+    NNI builds the tuner first and then the assessor, one of each in a process, and introduces
+    neither to the other. The tuner that was built last counts.
+    """
+    return _running
 
 
 class JointGATuner(Tuner):  # type: ignore[misc]  # NNI has no types
@@ -63,9 +75,6 @@ class JointGATuner(Tuner):  # type: ignore[misc]  # NNI has no types
     grace_succeeded = 20.0
     grace_failed = 2.0
 
-    current: ClassVar[JointGATuner | None] = None
-    """The tuner of this process, for the assessor, which NNI runs beside it."""
-
     def __init__(self, **class_args: Any) -> None:
         if os.environ.get("SDK_PROCESS") == "dispatcher":
             enable_global_logging()  # what the optimizer notes goes to dispatcher.log, too
@@ -79,7 +88,7 @@ class JointGATuner(Tuner):  # type: ignore[misc]  # NNI has no types
             raise
         self._class_args = class_args
         self.lock = threading.RLock()
-        self._dispatcher: Any = None
+        self._dispatcher: Dispatcher | None = None
         self._send: Any = None
         self._study: Study | None = None
         self._page: LivePage | None = None
@@ -93,7 +102,8 @@ class JointGATuner(Tuner):  # type: ignore[misc]  # NNI has no types
         # When a chromosome was last sent to a trial, and the assessor's choice among stopped ones.
         self.sent: dict[int, float] = {}
         self.stopped_again: Callable[[bool], int | None] | None = None
-        JointGATuner.current = self
+        global _running
+        _running = self
 
     @property
     def study(self) -> Study:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,12 +61,12 @@ class Process:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("NNI_CHECKPOINT_DIRECTORY", str(tmp_path))
     monkeypatch.setenv("NNI_LOG_DIRECTORY", str(tmp_path))
     monkeypatch.delenv("NNI_TUNER_COMMAND_CHANNEL", raising=False)
-    yield tmp_path
-    JointGATuner.current = None
+    monkeypatch.setattr("nni_plugin.tuner._running", None)
+    return tmp_path
 
 
 def test_a_stopped_trial_is_censored_and_not_failed(folder: Path) -> None:

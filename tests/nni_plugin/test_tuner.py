@@ -32,8 +32,8 @@ class Dispatcher:
         self.next_id = first_id
         self.trials: dict[int, dict[str, Any]] = {}
         self.errors: list[str] = []
+        self.tuner._dispatcher = self
 
-    # What the guarded callbacks look for on the stack.
     def report_error(self, error: str) -> None:
         self.errors.append(error)
 

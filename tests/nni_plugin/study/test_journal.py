@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from ga.early_stopping.decision import StopDecision
 from ga.evaluation import COMPLETE, FAILED, IMPORT, RUNNING
 from nni_plugin.study.journal import Journal, read
 from nni_plugin.study.study import Study
@@ -189,10 +190,10 @@ def test_what_a_study_holds_is_what_a_later_start_reads(tmp_path: Path) -> None:
     args = TunerArgs.parse({"objectives": {"gain": "maximize"}}, base=[tmp_path])
     study = Study(args, {"x": {"_type": "choice", "_value": list(range(9))}}, path)
     first, second, third, fourth = (study.ask().uid for _ in range(4))
-    study.censor(second, {"gain": 0.1}, 1, "hopeless", {"gain": 0.3})
+    study.censor(second, StopDecision({"gain": 0.1}, 1, "hopeless", {"gain": 0.3}))
     study.fail(third, "crashed", "t3")
     study.tell(first, {"gain": 1, "note": "kept out"}, "t1")
-    study.censor(fourth, {"gain": 0.2}, 2, "hopeless", None)
+    study.censor(fourth, StopDecision({"gain": 0.2}, 2, "hopeless"))
     study.tell(third, 2.0, "t3")
     study.take_in({"x": 8}, {"gain": 3.0})
     study.reopen(second)
