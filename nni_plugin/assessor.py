@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 import time
@@ -17,10 +16,9 @@ from ga.early_stopping.gain_bands import Seen
 from ga.early_stopping.policies import POLICIES, Policy
 from nni_plugin import tuner
 from nni_plugin.protocol.callbacks import guarded
+from nni_plugin.protocol.log import logger
 from nni_plugin.protocol.metrics import UID, is_number, reported_uid
 from nni_plugin.study.journal import Journal, read
-
-logger = logging.getLogger("nni.joint_ga")
 
 FILE_NAME = "rungs.jsonl"
 
