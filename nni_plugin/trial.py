@@ -149,7 +149,7 @@ def _ask_nni() -> dict[str, Any]:
 
 def _age_s() -> float:
     """Seconds since this process was started."""
-    import psutil  # type: ignore[import-untyped, unused-ignore]  # NNI brings it, without stubs
+    import psutil
 
     return float(time.time() - psutil.Process().create_time())
 
