@@ -16,7 +16,7 @@ import ga
 from ga.evaluation import COMPLETE
 from ga.problem.objectives import parse_constraints
 from nni_plugin.protocol.dispatcher import experiment_config, find_file, folders
-from nni_plugin.protocol.metrics import DEFAULT
+from nni_plugin.protocol.metrics import DEFAULT, UID
 from nni_plugin.study.trial_log import TrialLog
 from nni_plugin.study.user_functions import load_function
 
@@ -145,7 +145,7 @@ class TunerArgs:
             raise ValueError(
                 f"initial={self.initial!r} should be a list of parameter dicts, or a file with one"
             )
-        return [{k: v for k, v in params.items() if k != "uid"} for params in initial]
+        return [{k: v for k, v in params.items() if k != UID} for params in initial]
 
     def optimizer_options(self, cost_model: CostModel | None) -> dict[str, Any]:
         """Keyword arguments of ``ga.Optimizer``, all but space and objectives."""
