@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from evaluators.fine_tuning.warm_start import Inheritance
     from evaluators.pipeline import Result, evaluate
-    from evaluators.sensitivity import ladder, sensitivity
+    from evaluators.sensitivity_analysis import ladder, sensitivity
     from evaluators.task import Task
     from evaluators.task_loading import load_task
     from evaluators.tracing.trace import trace
@@ -24,8 +24,8 @@ _HOMES = {
     "evaluate": "pipeline",
     "Result": "pipeline",
     "Inheritance": "fine_tuning.warm_start",
-    "sensitivity": "sensitivity",
-    "ladder": "sensitivity",
+    "sensitivity": "sensitivity_analysis",
+    "ladder": "sensitivity_analysis",
 }
 
 __all__ = [
