@@ -24,6 +24,7 @@ NETS = {name: build() for name, build in REFERENCE_NETWORKS.items()}
 CALIBRATED = ("cortex-m0plus", "cortex-m4", "cortex-m7", "cortex-m33")
 
 
+@pytest.mark.slow
 def test_published_benchmarks_left_out():
     every = cells(by_vendor)
     found = [p for p in every if p.row.cell.core in CALIBRATED]
@@ -57,6 +58,7 @@ def test_published_boards_left_out():
     assert statistics.mean(errors) <= 15
 
 
+@pytest.mark.slow
 def test_shipped_profiles_follow_from_the_published_table():
     from hardware.calibration.fit_shipped_devices import table
     from hardware.device import fitted
