@@ -155,6 +155,25 @@ def test_tests_lie_where_what_they_test_lies() -> None:
     assert not strange, f"no such folder beside tests/: {sorted(map(str, strange))}"
 
 
+def test_a_test_lies_in_the_room_of_the_file_that_it_is_named_after() -> None:
+    wrong = []
+    for path in (path for path in files() if path.name.startswith("test_")):
+        folder = path.parent.relative_to(REPOSITORY / "tests")
+        name = path.stem.removeprefix("test_")
+        homes = (
+            {
+                file.parent.relative_to(REPOSITORY)
+                for file in modules().values()
+                if file.stem == name and file.is_relative_to(REPOSITORY / folder.parts[0])
+            }
+            if folder.parts
+            else set()
+        )
+        if homes and folder not in {*homes, *OF_NO_FOLDER}:
+            wrong.append(f"{short(path)} belongs into {' or '.join(f'tests/{h}' for h in homes)}")
+    assert not wrong, "\n".join(wrong)
+
+
 def test_there_is_one_conftest() -> None:
     """A second one's fixtures would be found only by those who know of it."""
     assert [short(path) for path in files() if path.name == "conftest.py"] == ["tests/conftest.py"]
