@@ -69,9 +69,6 @@ class Outcome:
     steps: int
 
 
-Stop = Callable[[Candidate, int, Mapping[str, Any]], bool]
-
-
 @dataclass
 class Simulation:
     """Runs an optimizer against a course of trials.
@@ -93,7 +90,7 @@ class Simulation:
     optimizer: AskTell
     course: Callable[[dict[str, Any]], Course]
     slots: int = 4
-    stop: Stop | None = None
+    stop: Callable[[Candidate, int, Mapping[str, Any]], bool] | None = None
     stopped: Callable[[Candidate, Mapping[str, Any]], None] | None = None
     again: Callable[[], Candidate | None] | None = None
     clock: float = 0.0

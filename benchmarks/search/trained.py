@@ -94,7 +94,7 @@ class Trained:
             (),
             given["objectives"],
             tuple(whole),
-            lambda params: self._path(params, len(self.steps))[-1],
+            lambda params: self._curve(params, len(self.steps))[-1],
             np.array([-1.0, 0.0, 0.0]),
             np.array([-least, *costs]),
             1.0,
@@ -115,19 +115,19 @@ class Trained:
     def report(self, params: dict[str, Any], number: int) -> Metrics:
         """A trial's report of that number, from 0 on."""
         first = len(_STAGES)
-        return self._path(params, first if number < first else len(self.steps))[number]
+        return self._curve(params, first if number < first else len(self.steps))[number]
 
-    def _path(self, params: dict[str, Any], reports: int) -> list[Metrics]:
+    def _curve(self, params: dict[str, Any], reports: int) -> list[Metrics]:
         key = hashlib.sha256(json.dumps(params, sort_keys=True).encode()).hexdigest()[:24]
         file = self._folder / f"{key}.json"
-        path: list[Metrics] = json.loads(file.read_text("utf-8")) if file.exists() else []
-        if len(path) >= reports:
-            return path
-        path = []
+        curve: list[Metrics] = json.loads(file.read_text("utf-8")) if file.exists() else []
+        if len(curve) >= reports:
+            return curve
+        curve = []
 
         def keep(metrics: Metrics) -> None:
-            path.append(metrics)
-            if len(path) == reports < len(self.steps):
+            curve.append(metrics)
+            if len(curve) == reports < len(self.steps):
                 raise _EnoughError
 
         with contextlib.suppress(_EnoughError):
@@ -140,9 +140,9 @@ class Trained:
                 report=keep,
             )
         partial = file.with_suffix(".part")
-        partial.write_text(json.dumps(path), encoding="utf-8")
+        partial.write_text(json.dumps(curve), encoding="utf-8")
         partial.replace(file)
-        return path
+        return curve
 
 
 class _Reports(Sequence[tuple[float, Metrics]]):
