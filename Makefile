@@ -12,20 +12,27 @@ SYSTEM_PACKAGES := chromium chromium-driver gcc-arm-none-eabi libnewlib-arm-none
 # nnictl, the tuner and the trials all find this interpreter first, without activation.
 export PATH := $(BIN):$(PATH)
 
-.PHONY: help run test check docs system clean
+# What has no NNI server, browser, emulator or long training: under two minutes on two cores.
+FAST := not (nni or browser or emulator or slow)
+
+.PHONY: help run test test-fast check docs system clean
 
 help:
-	@echo "make run     set up, then run $(CONFIG) in NNI and print its web UI's address"
-	@echo "make test    set up, then run all tests"
-	@echo "make check   ruff, ruff format, mypy --strict"
-	@echo "make docs    build the documentation into site/"
-	@echo "make system  apt-get what some tests need (browser, Arm compiler, QEMU, sshd); needs root"
+	@echo "make run        set up, then run $(CONFIG) in NNI and print its web UI's address"
+	@echo "make test       set up, then run all tests"
+	@echo "make test-fast  the tests without NNI, browser, emulator and long trainings: two minutes"
+	@echo "make check      ruff, ruff format, mypy --strict"
+	@echo "make docs       build the documentation into site/"
+	@echo "make system     apt-get what some tests need (browser, Arm compiler, QEMU, sshd); needs root"
 
 run: $(VENV)/.run
 	@joint-ga run $(CONFIG)
 
 test: $(VENV)/.dev
 	pytest -n 2 --dist worksteal $(PYTEST_ARGS)
+
+test-fast: $(VENV)/.dev
+	pytest -n 2 --dist worksteal -m "$(FAST)" --cpu-limit 15 $(PYTEST_ARGS)
 
 check: $(VENV)/.dev
 	ruff check .

@@ -33,6 +33,7 @@ from nni_plugin.protocol import dispatcher, manager
 from nni_plugin.protocol.callbacks import guarded
 from nni_plugin.protocol.experiment_end import ExperimentEnd
 from nni_plugin.protocol.metrics import UID, reported_uid
+from nni_plugin.protocol.plain_json import read_plain_json_only
 from nni_plugin.protocol.reruns import Reruns
 from nni_plugin.results.live_page import LivePage
 from nni_plugin.study.journal import FILE_NAME, Record
@@ -65,6 +66,7 @@ class JointGATuner(Tuner):  # type: ignore[misc]  # NNI has no types
     def __init__(self, **class_args: Any) -> None:
         if os.environ.get("SDK_PROCESS") == "dispatcher":
             enable_global_logging()  # what the optimizer notes goes to dispatcher.log, too
+            read_plain_json_only()
         try:
             self.args = TunerArgs.parse(class_args)
             self.args.cost_model()

@@ -94,6 +94,7 @@ def compare(
 ) -> None:
     """Compare experiments by hypervolume in one common box, judged by the first one's goals."""
     from nni_plugin.cli.tables import dict_table, make_console
+    from nni_plugin.results.csv_file import write_csv
     from nni_plugin.results.experiment import Experiment
     from nni_plugin.results.report import compare as measure
 
@@ -102,7 +103,7 @@ def compare(
     make_console().print(dict_table([{str(k): v for k, v in row.items()} for row in rows]))
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
-        comparison.table.to_csv(output / "compare.csv", index=False)
+        write_csv(comparison.table, output / "compare.csv")
         comparison.draw(output / "compare.png")
         print(f"written: {output / 'compare.csv'}, {output / 'compare.png'}")
 

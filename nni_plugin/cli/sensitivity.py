@@ -55,8 +55,10 @@ def sensitivity(
     if output is not None:
         import pandas as pd
 
+        from nni_plugin.results.csv_file import write_csv
+
         output.parent.mkdir(parents=True, exist_ok=True)
-        pd.DataFrame(table).to_csv(output, index=False)
+        write_csv(pd.DataFrame(table), output)
         picture = output.with_suffix(".png")
         draw(table, built.metric_name, picture)
         print(f"written: {output}, {picture}")

@@ -12,14 +12,26 @@ from typing import BinaryIO
 
 __all__ = ["LogHandler", "serve_folder"]
 
-_RANGE = re.compile(r"bytes=(\d+)-(\d*)")
+# More digits than a file has bytes are refused by the pattern: Python's own limit would raise.
+_RANGE = re.compile(r"bytes=(\d{1,18})-(\d{0,18})")
+_HOST = re.compile(r"(localhost|[\d.]+|\[[\da-f:]+\])(:\d+)?", re.I)
+"""An address, or this machine as it calls itself; any port, since SSH may forward another."""
 
 
 class LogHandler(http.server.SimpleHTTPRequestHandler):
     """Serves files, byte ranges included: the page fetches only what its data files gained."""
 
     def send_head(self) -> BinaryIO | io.BytesIO | None:
-        """Answers a Range request with 206 and that part; anything else as the base class does."""
+        """Answers a Range request with 206 and that part; anything else as the base class does.
+
+        A name that is not this machine's own may have been bound to 127.0.0.1 by a stranger, whose
+        page could then read the data (DNS rebinding): such a request is refused.
+        """
+        host = self.headers.get("Host", "")
+        if not _HOST.fullmatch(host):
+            reason = "the Host header names another machine: open the printed address"
+            self.send_error(http.HTTPStatus.FORBIDDEN, explain=reason)
+            return None
         match = _RANGE.fullmatch(self.headers.get("Range", ""))
         path = Path(self.translate_path(self.path))
         if match is None or not path.is_file():

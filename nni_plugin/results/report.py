@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nni_plugin.results.csv_file import write_csv
 from nni_plugin.results.experiment import Experiment, NoFrontError
 from nni_plugin.results.live_page import PageData, render
 from nni_plugin.results.pareto_front import Bounds, FrontHistory, knee
@@ -52,7 +53,7 @@ def write_report(experiment: Experiment, folder: str | Path) -> dict[str, Path]:
     folder.mkdir(parents=True, exist_ok=True)
     paths = {"trials": folder / "trials.csv", "html": folder / "report.html"}
     frame = experiment.frame()
-    frame.to_csv(paths["trials"], index=False)
+    write_csv(frame, paths["trials"])
     write_html(experiment, paths["html"])
     try:
         history = experiment.history()
@@ -60,7 +61,7 @@ def write_report(experiment: Experiment, folder: str | Path) -> dict[str, Path]:
         return paths
     paths["front"] = folder / "front.csv"
     first = next(iter(experiment.log.objectives))
-    frame[frame["front"]].sort_values(first).to_csv(paths["front"], index=False)
+    write_csv(frame[frame["front"]].sort_values(first), paths["front"])
     paths["png"] = folder / "pareto.png"
     _draw(experiment, history, paths["png"])
     return paths

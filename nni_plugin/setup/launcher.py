@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,10 +78,15 @@ def free_port(wanted: int | None = None, count: int = 1) -> int:
     raise SessionError(f"no free port from {_FIRST_PORT} to {_FIRST_PORT + 99}: give --port N")
 
 
-def environment(host: str) -> dict[str, str]:
+def environment(host: str, names: Sequence[str] = ()) -> dict[str, str]:
     """Environment of the manager: its interpreter first on PATH, bound to ``host``.
 
-    ``0.0.0.0`` leaves NNI as it is: every interface.
+    The manager refuses what a foreign web page may make a browser send: a ``Host`` that is neither
+    an address nor a name of this machine, a foreign ``Origin``, a body that is not JSON.
+
+    Args:
+        host: the address to listen on; ``0.0.0.0`` or ``*`` for every interface.
+        names: further names under which the manager is reached, as NNI's ``nniManagerIp``.
     """
     result = dict(os.environ)
     # Not resolved: inside a venv `python` is a link, and its folder is what makes it the venv's.
@@ -90,11 +95,11 @@ def environment(host: str) -> dict[str, str]:
     # nnictl talks to its manager through `requests`, which would ask a configured proxy.
     for name in ("NO_PROXY", "no_proxy"):
         result[name] = ",".join(filter(None, [result.get(name), "127.0.0.1,localhost"]))
-    if host not in ("0.0.0.0", "*"):
-        before = result.get("NODE_OPTIONS", "")
-        result["JOINT_GA_NODE_OPTIONS"] = before
-        result["JOINT_GA_HOST"] = host
-        result["NODE_OPTIONS"] = f'{before} --require "{_ASSETS / "loopback.cjs"}"'.strip()
+    before = result.get("NODE_OPTIONS", "")
+    result["JOINT_GA_NODE_OPTIONS"] = before
+    result["JOINT_GA_HOST"] = "*" if host == "0.0.0.0" else host
+    result["JOINT_GA_NAMES"] = ",".join(names)
+    result["NODE_OPTIONS"] = f'{before} --require "{_ASSETS / "manager_guard.cjs"}"'.strip()
     return result
 
 
@@ -225,10 +230,12 @@ def _create(
     Raises:
         SessionError: a busy port, or what nnictl answered.
     """
+    manager_ip = _settings(config).get("nniManagerIp")
+    names = [str(manager_ip)] if manager_ip else []
     for attempt in (1, 2):
         port = free_port(wanted, count)
         create = ("create", "--config", str(config), "--port", str(port))
-        started = _nnictl(*create, env=environment(host))
+        started = _nnictl(*create, env=environment(host, names))
         if not started.returncode:
             return port, started
         if attempt == 2 or not _LATE.search(_last_words(started)):
@@ -247,10 +254,14 @@ def _wait_for_profile(base: str, seconds: float = 10.0) -> Any:
         time.sleep(0.3)
 
 
+def _settings(config: Path) -> dict[str, Any]:
+    settings: dict[str, Any] = yaml.safe_load(config.read_text(encoding="utf-8")) or {}
+    return settings
+
+
 def _platform(config: Path) -> str:
     """``local`` or the first other training service that the config names."""
-    settings = yaml.safe_load(config.read_text(encoding="utf-8"))
-    services = settings.get("trainingService") or {}
+    services = _settings(config).get("trainingService") or {}
     services = services if isinstance(services, list) else [services]
     names = [str(s.get("platform", "local")) for s in services]
     return next((name for name in names if name != "local"), "local")

@@ -5,20 +5,12 @@ from __future__ import annotations
 import copy
 import json
 import random
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-
-sys.path.insert(0, str(Path(__file__).parent))
-from conftest import build_task, random_options, random_params
-from masked import Masked
-from nets import conv_bn, randomize
-from test_prune import removed_channels
 
 from evaluators import evaluate, trace
 from evaluators.compression.decisions import read_candidate
@@ -28,6 +20,9 @@ from evaluators.compression.qat import strip
 from evaluators.tracing.fx_graph import graph_of
 from evaluators.tracing.fx_to_layers import GraphLayers
 from hardware import cost_function, load_device
+from support.masked import Masked, removed_channels
+from support.nets import conv_bn, randomize
+from support.tasks import build_task, random_options, random_params
 
 
 class Residual(nn.Module):

@@ -6,23 +6,19 @@ import copy
 import math
 import pickle
 import random
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-sys.path.insert(0, str(Path(__file__).parent))
-from conftest import build_task, random_params
-from nets import ZOO, randomize
-
 from evaluators import Task, evaluate, load_task, trace
 from evaluators.baseline import baseline_metric
 from evaluators.compression.qat import QuantizedInput, strip
 from evaluators.training import predict, score
 from hardware import cost_function, load_device
+from support.nets import ZOO, randomize
+from support.tasks import build_task, random_params
 
 COSTS = {"size_kb", "ram_kb", "latency_ms", "energy_mj", "macs", "bops"}
 

@@ -12,13 +12,11 @@ import pytest
 import torch
 from torch import nn
 
-sys.path.insert(0, str(Path(__file__).parent))
-from conftest import build_task
-from nets import ZOO
-
 from evaluators import Task, evaluate, load_task, trace
 from evaluators.tracing.fx_graph import TraceError
 from evaluators.training import score
+from support.nets import ZOO
+from support.tasks import build_task
 
 
 def write_module(folder: Path, name: str, text: str) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from spaces import GOALS, bits_space, mixed_space, size_only, truth
 
 from ga import (
     Candidate,
@@ -23,6 +22,7 @@ from ga import (
     UnsatisfiableConstraint,
 )
 from ga.evolution.survival import dominates
+from support.spaces import GOALS, bits_space, mixed_space, size_only, truth
 
 
 def plain(*args: Any, **options: Any) -> Optimizer:

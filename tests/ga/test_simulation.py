@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from spaces import GOALS, bits_space, truth
 
 from ga import Candidate, Optimizer
 from ga.simulation import Course, Simulation
+from support.spaces import GOALS, bits_space, truth
 
 
 def test_results_come_in_the_order_of_the_clock() -> None:

@@ -6,7 +6,6 @@ import itertools
 import random
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,8 +27,9 @@ from hardware.calibration.mlperf_tiny_networks import REFERENCE_NETWORKS
 from hardware.costs import ram_buffers, scratch_bytes
 from hardware.latency.kernel_calls import jobs
 from hardware.memory.planner import Buffer, Planner, buffers, liveness_peak, plan
+from support.paths import REPOSITORY
 
-SHIPPED = Path(__file__).parents[2] / "experiment_configs"
+SHIPPED = REPOSITORY / "experiment_configs"
 NETS = {name: build() for name, build in REFERENCE_NETWORKS.items()}
 
 

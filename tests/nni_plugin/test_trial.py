@@ -11,8 +11,8 @@ import pytest
 
 from nni_plugin.protocol import manager
 from nni_plugin.trial import main
+from support.paths import REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 TASK = """
 import torch
 from torch import nn

@@ -1,0 +1,201 @@
+"""The whole way on the digits task: fine-tune, write, verify."""
+
+from __future__ import annotations
+
+import json
+import resource
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from evaluators import load_task, trace
+from evaluators.export import emulate, export_candidate, export_model, load
+from evaluators.export.verify import onnx_runner
+
+
+class ReadOnce:
+    """A test split that tells how often it was read."""
+
+    def __init__(self, batches: Any) -> None:
+        self.batches, self.reads = batches, 0
+
+    def __iter__(self) -> Iterator[Any]:
+        self.reads += 1
+        return iter(self.batches)
+
+
+def mixed_bits(network):
+    params = {"uid": 12}
+    weighted = [layer.name for layer in network.layers if layer.is_weighted]
+    for i, name in enumerate(weighted):
+        params[f"{name}.w_bits"] = (8, 4, 2)[i % 3]
+        params[f"{name}.a_bits"] = (8, 4)[i % 2]
+    return params | {g.name + ".prune": 0.25 for g in network.groups if g.prunable}
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    task = load_task("evaluators.tasks.digits:build")
+    task.test = ReadOnce(task.test)
+    folder = tmp_path_factory.mktemp("export") / "candidate"
+    folder.mkdir()  # an empty folder is as good as none
+    network = trace(task)
+    metrics = export_candidate(
+        task,
+        mixed_bits(network),
+        device="stm32f746",
+        out_dir=folder,
+        epochs=2,
+        seed=3,
+        network=network,
+        command="joint-ga export 7 --trial x",
+    )
+    return task, folder, metrics
+
+
+@pytest.mark.slow
+def test_predictions_are_those_of_the_network_on_the_whole_test_split(exported):
+    task, folder, metrics = exported
+    assert metrics["onnx_mismatches"] == 0
+    assert metrics["onnx_mismatches_default_options"] == 0
+    assert metrics["test"]["samples"] == 360
+    assert task.test.reads == 1, "the test split is read once"
+    x, y = next(iter(task.test.batches))
+    with torch.no_grad():
+        network = load(folder)(x).argmax(1)
+    onnx = onnx_runner(folder / "model.onnx")((x.numpy(),)).argmax(1)
+    assert np.array_equal(network.numpy(), onnx)
+    assert metrics["test"]["accuracy"] == pytest.approx(float((network == y).float().mean()))
+
+
+def test_the_size_quoted_is_the_size_of_the_file(exported):
+    _, folder, metrics = exported
+    size = (folder / "weights.bin").stat().st_size
+    assert round(size / 1024, 3) == metrics["size_kb"] == metrics["val"]["size_kb"]
+    assert metrics["files"]["weights.bin"] == metrics["weights_bytes"] == size
+    assert metrics["size_kb"] < metrics["size_kb_int8"] < metrics["size_kb_float32"]
+
+
+@pytest.mark.usefixtures("emulator")
+def test_the_c_code_predicts_on_a_cortex_m_what_onnx_predicts(exported):
+    task, folder, metrics = exported
+    x, _ = next(iter(task.test.batches))
+    outputs = emulate.outputs(folder / "c", x.numpy())
+    onnx = onnx_runner(folder / "model.onnx")((x.numpy(),))
+    assert (outputs.argmax(1) != onnx.argmax(1)).sum() == metrics["integer_mismatches"] == 0
+    assert np.abs(outputs - onnx).max() < 2e-6 * np.ptp(onnx)
+
+
+def test_metrics_and_card_are_complete(exported):
+    _, folder, metrics = exported
+    assert json.loads((folder / "metrics.json").read_text()) == metrics
+    assert "uid" not in metrics["params"]
+    card = (folder / "card.md").read_text()
+    for text in (
+        "0 of 360 test predictions",
+        "joint-ga export 7 --trial x",
+        "| block1.0 | depthwise |",
+        f"({metrics['weights_bytes']} bytes)",
+        "seed 3",
+        f"torch {torch.__version__}",
+        "`train`: 1077 samples",
+    ):
+        assert text in card, text
+    assert folder.stat().st_mode & 0o777 == 0o755
+
+
+def test_the_onnx_file_takes_any_batch(exported):
+    _, folder, _ = exported
+    session = onnxruntime.InferenceSession(str(folder / "model.onnx"))
+    for n in (1, 7):
+        (out,) = session.run(None, {"input": np.zeros((n, 1, 8, 8), np.float32)})
+        assert out.shape == (n, 10)
+
+
+def test_a_folder_that_holds_something_is_refused_before_any_work(exported, tmp_path):
+    task, folder, _ = exported
+    reads = task.test.reads
+    with pytest.raises(FileExistsError, match=r"not empty .*give a new folder"):
+        export_candidate(task, {}, device="stm32f746", out_dir=folder)
+    file = tmp_path / "file"
+    file.write_text("")
+    with pytest.raises(FileExistsError, match="is a file"):
+        export_candidate(task, {}, device="stm32f746", out_dir=file)
+    assert task.test.reads == reads
+
+
+def test_a_chromosome_of_another_model_leaves_nothing(exported, tmp_path):
+    task, _, _ = exported
+    with pytest.raises(ValueError, match="another model"):
+        export_candidate(task, {"nothere.w_bits": 8}, device="stm32f746", out_dir=tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_leaves_nothing(exported, tmp_path):
+    task, _, _ = exported
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            export_candidate(task, {}, device="stm32f746", out_dir=tmp_path / "out", epochs=0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_network_beyond_the_kernels_still_gets_its_onnx(network, describe, tmp_path):
+    net = network("Sequence", lambda i: (16, 8))
+    batches = [(net.x, torch.zeros(len(net.x), dtype=torch.int64))]
+    metrics = export_model(
+        net.model,
+        net.calibration,
+        describe(net.float_model, net.x, net.calibration),
+        (net.x[:2],),
+        batches,
+        tmp_path,
+        metric=lambda outputs, targets: float((outputs.argmax(1) == targets).float().mean()),
+    )
+    assert metrics["integer_mismatches"] is None
+    assert "more than 8 bits" in metrics["integer_reason"]
+    assert metrics["onnx_mismatches"] == 0
+    assert not (tmp_path / "c").exists()
+
+
+def test_a_network_of_two_inputs(quantize, describe, tmp_path):
+    class Two(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = torch.nn.Linear(4, 6), torch.nn.Linear(5, 6)
+
+        def forward(self, x, y):
+            return self.a(x) + self.b(y)
+
+    torch.manual_seed(0)
+    x, y = torch.randn(32, 4), torch.randn(32, 5)
+
+    class Joined(torch.nn.Module):  # calibration runs on one tensor
+        def __init__(self, two):
+            super().__init__()
+            self.two = two
+
+        def forward(self, z):
+            return self.two(z[:, :4], z[:, 4:])
+
+    net = quantize(Joined(Two()), torch.cat([x, y], 1), lambda i: (8, 8))
+    calibration = {k.removeprefix("two."): v for k, v in net.calibration.items()}
+    metrics = export_model(
+        net.model.two,
+        calibration,
+        (),
+        (x[:2], y[:2]),
+        [((x, y), torch.zeros(32, dtype=torch.int64))],
+        tmp_path,
+        metric=lambda outputs, targets: 0.0,
+    )
+    assert metrics["onnx_mismatches"] == 0
+    assert "more than one input" in metrics["integer_reason"]
+    assert torch.equal(load(tmp_path)(x, y), net.model.two(x, y))

@@ -1,0 +1,250 @@
+"""A real experiment through ``joint-ga run``, looked at in a real browser."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from support.paths import REPOSITORY
+
+DROPDOWN = ("css selector", ".ms-Dropdown")
+JOINT_GA = (sys.executable, "-m", "nni_plugin.cli")
+TRIAL = """
+import os, time
+from nni_plugin import trial_parameters
+import nni
+params = trial_parameters()
+assert "NODE_OPTIONS" not in os.environ, "trials must not inherit the manager's"
+x, y = params["conv.prune"], params["conv.w_bits"]
+metrics = {"default": round(0.9 - x / 4 + y / 100, 4), "accuracy": round(0.9 - x / 4 + y / 100, 4),
+           "size_kb": round((1 - x) * y * 5 + 1, 3), "latency_ms": round(10 - 8 * x, 3),
+           "baseline_accuracy": 0.99, "uid": params["uid"]}
+nni.report_intermediate_result(metrics)
+nni.report_final_result(metrics)
+"""
+SPACE = {
+    "conv.prune": {"_type": "choice", "_value": [0.0, 0.25, 0.5, 0.75]},
+    "conv.w_bits": {"_type": "choice", "_value": [2, 4, 8]},
+    "fc.w_bits": {"_type": "choice", "_value": [4, 8]},
+}
+
+
+def get(url):
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(url, timeout=10) as answer:
+        return answer.read()
+
+
+def listens(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def config_in(folder, trials, body=TRIAL, **class_args):
+    (folder / "trial.py").write_text(body)
+    (folder / "space.json").write_text(json.dumps(SPACE))
+    goals = {"accuracy": "maximize", "size_kb": "minimize", "latency_ms": "minimize"}
+    settings = {
+        "searchSpaceFile": "space.json",
+        "trialCommand": "python3 trial.py",
+        "trialCodeDirectory": ".",
+        "trialConcurrency": 2,
+        "maxTrialNumber": trials,
+        "experimentWorkingDirectory": str(folder / "experiments"),
+        "tuner": {
+            "className": "nni_plugin.JointGATuner",
+            "codeDirectory": str(REPOSITORY),
+            "classArgs": {"objectives": goals, "population_size": 4, **class_args},
+        },
+        "trainingService": {"platform": "local"},
+    }
+    (folder / "config.yml").write_text(json.dumps(settings))
+
+
+class Run:
+    """``joint-ga run`` in a home of its own."""
+
+    def __init__(self, folder, *options):
+        environment = {**os.environ, "HOME": str(folder), "NNI_CONFIG_DIR": str(folder / "nni")}
+        environment.pop("NODE_OPTIONS", None)
+        (folder / "nni").mkdir(exist_ok=True)
+        self.output = (folder / "output.txt").open("w+")
+        self.process = subprocess.Popen(
+            [*JOINT_GA, "run", "config.yml", *options],
+            cwd=folder,
+            env=environment,
+            stdout=self.output,
+            stderr=subprocess.STDOUT,
+        )
+
+    @property
+    def text(self):
+        return Path(self.output.name).read_text()
+
+    def wait_for(self, pattern, seconds=180):
+        end = time.monotonic() + seconds
+        while not (match := re.search(pattern, self.text)):
+            assert time.monotonic() < end, self.text
+            assert self.process.poll() is None or re.search(pattern, self.text), self.text
+            time.sleep(0.2)
+        return match
+
+    def close(self):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+            self.process.wait(150)
+        self.output.close()
+
+
+@pytest.fixture
+def run(tmp_path):
+    started = []
+
+    def start(trials, *options, folder=tmp_path, **settings):
+        folder.mkdir(exist_ok=True)
+        config_in(folder, trials, **settings)
+        started.append(Run(folder, *options))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.close()
+
+
+def complaints(driver):
+    """Errors of the page itself; NNI's own icon fonts come from a CDN that tests don't reach."""
+    entries = [e for e in driver.get_log("browser") if e["level"] == "SEVERE"]
+    return [e["message"] for e in entries if "res.cdn.office.net" not in e["message"]]
+
+
+@pytest.mark.slow
+@pytest.mark.nni
+@pytest.mark.browser
+def test_a_run_from_start_to_front(run, chromium, tmp_path):
+    running = run(8, "-o", "out")
+    url = running.wait_for(r"NNI's web UI +(http://127\.0\.0\.1:\d+)\n")[1]
+    page = running.wait_for(r"Live Pareto page +(http://\S+)\n")[1]
+    assert page == f"{url}/logs/pareto.html"
+    running.wait_for(r"2/8 complete")
+
+    # The manager has no login: it must not be reachable from another machine.
+    port = int(url.rpartition(":")[2])
+    listening = subprocess.run(["ss", "-Hltn"], capture_output=True, text=True, check=False).stdout
+    assert not re.search(rf"(\*|0\.0\.0\.0|\[::\]):{port}\b", listening)
+    with socket.socket() as probe:
+        address = socket.gethostbyname(socket.gethostname())
+        assert address.startswith("127.") or probe.connect_ex((address, port)) != 0
+
+    chromium.get(page)
+    points = "return window.jointGA && window.jointGA.points"
+    end = time.monotonic() + 60
+    while not (first := chromium.execute_script(points)):
+        assert time.monotonic() < end
+        time.sleep(0.2)
+    running.wait_for(rf"[{min(first + 2, 8)}-8]/8 complete")
+    end = time.monotonic() + 60
+    while not chromium.execute_script(points) > min(first, 7):
+        assert time.monotonic() < end, "the page does not follow the run"
+        time.sleep(0.2)
+    assert complaints(chromium) == []
+
+    # NNI's own UI: genes and metrics are there under readable names.
+    chromium.get(f"{url}/detail")
+    end = time.monotonic() + 60
+    wanted = ("Trial No.", "Default metric", "Hyper-parameter", "Intermediate")
+    while not all(word in chromium.page_source for word in wanted):
+        assert time.monotonic() < end, chromium.find_element("tag name", "body").text
+        time.sleep(0.3)
+    # Its default-metric chart offers every metric.
+    (chosen,) = [e for e in chromium.find_elements(*DROPDOWN) if e.text.startswith("default")]
+    chosen.click()
+    time.sleep(1)
+    offered = {e.text for e in chromium.find_elements("css selector", ".ms-Dropdown-item")}
+    assert {"default", "accuracy", "size_kb", "latency_ms"} <= offered
+
+    assert running.process.wait(240) == 0, running.text
+    text = running.text
+    assert "Pareto front:" in text
+    assert re.search(r"│ baseline ", text)
+    assert re.search(r"knee", text)
+    assert re.search(r"front +out/front\.csv", text)
+    for name in ("trials.csv", "front.csv", "pareto.png", "report.html"):
+        assert (tmp_path / "out" / name).stat().st_size > 0
+    with pytest.raises(OSError, match="refused"):
+        get(url)
+
+
+@pytest.mark.slow
+@pytest.mark.nni
+def test_two_runs_at_the_same_moment_have_a_manager_each(run, tmp_path):
+    both = [run(2, folder=tmp_path / name) for name in ("one", "two")]
+    urls = {running.wait_for(r"web UI +(http://\S+)\n")[1] for running in both}
+    assert len(urls) == 2
+    for running in both:
+        assert running.process.wait(150) == 0, running.text
+        assert "2/2 complete" in running.text
+    ids = [{p.name for p in (tmp_path / n / "experiments").iterdir()} for n in ("one", "two")]
+    assert all(len(found - {"_latest"}) == 1 for found in ids), ids
+
+
+@pytest.mark.slow
+@pytest.mark.nni
+def test_ctrl_c_stops_cleanly_and_reports(run, tmp_path):
+    running = run(100)
+    url = running.wait_for(r"web UI +(http://\S+)\n")[1]
+    running.wait_for(r"[1-9]\d*/100 complete")
+    running.process.send_signal(signal.SIGINT)
+    assert running.process.wait(150) == 130, running.text
+    assert "nnictl resume" in running.text
+    assert "trials.csv" in running.text
+    with pytest.raises(OSError, match="refused"):
+        get(url)
+
+
+@pytest.mark.slow
+@pytest.mark.nni
+def test_a_run_whose_trials_all_fail_says_so(run):
+    running = run(2, body="import sys\nsys.exit('this trial is broken')\n")
+    code = running.process.wait(240)
+    assert code in (0, 3), running.text
+    assert "only failed trials (2)" in running.text
+
+
+@pytest.mark.slow
+@pytest.mark.nni
+def test_keep_leaves_the_ui_up_and_an_open_host_is_warned_of(run, tmp_path):
+    running = run(2, "--keep", "--host", "0.0.0.0")
+    running.wait_for(r"Warning:.*no login")
+    url = running.wait_for(r"web UI +(http://127\.0\.0\.1:\d+)\n")[1]
+    port = int(url.rpartition(":")[2])
+    listening = subprocess.run(["ss", "-Hltn"], capture_output=True, text=True, check=False).stdout
+    assert re.search(rf"(\*|0\.0\.0\.0|\[::\]):{port}\b", listening)
+    assert running.process.wait(240) == 0, running.text
+    said = re.search(r"stays at (\S+); end it with: nnictl stop (\w+)", running.text)
+    assert said, running.text
+    assert said[1] == url
+    try:
+        assert json.loads(get(f"{url}/api/v1/nni/check-status"))["status"] == "DONE"
+    finally:
+        subprocess.run(
+            [sys.executable, "-m", "nni.tools.nnictl.nnictl", "stop", said[2]],
+            env={**os.environ, "HOME": str(tmp_path), "NNI_CONFIG_DIR": str(tmp_path / "nni")},
+            capture_output=True,
+            check=True,
+        )
+    # nnictl does not wait for its manager's end, which takes a while on a busy machine.
+    deadline = time.monotonic() + 60
+    while listens(port) and time.monotonic() < deadline:
+        time.sleep(0.3)
+    with pytest.raises(OSError, match="refused"):
+        get(url)

@@ -1,0 +1,1 @@
+"""What several tests need: networks, spaces, made-up journals, real NNI experiments."""
