@@ -28,7 +28,7 @@ from trained import Trained
 import ga
 from ga.early_stopping.decision import StopDecision
 from ga.early_stopping.policy import Policy, SearchState
-from ga.simulation import Course, Outcome, Simulation
+from ga.simulation import SimulatedTrial, Simulation, TrialScript
 from nni_plugin.assessor import parse
 
 RESULTS = Path(__file__).parent / "results"
@@ -134,16 +134,16 @@ class TableTrials:
             )
         )
 
-    def course(self, params: dict[str, Any]) -> Course:
+    def course(self, params: dict[str, Any]) -> TrialScript:
         """Post-training quantization first, every rung, and the last one again as the result."""
         final = self.problem.evaluate(params)
         accuracies = self._curves[tuple(params[gene] for gene in self._genes)]
         steps = self.steps
         seconds = [float(b - a) for a, b in zip((0, *steps), steps, strict=False)]
         reports = [(s, {**final, "accuracy": a}) for s, a in zip(seconds, accuracies, strict=True)]
-        return Course([*reports, (0.0, final)])
+        return TrialScript([*reports, (0.0, final)])
 
-    def trained(self, outcome: Outcome) -> float:
+    def trained(self, outcome: SimulatedTrial) -> float:
         """Training steps that a trial ran."""
         return self.steps[min(outcome.steps, len(self.steps)) - 1]
 
@@ -179,7 +179,7 @@ def search(
         simulation.stop, simulation.stopped = assessor, assessor.stopped
         simulation.again = assessor.again
 
-    def over(finished: Sequence[Outcome]) -> bool:
+    def over(finished: Sequence[SimulatedTrial]) -> bool:
         return steps is not None and sum(map(trials.trained, finished)) >= steps
 
     outcomes = simulation.run(TRIALS if steps is None else _ENDLESS, over)
@@ -204,7 +204,7 @@ class Point:
 
     spent: float
     share: float
-    outcome: Outcome
+    outcome: SimulatedTrial
 
 
 Progress = list[Point]

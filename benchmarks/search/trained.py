@@ -22,7 +22,7 @@ from problems import Problem
 import ga
 from evaluators import evaluate, load_task
 from ga.problem.known_costs import CostFunction
-from ga.simulation import Course, Outcome
+from ga.simulation import SimulatedTrial, TrialScript
 from hardware import Network, cost_function, load_device
 from nni_plugin.search_space import parse
 
@@ -55,7 +55,7 @@ class _Network(Problem):
         return dict(self.known(params))
 
 
-class _Course(Course):
+class _LazyScript(TrialScript):
     """One whose results are not looked at before they are asked for."""
 
     def __post_init__(self) -> None:
@@ -104,11 +104,11 @@ class Trained:
             cost,
         )
 
-    def course(self, params: dict[str, Any]) -> Course:
+    def course(self, params: dict[str, Any]) -> TrialScript:
         """A trial, which is trained as far as it is looked at."""
-        return _Course(_Reports(self, params))
+        return _LazyScript(_Reports(self, params))
 
-    def trained(self, outcome: Outcome) -> float:
+    def trained(self, outcome: SimulatedTrial) -> float:
         """Epochs that a trial ran, its first stages counted as the epochs that they take."""
         return self.steps[outcome.steps - 1]
 
