@@ -113,14 +113,14 @@ class ParetoAssessor(Assessor):  # type: ignore[misc]  # NNI has no types
     @guarded
     def assess_trial(self, trial_job_id: str, trial_history: Sequence[Any]) -> AssessResult:
         """Whether a trial goes on, after each of its reports."""
-        search = tuner.JointGATuner.current
+        search = tuner.running_tuner()
         if search is None:
             raise RuntimeError("ParetoAssessor works with JointGATuner: name that as the tuner")
         with search.lock:
             study = search.study
             search.stopped_again = self._again
             uid = reported_uid(trial_history[-1])
-            if uid not in study.records:
+            if uid not in study.trials:
                 self._complain("a trial's reports hold no uid of this search: it is never stopped")
                 return AssessResult.Good
             assert uid is not None
@@ -186,10 +186,10 @@ class ParetoAssessor(Assessor):  # type: ignore[misc]  # NNI has no types
 
     def _again(self, new: bool) -> int | None:
         """A stopped trial's chromosome that should run after all, if there are new ones or not."""
-        search = tuner.JointGATuner.current
+        search = tuner.running_tuner()
         if search is None:
             return None
-        records = search.study.records
+        records = search.study.trials
         stopped = [uid for uid in self._stopped if records[uid].status == "censored"]
         state = self._state(search.study)
         uid = self.policy.reopen(stopped, state, new=new) if stopped else None
@@ -203,7 +203,7 @@ class ParetoAssessor(Assessor):  # type: ignore[misc]  # NNI has no types
 
     def summary(self) -> str:
         """What was stopped, and what became of the trials that were spared."""
-        search = tuner.JointGATuner.current
+        search = tuner.running_tuner()
         text = f"stopped {len(self._stopped)} of {len(self._curves)} trials that reported"
         if search is not None and self._let_run:
             front = {evaluation.id for evaluation in search.study.optimizer.front()}
@@ -212,7 +212,7 @@ class ParetoAssessor(Assessor):  # type: ignore[misc]  # NNI has no types
                 "the front"
             )
         if search is not None:
-            records = search.study.records
+            records = search.study.trials
             again = [uid for uid in self._stopped if records[uid].status == "complete"]
             if again:
                 text += f"; {len(again)} of the stopped ones ran to their ends after all"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -26,18 +25,3 @@ class StopDecision:
     def as_event(self) -> dict[str, Any]:
         """The decision as a log keeps it, under the names of the attributes."""
         return asdict(self)
-
-    @classmethod
-    def from_event(cls, event: Mapping[str, Any]) -> StopDecision:
-        """The decision that a log's entry holds; what an older log lacks is left empty.
-
-        Args:
-            event: with `metrics`, `rung`, `reason` and `expected`; other keys are passed over.
-        """
-        expected = event.get("expected")
-        return cls(
-            dict(event.get("metrics") or {}),
-            int(event.get("rung") or 0),
-            str(event.get("reason") or ""),
-            None if expected is None else dict(expected),
-        )

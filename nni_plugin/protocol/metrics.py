@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TypeGuard
 
 UID = "uid"
 DEFAULT = "default"
@@ -27,7 +27,7 @@ class UnusableMetricsError(ValueError):
         self.reported = tuple(reported)
 
 
-def read_metrics(value: Any, required: Iterable[str]) -> dict[str, float]:
+def read_metrics(value: object, required: Iterable[str]) -> dict[str, float]:
     """The finite numbers of a trial's report, without ``uid``.
 
     Args:
@@ -65,22 +65,22 @@ def read_metrics(value: Any, required: Iterable[str]) -> dict[str, float]:
     }
 
 
-def reported_uid(value: Any) -> int | None:
+def reported_uid(value: object) -> int | None:
     """The ``uid`` that a report echoes, if it does."""
     uid = value.get(UID) if isinstance(value, Mapping) else None
     return int(uid) if isinstance(uid, numbers.Integral) else None
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: object) -> TypeGuard[float]:
     """A real number, NumPy's included; not a bool."""
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
-def _plain(value: Any) -> float:
+def _plain(value: float) -> float:
     # Whole numbers stay whole: a macs count of 1e9 is no float in the journal.
     return int(value) if isinstance(value, numbers.Integral) else float(value)
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."

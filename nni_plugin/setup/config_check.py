@@ -11,7 +11,6 @@ import io
 import os
 import re
 import shlex
-import sys
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +24,7 @@ from nni_plugin import search_space
 from nni_plugin.protocol import dispatcher
 from nni_plugin.registration import registered_class
 from nni_plugin.study.tuner_args import CostModel, TunerArgs
+from nni_plugin.study.user_functions import import_path
 
 OWN_TUNER = ("nni_plugin.JointGATuner", "nni_plugin.tuner.JointGATuner")
 OWN_ASSESSOR = ("nni_plugin.ParetoAssessor", "nni_plugin.assessor.ParetoAssessor")
@@ -165,9 +165,9 @@ class _Check:
 
     def _importable(self, class_name: str, tuner: Mapping[str, Any]) -> None:
         with self._noting(f"tuner: {class_name}: "):
-            sys.path.append(str(self.folder / (tuner.get("codeDirectory") or ".")))
             module, _, name = class_name.rpartition(".")
-            getattr(importlib.import_module(module), name)
+            with import_path(self.folder / (tuner.get("codeDirectory") or ".")):
+                getattr(importlib.import_module(module), name)
 
     def _trial(self, import_task: bool) -> Namespace | None:
         """The arguments of ``nni_plugin.trial``, if that is the trial."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import yaml
 
 from ga.problem.objectives import Constraint
+from nni_plugin.study.user_functions import import_path
 
 __all__ = ["Plan", "write_plan"]
 
@@ -93,9 +93,9 @@ def write_plan(plan: Plan) -> list[Path]:
         written.append(template)
     name = plan.task or _TEMPLATE_TASK
     code = _code_folder(name, folder)
-    sys.path.insert(0, str(code))
-    task = load_task(name, plan.data)
-    write_space(task, name, device, space, {})
+    with import_path(code, first=True):
+        task = load_task(name, plan.data)
+        write_space(task, name, device, space, {})
     written += [space, network_file(space)]
     direction = "maximize" if task.metric_mode == "max" else "minimize"
     settings = _settings(plan, name, task.metric_name, direction, code)

@@ -24,7 +24,7 @@ from support.paths import DATA, REPOSITORY
 
 
 def blocks(page, language):
-    text = (REPOSITORY / "docs" / page).read_text()
+    text = (REPOSITORY / "docs" / "guide" / page).read_text()
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 

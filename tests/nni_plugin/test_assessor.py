@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ from ga.early_stopping.reservation_value import ReservationValue
 from ga.early_stopping.successive_halving import SuccessiveHalving
 from nni_plugin import JointGATuner, ParetoAssessor
 from nni_plugin.assessor import parse, retired
-from nni_plugin.study.journal import read, results
+from nni_plugin.study.journal import read
+from nni_plugin.study.trial_log import TrialLog
 
 SPACE = {name: {"_type": "uniform", "_value": [0.0, 1.0]} for name in "ab"}
 HALVING = {"policy": "successive_halving", "eta": 2}
@@ -64,12 +65,12 @@ class Process:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("NNI_CHECKPOINT_DIRECTORY", str(tmp_path))
     monkeypatch.setenv("NNI_LOG_DIRECTORY", str(tmp_path))
     monkeypatch.delenv("NNI_TUNER_COMMAND_CHANNEL", raising=False)
-    yield tmp_path
-    JointGATuner.current = None
+    monkeypatch.setattr("nni_plugin.tuner._running", None)
+    return tmp_path
 
 
 def test_a_stopped_trial_is_censored_and_not_failed(folder: Path) -> None:
@@ -100,7 +101,7 @@ def test_a_trial_that_ends_before_it_is_killed_keeps_its_result(folder: Path) ->
     assert not process.report(parameter_id, uid, 0.1)
     process.tuner.receive_trial_result(parameter_id, "", {"gain": 2.0, "size": 1.0, "uid": uid})
     process.end(parameter_id, True)
-    assert {r.uid: r.status for r in results(process.journal)}[uid] == "complete"
+    assert TrialLog.read(folder / "journal.jsonl").trials[uid].status == "complete"
     assert [e.id for e in process.tuner.study.optimizer.front()] == [uid]
 
 
@@ -267,11 +268,11 @@ def test_a_stopped_trial_runs_again_to_its_end(folder: Path) -> None:
     _, other = process.start()
     assert other != uid, "its trial has not ended yet"
     process.end(parameter_id, False)
-    assert process.tuner.study.records[uid].status == "censored"
+    assert process.tuner.study.trials[uid].status == "censored"
 
     parameter_id, again = process.start()
     assert again == uid
-    assert process.tuner.study.records[uid].status == "running"
+    assert process.tuner.study.trials[uid].status == "running"
     assert process.report(parameter_id, uid, 0.1)
     assert process.report(parameter_id, uid, 0.1, 0.2)
     value = {"gain": 0.3, "size": 1.0, "uid": uid}
@@ -283,7 +284,7 @@ def test_a_stopped_trial_runs_again_to_its_end(folder: Path) -> None:
         "again",
         "tell",
     ]
-    assert {r.uid: r.status for r in results(process.journal)}[uid] == "complete"
+    assert TrialLog.read(folder / "journal.jsonl").trials[uid].status == "complete"
     assert "1 of the stopped ones ran to their ends after all" in process.assessor.summary()
     _, next_one = process.start()
     assert next_one not in (uid, other)
@@ -300,7 +301,7 @@ def test_a_trial_that_runs_again_is_running_after_a_restart(folder: Path) -> Non
     second = Process(folder, policy="reservation_value")
     second.next_id = 20
     second.assessor.load_checkpoint()
-    assert second.tuner.study.records[uid].status == "running"
+    assert second.tuner.study.trials[uid].status == "running"
     parameter_id, again = second.start()
     assert again == uid
     assert second.report(parameter_id, uid, 0.1), "not stopped a second time"
@@ -331,12 +332,12 @@ def test_a_reservation_value_stops_what_its_report_makes_hopeless(folder: Path) 
     process = Process(folder, policy="reservation_value")
 
     def final(uid: int) -> float:
-        params = process.tuner.study.records[uid].params
+        params = process.tuner.study.trials[uid].params
         return float(params["a"] - 0.3 * params["b"] ** 2)
 
     for _ in range(16):
         parameter_id, uid = process.start()
-        end, size = final(uid), process.tuner.study.records[uid].params["a"]
+        end, size = final(uid), process.tuner.study.trials[uid].params["a"]
         for rung in range(3):
             reports = [end - 0.1 * (2 - r) for r in range(rung + 1)]
             process.report(parameter_id, uid, *reports, size=size)
@@ -345,7 +346,7 @@ def test_a_reservation_value_stops_what_its_report_makes_hopeless(folder: Path) 
         )
         process.end(parameter_id, True)
     parameter_id, uid = process.start()
-    size = process.tuner.study.records[uid].params["a"]
+    size = process.tuner.study.trials[uid].params["a"]
     assert not process.report(parameter_id, uid, final(uid) - 1.0, size=size)
     process.end(parameter_id, False)
     (event,) = [e for e in process.journal if e["event"] == "censor"]
