@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from nni.assessor import Assessor, AssessResult
 
@@ -17,6 +16,7 @@ from ga.early_stopping.policies import ALIASES, DEFAULT, POLICIES, RETIRED
 from ga.early_stopping.policy import Policy, SearchState
 from nni_plugin import tuner
 from nni_plugin.protocol.callbacks import guarded
+from nni_plugin.protocol.dispatcher import Dispatcher
 from nni_plugin.protocol.metrics import UID, is_number, reported_uid
 from nni_plugin.study.journal import Journal, read
 from nni_plugin.study.study import Study
@@ -29,7 +29,7 @@ FILE_NAME = "rungs.jsonl"
 _SPARED = 0.1
 
 
-def retired(class_args: Mapping[str, Any]) -> str | None:
+def retired(class_args: Mapping[str, object]) -> str | None:
     """What takes the place of a policy that a config names and that went; None if it names none.
 
     Args:
@@ -37,13 +37,13 @@ def retired(class_args: Mapping[str, Any]) -> str | None:
     """
     # `gain` was the default, and the only policy with a risk.
     name = class_args.get("policy", "gain" if "risk" in class_args else DEFAULT)
-    if name not in RETIRED:
+    if not isinstance(name, str) or name not in RETIRED:
         return None
     ignored = " ('risk' has no meaning for it)" if "risk" in class_args else ""
     return f"policy '{name}' runs as '{DEFAULT}'{ignored}: {RETIRED[name]}"
 
 
-def parse(class_args: Mapping[str, Any]) -> tuple[Policy, float]:
+def parse(class_args: Mapping[str, object]) -> tuple[Policy, float]:
     """The policy and the share of spared trials behind a config's ``classArgs``.
 
     Raises:
@@ -55,7 +55,7 @@ def parse(class_args: Mapping[str, Any]) -> tuple[Policy, float]:
     if retired(class_args) is not None:
         args.pop("risk", None)
         given = DEFAULT
-    name = ALIASES.get(given, given)
+    name = ALIASES.get(given, given) if isinstance(given, str) else ""
     if name not in POLICIES:
         raise ValueError(f"policy={given!r} (allowed: {', '.join(POLICIES)})")
     # What reservation values stop may run again: no need to spare some to see what is lost.
@@ -90,7 +90,7 @@ class ParetoAssessor(Assessor):  # type: ignore[misc]  # NNI has no types
         ValueError: An argument's value can't be used.
     """
 
-    def __init__(self, **class_args: Any) -> None:
+    def __init__(self, **class_args: object) -> None:
         try:
             self.policy, self.spared = parse(class_args)
         except Exception as error:
@@ -100,7 +100,7 @@ class ParetoAssessor(Assessor):  # type: ignore[misc]  # NNI has no types
         if note is not None:
             logger.warning("ParetoAssessor: %s", note)
         self.lock = threading.RLock()
-        self._dispatcher: Any = None
+        self._dispatcher: Dispatcher | None = None
         self._curves: dict[int, list[dict[str, float]]] = {}
         self._elapsed: dict[int, list[float]] = {}
         self._stopped: dict[int, int] = {}
@@ -111,7 +111,7 @@ class ParetoAssessor(Assessor):  # type: ignore[misc]  # NNI has no types
         self._journal: Journal | None = None
 
     @guarded
-    def assess_trial(self, trial_job_id: str, trial_history: Sequence[Any]) -> AssessResult:
+    def assess_trial(self, trial_job_id: str, trial_history: Sequence[object]) -> AssessResult:
         """Whether a trial goes on, after each of its reports."""
         search = tuner.running_tuner()
         if search is None:
@@ -145,7 +145,7 @@ class ParetoAssessor(Assessor):  # type: ignore[misc]  # NNI has no types
         self._write("spare", uid=uid, rung=rung, reason=reason)
 
     def _note(
-        self, trial: str, uid: int, history: Sequence[Any], search: tuner.JointGATuner
+        self, trial: str, uid: int, history: Sequence[object], search: tuner.JointGATuner
     ) -> list[dict[str, float]] | None:
         """Bring a trial's learning curve up to date; None if its reports can't be compared."""
         if self._uids.setdefault(trial, uid) != uid or any(reported_uid(r) != uid for r in history):
@@ -153,7 +153,8 @@ class ParetoAssessor(Assessor):  # type: ignore[misc]  # NNI has no types
             return None
         curve = self._curve(uid, trial)
         for report in history[len(curve) :]:
-            numbers = {n: float(x) for n, x in report.items() if n != UID and is_number(x)}
+            reported = report.items() if isinstance(report, Mapping) else ()
+            numbers = {n: float(x) for n, x in reported if n != UID and is_number(x)}
             missing = [name for name in search.args.objectives if name not in numbers]
             if missing:
                 self._complain(
@@ -236,7 +237,7 @@ class ParetoAssessor(Assessor):  # type: ignore[misc]  # NNI has no types
     def _file(self) -> Path:
         return Path(os.environ.get("NNI_CHECKPOINT_DIRECTORY", ".")) / FILE_NAME
 
-    def _write(self, event: str, **fields: Any) -> None:
+    def _write(self, event: str, **fields: object) -> None:
         if self._journal is None:
             self._journal = Journal(self._file)
         self._journal.append(event, **fields)

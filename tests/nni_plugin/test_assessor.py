@@ -187,6 +187,8 @@ def test_without_the_tuner_it_says_so(folder: Path) -> None:
     ("class_args", "error", "words"),
     [
         ({"policy": "luck"}, ValueError, ["'luck'", "reservation_value, successive_halving"]),
+        ({"policy": ["gain"]}, ValueError, ["['gain']", "reservation_value, successive_halving"]),
+        ({"policy": None}, ValueError, ["policy=None"]),
         ({"spared": "few"}, ValueError, ["spared='few'"]),
         ({"eta": 3}, TypeError, ["eta", "allowed: policy, spared)"]),
         ({"policy": "halving", "eta": 1}, ValueError, ["eta=1"]),
