@@ -33,7 +33,7 @@ def retired(class_args: Mapping[str, object]) -> str | None:
     """What takes the place of a policy that a config names and that went; None if it names none.
 
     Args:
-        class_args: The assessor's, as in the config.
+        class_args: the assessor's, as in the config.
     """
     # `gain` was the default, and the only policy with a risk.
     name = class_args.get("policy", "gain" if "risk" in class_args else DEFAULT)
@@ -47,8 +47,8 @@ def parse(class_args: Mapping[str, object]) -> tuple[Policy, float]:
     """The policy and the share of spared trials behind a config's ``classArgs``.
 
     Raises:
-        TypeError: An argument doesn't exist; the message lists those that do.
-        ValueError: An argument's value can't be used.
+        TypeError: an argument doesn't exist; the message lists those that do.
+        ValueError: an argument's value can't be used.
     """
     args = dict(class_args)
     given = args.pop("policy", DEFAULT)
@@ -80,14 +80,14 @@ class ParetoAssessor(Assessor):  # type: ignore[misc]  # NNI has no types
         policy: ``reservation_value`` (Weitzman, 1979; the default), whose stopped trials may run
             again, or ``successive_halving`` (asynchronous; Li et al., 2020). Configs of before
             spell them ``promise`` and ``halving``; ``gain`` went and runs as the default.
-        eta: With ``successive_halving``: one in ``eta`` goes on.
-        first: With ``successive_halving``: reports before the first decision.
-        spared: Share of the trials that would be stopped and are let run, to see what became of
+        eta: with ``successive_halving``: one in ``eta`` goes on.
+        first: with ``successive_halving``: reports before the first decision.
+        spared: share of the trials that would be stopped and are let run, to see what became of
             them; 0, with ``successive_halving`` 0.1. They are drawn by their ``uid``.
 
     Raises:
-        TypeError: An argument is unknown.
-        ValueError: An argument's value can't be used.
+        TypeError: an argument is unknown.
+        ValueError: an argument's value can't be used.
     """
 
     def __init__(self, **class_args: object) -> None:
@@ -147,7 +147,7 @@ class ParetoAssessor(Assessor):  # type: ignore[misc]  # NNI has no types
     def _note(
         self, trial: str, uid: int, history: Sequence[object], search: tuner.JointGATuner
     ) -> list[dict[str, float]] | None:
-        """Bring a trial's learning curve up to date; None if its reports can't be compared."""
+        """Brings a trial's learning curve up to date; None if its reports can't be compared."""
         if self._uids.setdefault(trial, uid) != uid or any(reported_uid(r) != uid for r in history):
             self._complain(f"trial {trial} reports for several uids: it is never stopped")
             return None

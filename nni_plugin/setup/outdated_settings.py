@@ -16,7 +16,7 @@ def outdated_settings(path: str | Path) -> list[str]:
     """Settings of a usable config that have no effect any more, each with what takes its place.
 
     Args:
-        path: The YAML file that ``nnictl create --config`` gets, without problems in it.
+        path: the YAML file that ``nnictl create --config`` gets, without problems in it.
     """
     from evaluators.task import EARLY_END_REMOVED
     from nni_plugin.assessor import retired
