@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
 
 
 @dataclass(frozen=True)
@@ -22,6 +21,6 @@ class StopDecision:
     reason: str
     expected: dict[str, float] | None = None
 
-    def as_event(self) -> dict[str, Any]:
+    def as_event(self) -> dict[str, object]:
         """The decision as a log keeps it, under the names of the attributes."""
         return asdict(self)

@@ -151,12 +151,15 @@ def check(
 
 def _check_or_exit(config: Path, import_task: bool = False) -> None:
     from nni_plugin.setup.config_check import check_config
+    from nni_plugin.setup.outdated_settings import outdated_settings
 
     problems = check_config(config, import_task=import_task)
     for problem in problems:
         print(f"joint-ga: {problem}", file=sys.stderr)
     if problems:
         raise typer.Exit(4)
+    for note in outdated_settings(config):
+        print(f"joint-ga: note: {note}", file=sys.stderr)
 
 
 def _announce(console: Console, session: Session) -> None:

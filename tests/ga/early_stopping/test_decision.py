@@ -29,5 +29,7 @@ def test_a_log_keeps_the_whole_decision(expected: dict[str, float] | None) -> No
 def test_a_kept_decision_changes_with_nothing() -> None:
     decision = StopDecision({"a": 1.0}, 1, "slow", {"a": 2.0})
     event = decision.as_event()
-    event["metrics"]["a"] = 9.0
+    metrics = event["metrics"]
+    assert isinstance(metrics, dict)
+    metrics["a"] = 9.0
     assert decision.metrics == {"a": 1.0}
