@@ -21,7 +21,7 @@ MOVED = {
     "evaluators.graphs": "evaluators.tracing.fx_graph",
     "evaluators.inheritance": "evaluators.fine_tuning.warm_start",
     "evaluators.layers": "evaluators.tracing.fx_to_layers",
-    "evaluators.layerwise": "evaluators.sensitivity",
+    "evaluators.layerwise": "evaluators.sensitivity_analysis",
     "evaluators.lean": "evaluators.nni_imports",
     "evaluators.power_of_two": "evaluators.compression.power_of_two",
     "evaluators.prune": "evaluators.compression.pruning",
