@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 import time
@@ -17,11 +16,10 @@ from ga.early_stopping.policy import Policy, SearchState
 from nni_plugin import tuner
 from nni_plugin.protocol.callbacks import guarded
 from nni_plugin.protocol.dispatcher import Dispatcher
+from nni_plugin.protocol.log import logger
 from nni_plugin.protocol.metrics import UID, is_number, reported_uid
 from nni_plugin.study.journal import Journal, read
 from nni_plugin.study.study import Study
-
-logger = logging.getLogger("nni.joint_ga")
 
 FILE_NAME = "rungs.jsonl"
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the trial; 0 if it reported a final result, 1 after one line that says what failed."""
+    """Runs the trial; 0 if it reported a final result, 1 after one line that says what failed."""
     args = arguments(argv)
     try:
         _run(args)

@@ -15,7 +15,6 @@ What NNI does that the code below answers to, each found on NNI 3.0:
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import threading
 import time
@@ -35,6 +34,7 @@ from nni_plugin.protocol.callbacks import guarded
 from nni_plugin.protocol.dispatcher import Dispatcher
 from nni_plugin.protocol.experiment_end import ExperimentEnd
 from nni_plugin.protocol.json_types import Params
+from nni_plugin.protocol.log import logger
 from nni_plugin.protocol.metrics import UID, reported_uid
 from nni_plugin.protocol.plain_json import read_plain_json_only
 from nni_plugin.protocol.reruns import Reruns
@@ -43,8 +43,6 @@ from nni_plugin.study.journal import FILE_NAME
 from nni_plugin.study.study import Study
 from nni_plugin.study.trial_log import Trial
 from nni_plugin.study.tuner_args import TunerArgs
-
-logger = logging.getLogger("nni.joint_ga")
 
 _running: JointGATuner | None = None
 
@@ -62,12 +60,12 @@ class JointGATuner(Tuner):  # type: ignore[misc]  # NNI has no types
     """A multi-objective genetic algorithm as an NNI tuner.
 
     Args:
-        class_args: See ``nni_plugin.study.tuner_args.TunerArgs``.
+        class_args: see ``nni_plugin.study.tuner_args.TunerArgs``.
 
     Raises:
-        TypeError: An argument is unknown.
-        ValueError: An argument's value can't be used.
-        FileNotFoundError: A file named by ``costs`` or ``initial`` doesn't exist.
+        TypeError: an argument is unknown.
+        ValueError: an argument's value can't be used.
+        FileNotFoundError: a file named by ``costs`` or ``initial`` doesn't exist.
     """
 
     # Seconds after which a trial that ended without a result is given up. A result reported before
@@ -116,7 +114,7 @@ class JointGATuner(Tuner):  # type: ignore[misc]  # NNI has no types
 
     @guarded
     def update_search_space(self, search_space: dict[str, Any]) -> None:
-        """Called once at the start or resume, and whenever the user changes the space."""
+        """NNI calls it once at the start or resume, and whenever the user changes the space."""
         if self._study is None:
             self._open(search_space)
         elif search_space == self.study.space:
@@ -198,7 +196,7 @@ class JointGATuner(Tuner):  # type: ignore[misc]  # NNI has no types
         return None if uid is None else self.study.reopen(uid)
 
     def _feed(self) -> None:
-        """Serve the ids that got no candidate when they were asked for."""
+        """Serves the ids that got no candidate when they were asked for."""
         while self._starved and self._send is not None:
             params = self._next(self._starved[0])
             if params is None:
@@ -272,8 +270,8 @@ class JointGATuner(Tuner):  # type: ignore[misc]  # NNI has no types
         """The assessor's word that it has a trial stopped: its end will be no failure.
 
         Args:
-            uid: The trial's chromosome.
-            decision: With its last intermediate result and what was expected of it.
+            uid: the trial's chromosome.
+            decision: with its last intermediate result and what was expected of it.
         """
         with self.lock:
             self._stopping[uid] = decision

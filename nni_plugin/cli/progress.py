@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from ga.evaluation import CENSORED, COMPLETE, FAILED, RUNNING
 from nni_plugin.cli.tables import front_table
+from nni_plugin.protocol.manager import EXPERIMENT_ENDED
 from nni_plugin.results.pareto_front import FrontHistory
-from nni_plugin.setup.launcher import ENDED, Session
+from nni_plugin.setup.launcher import Session
 from nni_plugin.study.trial_log import TrialLog
 
 if TYPE_CHECKING:
@@ -123,6 +124,6 @@ def _loop(session: Session, progress: _Progress, show: Callable[[], None]) -> Ou
             if unanswered >= _LOST_AFTER:
                 return Outcome("LOST", [f"NNI's manager does not answer any more ({error})"])
         else:
-            if status in ENDED:
+            if status in EXPERIMENT_ENDED:
                 return Outcome(status, errors)
         time.sleep(_POLL_S)

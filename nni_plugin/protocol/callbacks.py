@@ -7,7 +7,6 @@ for ever. A guarded callback reports it to the manager, which ends the experimen
 from __future__ import annotations
 
 import functools
-import logging
 import os
 import threading
 import traceback
@@ -15,8 +14,7 @@ from collections.abc import Callable
 from typing import Protocol, TypeVar, cast
 
 from nni_plugin.protocol.dispatcher import Dispatcher, running_dispatcher
-
-logger = logging.getLogger("nni.joint_ga")
+from nni_plugin.protocol.log import logger
 
 
 class Guarded(Protocol):

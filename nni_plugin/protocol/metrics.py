@@ -10,13 +10,16 @@ from typing import TypeGuard
 UID = "uid"
 DEFAULT = "default"
 
+COSTS = ("size_kb", "ram_kb", "latency_ms", "energy_mj", "macs", "bops")
+"""What a network costs on a device; ``nni_plugin.trial`` reports it beside the task's metric."""
+
 
 class UnusableMetricsError(ValueError):
     """A trial's report that can't be ranked.
 
     Attributes:
-        missing: The required metrics that the report doesn't hold at all.
-        reported: The names that it does hold.
+        missing: the required metrics that the report doesn't hold at all.
+        reported: the names that it does hold.
     """
 
     def __init__(
@@ -31,9 +34,9 @@ def read_metrics(value: object, required: Iterable[str]) -> dict[str, float]:
     """The finite numbers of a trial's report, without ``uid``.
 
     Args:
-        value: What ``nni.report_final_result`` was given: a number (it counts as ``default``) or
+        value: what ``nni.report_final_result`` was given: a number (it counts as ``default``) or
             a dict of numbers. Entries that are no finite number are left out.
-        required: Metrics that objectives and constraints need.
+        required: metrics that objectives and constraints need.
 
     Raises:
         UnusableMetricsError: a required metric is missing, NaN, infinite or no number.

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ga.evaluation import CENSORED, COMPLETE, FAILED, RUNNING
+from nni_plugin.protocol.manager import TRIAL_ENDED
 from nni_plugin.study.trial_log import Trial, TrialLog
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from nni_plugin.results.pareto_front import FrontHistory
 
 __all__ = ["Experiment", "ExperimentError", "NoFrontError", "experiments_folder"]
-
-_ENDED = {"SUCCEEDED", "FAILED", "USER_CANCELED", "SYS_CANCELED", "EARLY_STOPPED"}
 
 
 class ExperimentError(ValueError):
@@ -212,7 +211,7 @@ class Experiment:
             trial = trials.setdefault(trial_id, NniTrial())
             if event == "RUNNING":
                 trial.started = timestamp / 1000
-            if event in _ENDED:
+            if event in TRIAL_ENDED:
                 trial.ended = timestamp / 1000
             if event != "ADD_CUSTOMIZED":
                 trial.status = event

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import logging
 import shutil
 import threading
 import time
@@ -18,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from ga.evaluation import COMPLETE, FAILED
+from nni_plugin.protocol.log import logger
 from nni_plugin.results.pareto_front import FrontHistory
 from nni_plugin.study.trial_log import FINAL, Trial, TrialLog
 
 __all__ = ["LivePage", "PageData", "plotly_js", "render"]
 
-_LOG = logging.getLogger(__name__)
 _ASSETS = Path(__file__).parents[1] / "assets"
 _SCRIPTS = ("store.js", "sketch.js", "charts.js", "cloud.js", "layers.js", "main.js")
 _FOLDER = "joint-ga"
@@ -251,7 +250,7 @@ class LivePage:
             self.write()
         except Exception:
             if not self._complained:
-                _LOG.exception("The live Pareto page cannot be written to %s", self._dir)
+                logger.exception("The live Pareto page cannot be written to %s", self._dir)
             self._complained = True
 
     def write(self) -> None:

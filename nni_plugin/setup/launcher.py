@@ -24,9 +24,8 @@ import yaml
 from evaluators.cache import locked
 from nni_plugin.protocol import manager
 
-__all__ = ["ENDED", "Session", "SessionError", "environment", "free_port"]
+__all__ = ["Session", "SessionError", "environment", "free_port"]
 
-ENDED = ("DONE", "ERROR", "STOPPED")
 _ASSETS = Path(__file__).parents[1] / "assets"
 _NNICTL = (sys.executable, "-m", "nni.tools.nnictl.nnictl")
 _FIRST_PORT = 8080

@@ -11,13 +11,13 @@ from typing import Any
 import yaml
 
 from ga.problem.objectives import Constraint
+from nni_plugin.protocol.metrics import COSTS
 from nni_plugin.study.user_functions import import_path
 
 __all__ = ["Plan", "write_plan"]
 
 _TEMPLATE = Path(__file__).with_name("template_task.py")
 _TEMPLATE_TASK = "my_task:build"
-_COSTS = ("size_kb", "ram_kb", "latency_ms", "energy_mj", "macs", "bops")
 _POPULATION = 20
 
 
@@ -55,9 +55,9 @@ class Plan:
         for name, number in (("--trials", trials), ("--concurrency", concurrency)):
             if number < 1:
                 raise ValueError(f"{name}={number} should be at least 1")
-        unknown = [cost for cost in rest["costs"] if cost not in _COSTS]
+        unknown = [cost for cost in rest["costs"] if cost not in COSTS]
         if unknown:
-            raise ValueError(f"--objective {unknown[0]!r} is not a cost (one of {_COSTS})")
+            raise ValueError(f"--objective {unknown[0]!r} is not a cost (one of {COSTS})")
         parsed = {}
         for text in limits:
             metric, _, bound = text.strip().partition(" ")

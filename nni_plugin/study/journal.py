@@ -106,7 +106,7 @@ def read(path: str | Path) -> list[Event]:
 
 
 def _end_broken_line(path: Path) -> None:
-    """Close a half-written last line, so that the next event starts a line of its own."""
+    """Closes a half-written last line, so that the next event starts a line of its own."""
     if not path.exists() or path.stat().st_size == 0:
         return
     with path.open("rb+") as file:

@@ -5,7 +5,6 @@ Needs neither NNI's manager nor its protocol; ``tuner.py`` adds those.
 
 from __future__ import annotations
 
-import logging
 import random
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,12 +14,11 @@ from ga.early_stopping.decision import StopDecision
 from ga.evaluation import COMPLETE, FAILED, IMPORT, RUNNING
 from nni_plugin import search_space
 from nni_plugin.protocol.json_types import NniSpace
+from nni_plugin.protocol.log import logger
 from nni_plugin.protocol.metrics import UID, UnusableMetricsError, read_metrics
 from nni_plugin.study.journal import VERSION, Journal
 from nni_plugin.study.trial_log import FINAL, Trial, TrialLog
 from nni_plugin.study.tuner_args import TunerArgs
-
-logger = logging.getLogger("nni.joint_ga")
 
 # After so many results an objective that none of them holds is taken for a wrong name.
 MISSING_LIMIT = 3
@@ -36,13 +34,13 @@ class Study:
     a result are pending.
 
     Args:
-        args: What is searched for.
+        args: what is searched for.
         space: NNI's search space.
-        journal: The journal's path.
-        class_args: Written into the journal as they are.
+        journal: the journal's path.
+        class_args: written into the journal as they are.
 
     Raises:
-        ValueError: The search space can't be used, or is not that of ``costs``.
+        ValueError: the search space can't be used, or is not that of ``costs``.
     """
 
     def __init__(
@@ -111,7 +109,7 @@ class Study:
         self._journal.close()
 
     def change_space(self, space: NniSpace) -> None:
-        """Go on in another search space; results that fit it are kept as parents.
+        """Goes on in another search space; results that fit it are kept as parents.
 
         Raises:
             ValueError: as for the constructor.
@@ -135,7 +133,7 @@ class Study:
         """A new chromosome.
 
         Raises:
-            ga.SpaceExhausted: There is none left.
+            ga.SpaceExhausted: there is none left.
         """
         candidate = self.optimizer.ask()
         self._write(
@@ -148,11 +146,11 @@ class Study:
         return self.trials[candidate.id]
 
     def reopen(self, uid: int) -> Trial:
-        """Ask once more for a chromosome whose trial was stopped.
+        """Asks once more for a chromosome whose trial was stopped.
 
         Raises:
-            KeyError: There is none of that number.
-            ValueError: Its trial was not stopped.
+            KeyError: there is none of that number.
+            ValueError: its trial was not stopped.
         """
         self.optimizer.reopen(uid)
         self._write("again", uid=uid)
@@ -164,7 +162,7 @@ class Study:
         A result after a failure counts, a second result doesn't.
 
         Raises:
-            ValueError: The first few results all lack an objective.
+            ValueError: the first few results all lack an objective.
         """
         told = self.trials[uid]
         if told.status == COMPLETE:
@@ -192,7 +190,7 @@ class Study:
         """The chromosome got no usable result; nothing happens if it has one already.
 
         Raises:
-            ValueError: The first few trials all failed.
+            ValueError: the first few trials all failed.
         """
         if self.trials[uid].status != RUNNING:
             return
@@ -210,8 +208,8 @@ class Study:
         """The trial was stopped on its way; nothing happens if it got to its end all the same.
 
         Args:
-            uid: The chromosome's number.
-            decision: With what the trial had reported; the surrogate learns what was expected.
+            uid: the chromosome's number.
+            decision: with what the trial had reported; the surrogate learns what was expected.
         """
         if self.trials[uid].status != RUNNING:
             return

@@ -41,11 +41,11 @@ class TunerArgs:
         constraints: ``{metric: "<= 256"}``.
         costs: ``{network: FILE, device: ID or FILE}``, or ``module:function``, a function from
             parameters to ``{metric: value}`` for metrics that are known before a trial.
-        optimize_mode: Direction of ``default``; NNI's UI ranks trials by it.
-        initial: Parameters to begin with: a list of dicts, a JSON file with such a list, or the
+        optimize_mode: direction of ``default``; NNI's UI ranks trials by it.
+        initial: parameters to begin with: a list of dicts, a JSON file with such a list, or the
             journal of an earlier experiment, whose complete trials' parameters are taken.
-        options: The optimizer's own options, see ``search_options``.
-        folders: Where relative paths start from.
+        options: the optimizer's own options, see ``search_options``.
+        folders: where relative paths start from.
     """
 
     objectives: dict[str, str]
@@ -58,11 +58,11 @@ class TunerArgs:
 
     @classmethod
     def parse(cls, class_args: Mapping[str, Any], base: Sequence[Path] | None = None) -> TunerArgs:
-        """Check a config's ``classArgs``.
+        """Checks a config's ``classArgs``.
 
         Args:
-            class_args: As written in the config.
-            base: Where relative paths start from; by default what NNI told this process.
+            class_args: as written in the config.
+            base: where relative paths start from; by default what NNI told this process.
 
         Raises:
             TypeError: an argument doesn't exist; the message lists those that do.
@@ -165,7 +165,7 @@ class TunerArgs:
         return {} if found is None or "sensitivities" in self.options else {"sensitivities": found}
 
     def _try_options(self) -> None:
-        """Let the optimizer itself judge its options, on a space of two points."""
+        """Lets the optimizer itself judge its options, on a space of two points."""
         space = ga.SearchSpace([ga.Categorical("x", ("a", "b"))])
         try:
             ga.Optimizer(space, self.objectives, self.constraints, **self.options)

@@ -12,9 +12,10 @@ from nni_plugin.study.journal import Journal, read
 from nni_plugin.study.study import Study
 from nni_plugin.study.trial_log import TrialLog
 from nni_plugin.study.tuner_args import TunerArgs
+from support.paths import REPOSITORY
 
-DATA = Path(__file__).with_name("data")
-OLD = DATA / "journal_92e111d.jsonl"
+DATA = REPOSITORY / "tests" / "data" / "92e111d"
+OLD = DATA / "journal.jsonl"
 """Written by commit 92e111d: every event, a result after a failure, a chromosome that ran again, a
 change of the space, an import, a kill -9 in the middle of a line (twice), and garbage."""
 
@@ -158,7 +159,7 @@ def test_a_last_line_without_its_newline_is_taken_once(tmp_path: Path) -> None:
 
 def test_an_old_journal_tells_what_its_own_reader_told() -> None:
     log = TrialLog.read(OLD)
-    expected = json.loads((DATA / "trials_92e111d.json").read_text())
+    expected = json.loads((DATA / "trials.json").read_text())
     trials = [
         {name: getattr(trial, name) for name in expected[0]}
         for trial in log.finished() + log.running()
