@@ -180,6 +180,7 @@ def test_importing_the_package_loads_no_torch() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@pytest.mark.slow
 def test_truncated_baseline_is_trained_again(cache: Path, caplog: pytest.LogCaptureFixture) -> None:
     task = load_task("evaluators.tasks.digits:build")
     assert isinstance(task, Task)
