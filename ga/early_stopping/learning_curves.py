@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ga.acquisition.improvement import Region
+from ga.acquisition.improvement import ImprovementRegion
 from ga.problem.objectives import Objectives
 from ga.problem.search_space import Genome, SearchSpace
 from ga.problem.sensitivities import Sensitivities
 from ga.surrogate.features import Features
-from ga.surrogate.gaussian_process import Gaussian, Shape
+from ga.surrogate.gaussian_process import Shape, WarpedGaussianProcess
 from ga.surrogate.surrogate import Forecast, Surrogate
 
 Array = NDArray[np.float64]
@@ -96,7 +96,7 @@ class Courses:
         asked: Mapping[int, Course],
         whole: Sequence[Course],
         surrogate: Surrogate,
-        region: Region,
+        region: ImprovementRegion,
     ) -> dict[int, Outlook]:
         """What trials that have reported are worth.
 
@@ -175,17 +175,17 @@ class _View:
     best: float = 0.0
     span: float = 1.0
 
-    def fit(self, courses: Sequence[Course], shape: Shape | None = None) -> Gaussian:
+    def fit(self, courses: Sequence[Course], shape: Shape | None = None) -> WarpedGaussianProcess:
         ends = np.array([(course.final or {})[self.name] for course in courses])
         self.best = float((self.sign * ends).min())
         self.span = float(np.ptp(ends)) or 1.0
         groups = self.features.groups(len(self.costs))
-        model = Gaussian([*groups, max(groups) + 1], self.sign, shape)
+        model = WarpedGaussianProcess([*groups, max(groups) + 1], self.sign, shape)
         model.fit(self.rows(courses), ends)
         return model
 
     def rows(self, courses: Sequence[Course]) -> Array:
-        """Features and the values, on the logarithm that `Gaussian` may take of the ends."""
+        """Features and the values, on the logarithm that may be taken of the ends."""
         rows = self.features.rows(
             [course.genome for course in courses], [course.costs for course in courses], self.costs
         )

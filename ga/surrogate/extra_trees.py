@@ -8,9 +8,8 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from ga.arrays import Array
 
 _TREES = 64
 # scikit-learn takes no larger random states; seeds may be of any size.
@@ -27,7 +26,7 @@ class Predictor(Protocol):
         """Mean and standard deviation for each row."""
 
 
-class Trees:
+class ExtraTrees:
     """Extremely randomized trees (Geurts et al. 2006); the spread of the trees is the deviation.
 
     Args:

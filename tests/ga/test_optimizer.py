@@ -22,7 +22,7 @@ from ga import (
     SpaceExhausted,
     UnsatisfiableConstraint,
 )
-from ga.evolution.survival import dominates
+from ga.history.pareto import dominates
 
 
 def plain(*args: Any, **options: Any) -> Optimizer:
@@ -120,7 +120,7 @@ def test_a_phenotype_function_that_raises_is_done_without() -> None:
 
     optimizer = plain(bits_space(1), GOALS, phenotype=broken)
     assert optimizer.ask().params != optimizer.ask().params
-    assert any("phenotype" in note for note in optimizer.notes.messages)
+    assert any("phenotype" in note for note in optimizer.messages.texts)
 
 
 def test_the_same_seed_gives_the_same_sequence() -> None:
@@ -177,7 +177,7 @@ def test_replay_keeps_what_no_longer_fits_the_space() -> None:
     log = [Evaluation(3, {"gone": 1}, {"accuracy": 0.9, "size_kb": 1.0})]
     optimizer = Optimizer.replay(bits_space(), GOALS, log)
     assert [e.id for e in optimizer.front()] == [3]
-    assert any("does not fit" in note for note in optimizer.notes.messages)
+    assert any("does not fit" in note for note in optimizer.messages.texts)
     assert optimizer.ask().id == 4
 
 
@@ -262,13 +262,13 @@ def test_a_cost_function_that_misbehaves_is_said_and_lived_with(costs: object) -
     optimizer = plain(bits_space(), GOALS, {"size_kb": "<= 60"}, costs)  # type: ignore[arg-type]
     run(optimizer, 30)
     assert len(optimizer.evaluations) == 30
-    assert any("cost function" in note for note in optimizer.notes.messages)
+    assert any("cost function" in note for note in optimizer.messages.texts)
 
 
 def test_a_cost_that_differs_from_the_trial_is_said() -> None:
     optimizer = plain(bits_space(), GOALS, costs=lambda p: {"size_kb": 1.0})
     run(optimizer, 3)
-    assert sum("should be equal" in note for note in optimizer.notes.messages) == 1
+    assert sum("should be equal" in note for note in optimizer.messages.texts) == 1
 
 
 def test_known_costs_fill_in_what_a_trial_leaves_out() -> None:
