@@ -69,8 +69,8 @@ class Optimizer:
         seed: of everything random.
         phenotype: params -> hashable; equal means the same network, which is asked once only.
         initial: params to begin with.
-        sensitivities: loss of quality when one layer alone is compressed, for the first
-            candidates and the predictor: `{layer: loss}` or `{gene: {value: loss}}`.
+        sensitivities: loss of quality when one layer alone is compressed: `{layer: loss}`, or
+            `{gene: {value: loss}}`, which shapes the first candidates too if costs are known.
         budget: number of trials that are planned; `should_stop` says when they are done.
         survival: `nsga2`, `nsga3` or `hypervolume` (SMS-EMOA).
         surrogate: predictor of the expensive metrics: `auto` (whichever ranks better), `trees`,
