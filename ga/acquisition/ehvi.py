@@ -17,9 +17,10 @@ from ga.history.pareto import nondominated
 
 # The sweep costs front size squared in Python; and from four objectives on the number of boxes
 # grows with every further one. A thinned front changes the gain of a candidate little.
+# The numbers are choices; not tuned.
 _MOST_POINTS = {1: 1, 2: 400, 3: 300, 4: 40, 5: 16}
 _FEWEST_POINTS = 10
-# Standard deviations of a logarithm that are believed.
+# Standard deviations of a logarithm that are believed: a choice, against overflow.
 _TINY, _WIDEST = 1e-9, 3.0
 
 

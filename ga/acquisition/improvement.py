@@ -9,11 +9,12 @@ from ga.arrays import Array
 from ga.surrogate.surrogate import Forecast
 
 # Losses are scaled so that everything observed lies in [0, 1]; the reference point a little
-# beyond gives the extremes of the front a gain too.
+# beyond gives the extremes of the front a gain too. 1.1 is usual; not tuned.
 _REFERENCE = 1.1
 # Of a forecast's deviation, what counts for a gain. What is asked for is the best of hundreds of
 # forecasts, so mostly one that was overrated: with all of it, trials go where nothing but a wide
-# deviation promises anything.
+# deviation promises anything. Chosen on seeds 100 to 119 of NAS-Bench-201 and the tables; with all
+# of it 50 trials end at .985 instead of .991 ("deviations believed whole" in docs/search.md).
 _BELIEVED = 1 / 3
 
 

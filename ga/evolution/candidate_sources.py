@@ -12,7 +12,8 @@ from ga.evolution.toolbox import Toolbox
 from ga.problem.search_space import Genome, SearchSpace
 
 # How hard one request looks for a candidate that is new: offspring, then random ones, then a walk
-# through a finite space. The walk goes on in the next request where it stopped.
+# through a finite space. The walk goes on in the next request where it stopped. Choices;
+# not tuned.
 _OFFSPRING = 40
 _RANDOM = 100
 _WALK = 5000
@@ -21,6 +22,7 @@ _WALK = 5000
 # the end there is the same (p .47 in eight seeds, "no plain GA requests").
 _PLAIN_SHARE = 0.05
 # Share of newcomers among the GA's candidates: they keep a small population from closing in.
+# A choice; not tuned.
 _IMMIGRANTS = 0.1
 
 #: A genome, its origin, and the generator to mend it with if it breaks a limit (None: drop it).

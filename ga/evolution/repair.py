@@ -11,7 +11,8 @@ from ga.problem.known_costs import KnownCosts, broken_limits
 from ga.problem.objectives import Constraint
 from ga.problem.search_space import Genome, SearchSpace
 
-# Effort of the search for a first feasible candidate, in calls of the cost function.
+# Effort of the search for a first feasible candidate, in calls of the cost function, and how many
+# feasible ones are kept. Choices; not tuned.
 _RANDOM_TRIES = 256
 _SEARCH_ROUNDS = 60
 _SEARCH_CHILDREN = 24

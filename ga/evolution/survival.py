@@ -119,6 +119,7 @@ def _least(front: Sequence[Individual]) -> int:
     losses = np.array([i.losses for i in front], dtype=float)
     ideal, worst = losses.min(axis=0), losses.max(axis=0)
     scaled = (losses - ideal) / np.where(worst > ideal, worst - ideal, 1.0)
+    # A reference a little beyond the worst gives the extremes a share too; 1.1 is usual.
     shares = moocore.hv_contributions(scaled, ref=np.full(losses.shape[1], 1.1))
     return int(np.argmin(shares))
 

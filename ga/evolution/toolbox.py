@@ -31,6 +31,7 @@ from ga.problem.genes import Allele
 from ga.problem.search_space import Genome, SearchSpace
 
 # How often, and with how many individuals, a foreign operator is tried when it is registered.
+# Choices.
 _TRIES = 4
 _TRIED = 8
 

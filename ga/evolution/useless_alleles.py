@@ -23,6 +23,7 @@ from ga.problem.uniform_settings import corners
 # Kinds of genes whose larger values compress less, by which quality can only gain.
 _MILDER_ABOVE = ("w_bits", "a_bits", "rank")
 # A cost may depend on the other genes, so alleles are compared in several settings of them.
+# Their numbers are choices; not tuned.
 _CORNERS = 4
 _RANDOM = 4
 # Layers that a message names.

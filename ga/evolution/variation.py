@@ -17,6 +17,7 @@ Alleles = TypeVar("Alleles", bound=list[Allele])
 
 # Distribution indices of Deb & Agrawal, Complex Systems 9 (1995): children of SBX stay near their
 # parents, mutants of polynomial mutation move by a few percent of the range.
+# The values are those usual with NSGA-II; not tuned here.
 _ETA_CROSSOVER = 15.0
 _ETA_MUTATION = 20.0
 

@@ -1,4 +1,4 @@
-"""Predictors of one metric, with their uncertainty: extremely randomized trees, Gaussian process.
+"""Extremely randomized trees as a predictor of one metric, with its uncertainty.
 
 scikit-learn is imported on first use: importing `ga` shall stay light.
 """
@@ -11,6 +11,7 @@ import numpy as np
 
 from ga.arrays import Array
 
+# A choice; not tuned.
 _TREES = 64
 # scikit-learn takes no larger random states; seeds may be of any size.
 _STATES = 2**32
@@ -45,7 +46,7 @@ class ExtraTrees:
         from sklearn.tree import ExtraTreeRegressor
 
         # Fewer columns per split lose no accuracy on wide chromosomes and save most of the time;
-        # narrow ones need them all.
+        # narrow ones need them all. The two numbers are choices; not tuned.
         share = 1.0 if rows.shape[1] <= 60 else 0.25
         single, target = rows.astype(np.float32), np.ascontiguousarray(values, dtype=float)
         self._model = [

@@ -13,6 +13,7 @@ from ga.problem.search_space import Genome, Locus, SearchSpace
 from ga.problem.sensitivities import Sensitivities, are_ratios, removed_per_left
 
 # Genes of one family (same kind, or same list of values) get summary columns from this many on.
+# This number and the next two are choices; not tuned one by one.
 _FAMILY = 3
 # A loss of quality below which sensitivities are alike.
 _SLIGHT = 0.01

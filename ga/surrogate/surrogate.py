@@ -27,13 +27,16 @@ KINDS = ("auto", "trees", "gp", "none")
 
 # Fewer results than this teach a predictor nothing; from the second number on its rank
 # correlation says enough to act on (below, five or six held-back results would decide).
+# These and the threshold of the rank correlation are choices; not tuned.
 _MINIMUM = 10
 _CHECKED = 24
 _CHECK_STEPS = 8
 _THRESHOLD = 0.3
 # Two predictors that rank alike differ in their uncertainty, where a Gaussian process is better.
+# Chosen on seeds 0 to 5 of NAS-Bench-201 (docs/search.md).
 _HEAD_START = {"gp": 0.05}
 # Up to this many results every one leads to a new fit; each doubling then doubles the interval.
+# This and the next two bound the time of a fit and of a check. Choices; not tuned.
 _EVERY_FIT = 64
 _MOST_ROWS = 1000
 _QUICK_TREES = 21
