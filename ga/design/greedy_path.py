@@ -82,6 +82,7 @@ class GreedyPath:
 
     def neighbours(self, count: int, seed: object) -> list[Genome]:
         """Genomes near the path, at even steps of the costs, with a few genes changed."""
+        # The word belongs to the seed: another one would change every search.
         rng = random.Random(f"staircase {seed}")
         places = [(k + rng.random()) / count for k in range(count)]
         return [mutant(self._at(place), self._space, rng, _STRENGTH) for place in places]

@@ -39,11 +39,11 @@ class UselessAlleles:
 
     Args:
         space: the search space.
-        costs: known costs; without any no allele is idle.
+        costs: known costs; without any no allele is useless.
         objectives: what is optimized.
         constraints: what has limits.
         seed: of the random settings.
-        messages: where the idle values are said.
+        messages: where the useless values are said.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class UselessAlleles:
 
     @cached_property
     def milder(self) -> dict[int, dict[Allele, Allele]]:
-        """Locus -> {idle allele: the mildest one that costs no more}; found on first use."""
+        """Locus -> {useless allele: the mildest one that costs no more}; found on first use."""
         found = self._compare() if self._costs else {}
         if found:
             self._messages.once(
@@ -73,7 +73,7 @@ class UselessAlleles:
         return found
 
     def canonical(self, genome: Genome) -> Genome:
-        """The genome without idle alleles."""
+        """The genome without useless alleles."""
         if not self.milder:
             return genome
         alleles = list(genome)
@@ -82,7 +82,7 @@ class UselessAlleles:
         return tuple(alleles)
 
     def _text(self, found: Mapping[int, Mapping[Allele, Allele]]) -> str:
-        """The idle values by kind, with the layers that have them."""
+        """The useless values by kind, with the layers that have them."""
         names: dict[str, list[str]] = {}
         for i, instead in found.items():
             locus = self._space.loci[i]

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import ga
+from ga.evolution.operators import read_replacements
 from ga.problem.objectives import parse_constraints
 from nni_plugin.protocol.dispatcher import experiment_config, find_file, folders
 from nni_plugin.protocol.metrics import DEFAULT
@@ -44,7 +45,9 @@ class TunerArgs:
         optimize_mode: Direction of ``default``; NNI's UI ranks trials by it.
         initial: Parameters to begin with: a list of dicts, a JSON file with such a list, or the
             journal of an earlier experiment, whose complete trials' parameters are taken.
-        options: The optimizer's own options, see ``search_options``.
+        options: The optimizer's own options, see ``search_options``. Its ``toolbox`` holds
+            operators as ``module:function``, or ``{function: module:function, ...}`` with further
+            arguments.
         folders: Where relative paths start from.
     """
 
@@ -94,6 +97,7 @@ class TunerArgs:
             tuple(folders(experiment_config()) if base is None else base),
         )
         parsed._try_options()
+        parsed._check_toolbox()
         return parsed
 
     @property
@@ -167,10 +171,23 @@ class TunerArgs:
     def _try_options(self) -> None:
         """Let the optimizer itself judge its options, on a space of two points."""
         space = ga.SearchSpace([ga.Categorical("x", ("a", "b"))])
+        # Operators may be written for the real space: they are tried there, when a search starts.
+        options = {name: value for name, value in self.options.items() if name != "toolbox"}
         try:
-            ga.Optimizer(space, self.objectives, self.constraints, **self.options)
+            ga.Optimizer(space, self.objectives, self.constraints, **options)
         except TypeError as error:
             raise ValueError(f"classArgs: {error}") from error
+
+    def _check_toolbox(self) -> None:
+        """Import the operators of ``toolbox``; their modules may lie in one of the folders."""
+        _make_importable(self.folders)
+        try:
+            read_replacements(self.options.get("toolbox"))
+        except ValueError as error:
+            places = ", ".join(map(str, self.folders)) or "no folder"
+            raise ValueError(
+                f"{error} (beside the installed packages, looked in {places})"
+            ) from error
 
 
 def load_function(path: str, folders: Iterable[Path]) -> CostModel:
@@ -182,9 +199,7 @@ def load_function(path: str, folders: Iterable[Path]) -> CostModel:
     module_name, _, name = path.partition(":")
     if not module_name or not name:
         raise ValueError(f"costs={path!r} should be 'module:function'")
-    for folder in folders:
-        if str(folder) not in sys.path:
-            sys.path.append(str(folder))
+    _make_importable(folders)
     try:
         found = getattr(importlib.import_module(module_name), name)
     except (ImportError, AttributeError) as error:
@@ -197,6 +212,12 @@ def load_function(path: str, folders: Iterable[Path]) -> CostModel:
         raise ValueError(f"costs={path!r} is {found!r}, not a function from params to metrics")
     function: CostModel = found
     return function
+
+
+def _make_importable(folders: Iterable[Path]) -> None:
+    for folder in folders:
+        if str(folder) not in sys.path:
+            sys.path.append(str(folder))
 
 
 def _check_costs(costs: Any) -> None:

@@ -423,3 +423,12 @@ def test_ask_and_tell_are_quick() -> None:
         optimizer.tell(candidate.id, {"a": rng.random(), "b": rng.random()})
         times.append(time.process_time() - begin)
     assert median(times) < 0.02
+
+
+def test_attributes_that_went_say_what_takes_their_place() -> None:
+    optimizer = plain(bits_space(), GOALS)
+    for name, instead in (("notes", "messages"), ("importances", "the page of `joint-ga watch`")):
+        with pytest.raises(AttributeError, match=rf"Optimizer\.{name} went: .*{instead}"):
+            getattr(optimizer, name)
+    with pytest.raises(AttributeError, match="no attribute 'median'"):
+        optimizer.median  # type: ignore[attr-defined]  # noqa: B018 - that it raises is the point
