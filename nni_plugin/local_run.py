@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+import evaluators
 import ga
+import hardware
+from nni_plugin.protocol.json_types import JsonObject, NniSpace
 from nni_plugin.results.experiment import Experiment
+from nni_plugin.search_space import for_network
 from nni_plugin.study.study import Study
 from nni_plugin.study.tuner_args import TunerArgs
 
@@ -23,6 +27,8 @@ if TYPE_CHECKING:
     from nni_plugin.study.trial_log import Trial
 
 __all__ = ["SearchResult", "search"]
+
+Step = Callable[["Trial"], None]
 
 
 @dataclass(frozen=True)
@@ -68,12 +74,12 @@ def search(
     objectives: Mapping[str, str] | None = None,
     trials: int = 50,
     *,
-    constraints: Mapping[str, Any] | None = None,
+    constraints: Mapping[str, object] | None = None,
     population_size: int | None = 20,
     seed: int = 0,
     epochs: int | None = None,
     data: str | None = None,
-    space: Mapping[str, Any] | None = None,
+    space: NniSpace | None = None,
     folder: str | Path | None = None,
     progress: bool = True,
 ) -> SearchResult:
@@ -103,22 +109,13 @@ def search(
         ValueError: a task, device, objective, constraint or search space that can't be used, or
             only failed trials.
     """
-    import evaluators
-    import hardware
-    from nni_plugin.search_space import for_network
-
     if trials < 1:
         raise ValueError(f"trials={trials} should be at least 1")
-    built = evaluators.load_task(task, data) if isinstance(task, str) else task
-    board = device if isinstance(device, hardware.Device) else hardware.load_device(device)
-    network = evaluators.trace(built)
-    home = Path(folder) if folder else Path("runs") / time.strftime("search-%Y%m%d-%H%M%S")
-    home.mkdir(parents=True, exist_ok=True)
-    network.save(home / "network.json")
-    goal = "maximize" if built.metric_mode == "max" else "minimize"
-    default = {built.metric_name: goal, "size_kb": "minimize", "latency_ms": "minimize"}
-    class_args: dict[str, Any] = {
-        "objectives": dict(objectives or default),
+    subject = _Subject.of(task, device, data)
+    home = _made(folder)
+    subject.network.save(home / "network.json")
+    class_args: JsonObject = {
+        "objectives": dict(objectives or subject.objectives()),
         "constraints": dict(constraints or {}),
         "population_size": population_size,
         "seed": seed,
@@ -126,49 +123,76 @@ def search(
     if isinstance(device, str):
         class_args["costs"] = {"network": "network.json", "device": device}
     args = TunerArgs.parse(class_args, base=[home.resolve()])
-    genes = dict(space) if space is not None else for_network(network, board)
+    genes = dict(space) if space is not None else for_network(subject.network, subject.device)
     study = Study(args, genes, home / "journal.jsonl", class_args)
-    stopped = "trials"
     with closing(study), _bar(progress, trials, len(study.finished())) as advance:
-        todo = study.running()
-        while len(study.finished()) < trials:
-            reason = study.is_over()
-            if reason:
-                stopped = reason
-                break
-            try:
-                trial = todo.pop(0) if todo else study.ask()
-            except ga.SpaceExhausted:
-                stopped = "exhausted"
-                break
-            _evaluate(study, trial, built, board, network, epochs)
-            advance(trial)
-        study.end(stopped)
-    return SearchResult(home, network, stopped)
+        stopped = _run(study, trials, lambda trial: subject.evaluate(study, trial, epochs), advance)
+    return SearchResult(home, subject.network, stopped)
 
 
-def _evaluate(
-    study: Study, trial: Trial, task: Task, device: Device, network: Network, epochs: int | None
-) -> None:
-    """One trial in this process; a failing chromosome is noted, not raised."""
-    import evaluators
+def _made(folder: str | Path | None) -> Path:
+    home = Path(folder) if folder else Path("runs") / time.strftime("search-%Y%m%d-%H%M%S")
+    home.mkdir(parents=True, exist_ok=True)
+    return home
 
-    try:
-        result = evaluators.evaluate(
-            task, trial.params, device=device, network=network, epochs=epochs
-        )
-    except (ValueError, RuntimeError) as error:
-        study.fail(trial.uid, f"{type(error).__name__}: {error}")
-        return
-    broken = {name: x for name, x in result.metrics.items() if not math.isfinite(x)}
-    if broken:
-        study.fail(trial.uid, f"the final metrics are not finite: {broken}")
-    else:
-        study.tell(trial.uid, result.metrics)
+
+@dataclass(frozen=True)
+class _Subject:
+    """What is compressed, and for what."""
+
+    task: Task
+    device: Device
+    network: Network
+
+    @classmethod
+    def of(cls, task: str | Task, device: str | Device, data: str | None) -> _Subject:
+        built = evaluators.load_task(task, data) if isinstance(task, str) else task
+        board = device if isinstance(device, hardware.Device) else hardware.load_device(device)
+        return cls(built, board, evaluators.trace(built))
+
+    def objectives(self) -> dict[str, str]:
+        """Those of a search that names none."""
+        goal = "maximize" if self.task.metric_mode == "max" else "minimize"
+        return {self.task.metric_name: goal, "size_kb": "minimize", "latency_ms": "minimize"}
+
+    def evaluate(self, study: Study, trial: Trial, epochs: int | None) -> None:
+        """One trial in this process; a failing chromosome is noted, not raised."""
+        try:
+            result = evaluators.evaluate(
+                self.task, trial.params, device=self.device, network=self.network, epochs=epochs
+            )
+        except (ValueError, RuntimeError) as error:
+            study.fail(trial.uid, f"{type(error).__name__}: {error}")
+            return
+        broken = {name: x for name, x in result.metrics.items() if not math.isfinite(x)}
+        if broken:
+            study.fail(trial.uid, f"the final metrics are not finite: {broken}")
+        else:
+            study.tell(trial.uid, result.metrics)
+
+
+def _run(study: Study, trials: int, evaluate: Step, advance: Step) -> str:
+    """Evaluates until there are so many trials, or nothing to ask; returns why it ended."""
+    todo = study.running()
+    stopped = "trials"
+    while len(study.finished()) < trials:
+        reason = study.is_over()
+        if reason:
+            stopped = reason
+            break
+        try:
+            trial = todo.pop(0) if todo else study.ask()
+        except ga.SpaceExhausted:
+            stopped = "exhausted"
+            break
+        evaluate(trial)
+        advance(trial)
+    study.end(stopped)
+    return stopped
 
 
 @contextmanager
-def _bar(shown: bool, total: int, done: int) -> Iterator[Any]:
+def _bar(shown: bool, total: int, done: int) -> Iterator[Step]:
     """A progress bar that names the latest result; yields the function that advances it."""
     from rich.progress import Progress
 

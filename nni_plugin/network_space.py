@@ -8,8 +8,7 @@ from typing import Any
 from hardware import ChannelGroup, Device, Layer, Network, flash
 from hardware.ir.gene_values import LEAST_SCHEME_BITS, PRUNER, PRUNERS
 from hardware.ir.layer import UNIFORM, W_SCHEMES
-
-NniSpace = dict[str, dict[str, Any]]
+from nni_plugin.protocol.json_types import NniSpace
 
 EXTRA_GENES = ("pruner", "scheme", "sparsity", "rank")
 """Genes that a space has only if they are asked for: each widens the search."""

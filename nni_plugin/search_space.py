@@ -8,7 +8,8 @@ from typing import Any
 
 from ga import Categorical, Gene, Integer, Normal, Ordered, Real, SearchSpace
 from ga.problem.genes import same_value
-from nni_plugin.network_space import NniSpace, for_network
+from nni_plugin.network_space import for_network
+from nni_plugin.protocol.json_types import NniSpace
 
 __all__ = ["NniSpace", "for_network", "parse"]
 

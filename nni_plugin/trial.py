@@ -16,8 +16,9 @@ import time
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from nni_plugin.protocol.json_types import Params
 from nni_plugin.protocol.metrics import UID, reported_uid
 from nni_plugin.study.journal import read_chromosome
 
@@ -119,7 +120,7 @@ def _run(args: argparse.Namespace) -> None:
 
 
 def _report_final(
-    result: Result, timings: Mapping[str, float], echo: Mapping[str, Any], to_nni: bool
+    result: Result, timings: Mapping[str, float], echo: Mapping[str, int], to_nni: bool
 ) -> None:
     broken = {n: x for n, x in result.metrics.items() if not math.isfinite(x)}
     if broken:
@@ -134,7 +135,7 @@ def _report_final(
     print(json.dumps(metrics), flush=True)
 
 
-def _ask_nni() -> dict[str, Any]:
+def _ask_nni() -> Params:
     from evaluators.nni_imports import import_nni
     from nni_plugin.protocol.trial_parameters import trial_parameters
 

@@ -19,7 +19,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ from nni_plugin.protocol import dispatcher, manager
 from nni_plugin.protocol.callbacks import guarded
 from nni_plugin.protocol.dispatcher import Dispatcher
 from nni_plugin.protocol.experiment_end import ExperimentEnd
-from nni_plugin.protocol.json_types import Params
+from nni_plugin.protocol.json_types import NniSpace, Params, Settings
 from nni_plugin.protocol.log import logger
 from nni_plugin.protocol.metrics import UID, reported_uid
 from nni_plugin.protocol.plain_json import read_plain_json_only
@@ -87,7 +87,7 @@ class JointGATuner(Tuner):  # type: ignore[misc]  # NNI has no types
         self._class_args = class_args
         self.lock = threading.RLock()
         self._dispatcher: Dispatcher | None = None
-        self._send: Any = None
+        self._send: Callable[[int, Params], None] | None = None
         self._study: Study | None = None
         self._page: LivePage | None = None
         self._uids: dict[int, int] = {}
@@ -113,7 +113,7 @@ class JointGATuner(Tuner):  # type: ignore[misc]  # NNI has no types
     # ---- search space
 
     @guarded
-    def update_search_space(self, search_space: dict[str, Any]) -> None:
+    def update_search_space(self, search_space: NniSpace) -> None:
         """NNI calls it once at the start or resume, and whenever the user changes the space."""
         if self._study is None:
             self._open(search_space)
@@ -126,7 +126,7 @@ class JointGATuner(Tuner):  # type: ignore[misc]  # NNI has no types
         self._show()
         self._feed()
 
-    def _open(self, space: dict[str, Any]) -> None:
+    def _open(self, space: NniSpace) -> None:
         journal = Path(os.environ.get("NNI_CHECKPOINT_DIRECTORY", ".")) / FILE_NAME
         study = self._study = Study(self.args, space, journal, self._class_args)
         logger.info("search space: %s", study.optimizer.space)
@@ -148,10 +148,13 @@ class JointGATuner(Tuner):  # type: ignore[misc]  # NNI has no types
 
     @guarded
     def generate_multiple_parameters(
-        self, parameter_id_list: Sequence[int], **kwargs: Any
-    ) -> list[dict[str, Any]]:
+        self,
+        parameter_id_list: Sequence[int],
+        st_callback: Callable[[int, Params], None] | None = None,
+        **kwargs: object,
+    ) -> list[Params]:
         """Candidates for these parameter ids; fewer than asked for when there are no more."""
-        self._send = kwargs.get("st_callback") or self._send
+        self._send = st_callback or self._send
         self._look_after_reruns()
         served = []
         for parameter_id in parameter_id_list:
@@ -215,7 +218,12 @@ class JointGATuner(Tuner):  # type: ignore[misc]  # NNI has no types
 
     @guarded
     def receive_trial_result(
-        self, parameter_id: int, parameters: Any, value: Any, **kwargs: Any
+        self,
+        parameter_id: int,
+        parameters: object,
+        value: object,
+        trial_job_id: str | None = None,
+        **kwargs: object,
     ) -> None:
         """A trial's final result."""
         uid = self._uids.get(parameter_id)
@@ -229,11 +237,11 @@ class JointGATuner(Tuner):  # type: ignore[misc]  # NNI has no types
         if uid is None:
             logger.warning("result for the unknown parameter id %s ignored", parameter_id)
             return
-        self.study.tell(uid, value, kwargs.get("trial_job_id"))
+        self.study.tell(uid, value, trial_job_id)
         self._show()
 
     @guarded
-    def trial_end(self, parameter_id: int | None, success: bool, **kwargs: Any) -> None:
+    def trial_end(self, parameter_id: int | None, success: bool, **kwargs: object) -> None:
         """A trial ended, with or without a result; NNI calls this on a second thread."""
         uid = None if parameter_id is None else self._uids.get(parameter_id)
         if uid is None or self.study.trials[uid].status != RUNNING:
@@ -289,7 +297,7 @@ class JointGATuner(Tuner):  # type: ignore[misc]  # NNI has no types
             self._give_up_in(self.grace_succeeded, uid, f"run again after a resume: {status}")
 
     @guarded
-    def import_data(self, data: list[dict[str, Any]]) -> None:
+    def import_data(self, data: list[Settings]) -> None:
         """Results from elsewhere: NNI's replay on resume, or ``nnictl experiment import``."""
         taken = 0
         for entry in data:
@@ -307,7 +315,7 @@ class JointGATuner(Tuner):  # type: ignore[misc]  # NNI has no types
             logger.info("imported data: %d of %d results taken in", taken, len(data))
         self._show()
 
-    def _is_doubtful(self, uid: int, entry: Mapping[str, Any]) -> bool:
+    def _is_doubtful(self, uid: int, entry: Settings) -> bool:
         """Whether NNI may have put another trial's metrics beside this chromosome.
 
         Its replay pairs a finished trial's metrics with the parameters meant for it, not with those

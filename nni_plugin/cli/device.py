@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from nni_plugin.protocol.metrics import UID
 from nni_plugin.study.journal import read_chromosome
 
 __all__ = ["add_commands"]
@@ -44,7 +45,7 @@ def measure(
     if backend is not None and backend not in known:
         raise ValueError(f"--backend {backend!r} is unknown (known: {', '.join(known)})")
     chromosome = read_chromosome(params) if params else {}
-    chromosome.pop("uid", None)
+    chromosome.pop(UID, None)
     layers = hardware.Network.load(network).apply(chromosome)
     for name, one in known.items():
         if backend not in (None, name):

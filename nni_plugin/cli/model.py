@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nni_plugin.protocol.metrics import UID
 from nni_plugin.setup.space_files import network_file, write_space
 from nni_plugin.study.journal import read_chromosome
 
 if TYPE_CHECKING:
     from evaluators.compression.dead_channels import DeadChannels
-    from hardware import Device, Layer
+    from hardware import Device, Layer, Network
 
 __all__ = ["add_commands"]
 
@@ -135,23 +136,10 @@ def profile(
         described = trace(built)
         dead = find(built, described)
     chromosome = read_chromosome(params) if params else {}
-    chromosome.pop("uid", None)
+    chromosome.pop(UID, None)
     layers = described.apply(chromosome)
-    group_of = {name: group for group in described.groups for name in group.layers}
-    rows = []
-    for layer, costs in zip(layers, hardware.layer_costs(layers, board), strict=True):
-        group = group_of.get(layer.name)
-        rows.append(
-            {
-                **costs,
-                "out": "x".join(map(str, layer.out_shape)),
-                "bits w/a": f"{layer.w_bits}/{layer.a_bits}" if layer.module else "",
-                "group": (group.name if group.prunable else f"fixed: {group.reason}")
-                if group
-                else "",
-            }
-        )
     console = make_console()
+    rows = _layer_rows(described, layers, board)
     console.print(dict_table(rows, f"{described.name or task} on {board.name}"))
     total = hardware.estimate(layers, board).as_dict()
     console.print("total: " + ", ".join(f"{k} {number(v)}" for k, v in total.items()))
@@ -164,6 +152,24 @@ def profile(
     for metric, limit in (("size_kb", board.flash_kb), ("ram_kb", board.ram_kb)):
         if total[metric] > limit:
             console.print(f"[yellow]{metric} is above the board's {number(limit)}[/]")
+
+
+def _layer_rows(
+    network: Network, layers: Sequence[Layer], board: Device
+) -> Iterator[dict[str, object]]:
+    """A row of the table for each layer: its costs, shape and bits, and what prunes it."""
+    import hardware
+
+    group_of = {name: group for group in network.groups for name in group.layers}
+    for layer, costs in zip(layers, hardware.layer_costs(layers, board), strict=True):
+        group = group_of.get(layer.name)
+        pruned = "" if group is None else f"fixed: {group.reason}"
+        yield {
+            **costs,
+            "out": "x".join(map(str, layer.out_shape)),
+            "bits w/a": f"{layer.w_bits}/{layer.a_bits}" if layer.module else "",
+            "group": group.name if group is not None and group.prunable else pruned,
+        }
 
 
 def _details(

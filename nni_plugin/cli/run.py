@@ -71,6 +71,7 @@ def resume(
     NNI as 'joint-ga run' does, so that trials find this Python and the manager listens on 127.0.0.1
     only. Nothing that has a result is asked again.
     """
+    from ga.evaluation import COMPLETE, FAILED, RUNNING
     from nni_plugin.cli.tables import make_console
     from nni_plugin.registration import register
     from nni_plugin.results.experiment import Experiment
@@ -81,8 +82,8 @@ def resume(
     found = Experiment.open(experiment, directory)
     counts = found.log.counts()
     console.print(
-        f"Experiment {found.id} in {found.folder}: {counts['complete']} complete, "
-        f"{counts['failed']} failed, {counts['running']} without a result.",
+        f"Experiment {found.id} in {found.folder}: {counts[COMPLETE]} complete, "
+        f"{counts[FAILED]} failed, {counts[RUNNING]} without a result.",
         highlight=False,
         soft_wrap=True,
     )
@@ -177,6 +178,7 @@ def _conclude(console: Console, session: Session, folder: Path) -> int:
     Returns:
         Number of trials that gave a result; of another tuner's experiment, those of NNI.
     """
+    from ga.evaluation import COMPLETE
     from nni_plugin.cli.tables import front_table
     from nni_plugin.results.experiment import Experiment, ExperimentError, NoFrontError
     from nni_plugin.results.report import write_report
@@ -198,7 +200,7 @@ def _conclude(console: Console, session: Session, folder: Path) -> int:
             f"Export a point with: joint-ga export {experiment.id} --knee -o exported",
             highlight=False,
         )
-    return experiment.log.counts()["complete"]
+    return experiment.log.counts()[COMPLETE]
 
 
 def _print_last_words(folder: Path) -> None:

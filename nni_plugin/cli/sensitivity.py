@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nni_plugin.cli.model import Data, DeviceName, TaskName
+from nni_plugin.protocol.json_types import NniSpace, Params
 from nni_plugin.setup.space_files import network_file
 
 if TYPE_CHECKING:
     from hardware import Network
 
 __all__ = ["add_commands"]
+
+Table = Sequence[Mapping[str, Any]]
 
 _SHOWN_DROP = 0.5
 
@@ -66,7 +69,7 @@ def sensitivity(
         _seed(table, genes, space, described)
 
 
-def draw(table: Sequence[Mapping[str, Any]], metric: str, path: Path) -> None:
+def draw(table: Table, metric: str, path: Path) -> None:
     """The table as a picture: a row per layer, a column per gene and value, coloured by the loss.
 
     Losses beyond half of the metric's scale look alike: such a layer needs training or nothing.
@@ -107,16 +110,14 @@ def draw(table: Sequence[Mapping[str, Any]], metric: str, path: Path) -> None:
     figure.savefig(path, dpi=130)
 
 
-def _read_space(path: Path) -> dict[str, Any]:
+def _read_space(path: Path) -> NniSpace:
     genes: Any = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(genes, dict) or not all(isinstance(g, dict) for g in genes.values()):
         raise ValueError(f"{path} is no NNI search space: write one with `joint-ga space`")
     return genes
 
 
-def _seed(
-    table: Sequence[Mapping[str, Any]], genes: Mapping[str, Any], space: Path, network: Network
-) -> None:
+def _seed(table: Table, genes: NniSpace, space: Path, network: Network) -> None:
     """Writes what the tuner starts from: each gene's losses into the network file, and a ladder."""
     from evaluators import ladder
     from evaluators.sensitivity_analysis import by_gene
@@ -134,14 +135,14 @@ def _seed(
     )
 
 
-def in_space(rung: Mapping[str, Any], genes: Mapping[str, Any]) -> dict[str, Any]:
+def in_space(rung: Mapping[str, float], genes: NniSpace) -> Params:
     """A whole chromosome of a search space that compresses as a rung does, at most.
 
     Args:
         rung: some genes' values, from :func:`evaluators.ladder`.
         genes: NNI's search space, of choices.
     """
-    chosen = {}
+    chosen: Params = {}
     for name, gene in genes.items():
         values = gene.get("_value", [])
         kind = name.rpartition(".")[2]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ga.evaluation import COMPLETE
 from nni_plugin.results.pareto_front import FrontHistory, knee
@@ -27,7 +27,7 @@ def make_console() -> Console:
     return Console() if sys.stdout.isatty() else Console(width=_PIPE_WIDTH)
 
 
-def number(value: Any) -> str:
+def number(value: object) -> str:
     """A value in at most about six characters of digits; ``-`` for None."""
     if value is None:
         return "-"
@@ -91,7 +91,7 @@ def front_table(
     return table
 
 
-def _values(metrics: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+def _values(metrics: Mapping[str, object], names: Sequence[str]) -> list[str]:
     return [number(metrics.get(name)) for name in names]
 
 
@@ -116,7 +116,7 @@ def _thinned(front: list[Trial], named: set[int], most: int) -> list[Trial]:
     return [t for i, t in enumerate(front) if i in kept or t.uid in named]
 
 
-def dict_table(rows: Iterable[Mapping[str, Any]], title: str = "") -> Table:
+def dict_table(rows: Iterable[Mapping[str, object]], title: str = "") -> Table:
     """A table of dicts with the same keys; text to the left, numbers to the right."""
     from rich.table import Table
 

@@ -9,7 +9,9 @@ import sys
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
+
+from nni_plugin.protocol.json_types import Settings
 
 
 class Dispatcher(Protocol):
@@ -35,7 +37,7 @@ def running_dispatcher() -> Dispatcher | None:
     return None
 
 
-def experiment_config(argv: Sequence[str] | None = None) -> dict[str, Any]:
+def experiment_config(argv: Sequence[str] | None = None) -> Settings:
     """The experiment's configuration (camelCase, absolute paths), as NNI passes it to its tuner.
 
     Returns:
@@ -45,11 +47,11 @@ def experiment_config(argv: Sequence[str] | None = None) -> dict[str, Any]:
     if "--exp_params" not in argv[:-1]:
         return {}
     encoded = argv[argv.index("--exp_params") + 1]
-    config: dict[str, Any] = json.loads(base64.b64decode(encoded))
+    config: Settings = json.loads(base64.b64decode(encoded))
     return config
 
 
-def folders(config: Mapping[str, Any]) -> list[Path]:
+def folders(config: Settings) -> list[Path]:
     """Where a relative path of a config may start from, the likeliest first.
 
     A tuner's working directory is NNI's log folder and NNI doesn't pass on the config file's path.
@@ -60,7 +62,7 @@ def folders(config: Mapping[str, Any]) -> list[Path]:
     space = config.get("searchSpaceFile")
     if space:
         found.append(Path(space).parent)
-    algorithms: Iterable[Any] = (config.get("tuner"), config.get("assessor"))
+    algorithms: Iterable[Settings | None] = (config.get("tuner"), config.get("assessor"))
     found += [Path(a["codeDirectory"]) for a in algorithms if a and a.get("codeDirectory")]
     if config.get("trialCodeDirectory"):
         found.append(Path(config["trialCodeDirectory"]))

@@ -1,6 +1,8 @@
-"""Names for the plain data that NNI, journals and trials exchange."""
+"""Names for the plain data that NNI, configs, journals and trials exchange."""
 
 from __future__ import annotations
+
+from typing import Any
 
 JsonObject = dict[str, object]
 """A JSON object whose values nobody has checked yet."""
@@ -11,5 +13,8 @@ Params = dict[str, object]
 Metrics = dict[str, float]
 """Finite numbers by metric."""
 
-NniSpace = dict[str, dict[str, object]]
+NniSpace = dict[str, dict[str, Any]]
 """NNI's search space: ``{gene: {"_type": ..., "_value": [...]}}``."""
+
+Settings = dict[str, Any]
+"""An experiment's config, nested as YAML and NNI hold it; NNI says what it may contain."""

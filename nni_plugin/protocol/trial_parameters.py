@@ -13,6 +13,7 @@ import time
 from typing import Any
 
 from nni_plugin.protocol import manager
+from nni_plugin.protocol.json_types import Params, Settings
 
 _WAIT_S = 60.0
 
@@ -29,7 +30,7 @@ def trial_parameters() -> dict[str, Any]:
     import nni.trial
 
     # Takes one entry from the manager's queue, which it hands out one per trial.
-    first_come: dict[str, Any] = nni.get_next_parameter()
+    first_come: Params = nni.get_next_parameter()
     trial = os.environ.get("NNI_TRIAL_JOB_ID")
     base = manager.trial_url() if trial else None
     if base is None:
@@ -37,11 +38,11 @@ def trial_parameters() -> dict[str, Any]:
     record = _own_record(base, f"/trial-jobs/{trial}")
     # Reported metrics are labelled with the id in here.
     nni.trial._params = record
-    parameters: dict[str, Any] = record["parameters"]
+    parameters: Params = record["parameters"]
     return parameters
 
 
-def _own_record(base: str, path: str) -> dict[str, Any]:
+def _own_record(base: str, path: str) -> Settings:
     deadline = time.monotonic() + _WAIT_S
     problem = "it is not listed"
     while time.monotonic() < deadline:
@@ -49,7 +50,7 @@ def _own_record(base: str, path: str) -> dict[str, Any]:
         try:
             job = manager.get(base, path)
             if job and job.get("hyperParameters"):
-                record: dict[str, Any] = json.loads(job["hyperParameters"][0])
+                record: Settings = json.loads(job["hyperParameters"][0])
                 return record
         except (OSError, ValueError) as error:
             problem = str(error)

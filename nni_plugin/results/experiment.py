@@ -10,7 +10,7 @@ import json
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ga.evaluation import CENSORED, COMPLETE, FAILED, RUNNING
 from nni_plugin.protocol.manager import TRIAL_ENDED
@@ -235,7 +235,7 @@ class Experiment:
         for trial in self.log.trials.values():
             job = nni.get(trial.job_id or "", NniTrial())
             ran = job.ended - job.started if job.ended and job.started else None
-            row: dict[str, Any] = {
+            row: dict[str, object] = {
                 "uid": trial.uid,
                 "trial": trial.job_id,
                 "status": trial.status,

@@ -14,9 +14,10 @@ import shutil
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from ga.evaluation import COMPLETE, FAILED
+from nni_plugin.protocol.json_types import JsonObject, Params
 from nni_plugin.protocol.log import logger
 from nni_plugin.results.pareto_front import FrontHistory
 from nni_plugin.study.trial_log import FINAL, Trial, TrialLog
@@ -43,7 +44,7 @@ def plotly_js() -> Path:
     raise FileNotFoundError("plotly.min.js not found: install plotly (pip install plotly)")
 
 
-def render(data: dict[str, Any] | None = None) -> str:
+def render(data: JsonObject | None = None) -> str:
     """The page as HTML text.
 
     Args:
@@ -149,7 +150,7 @@ class PageData:
             coded.append(value if codes is None else codes.get(_key(value)))
         return json.dumps([trial.uid, coded], separators=(",", ":"))
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> JsonObject:
         """The small part that is rewritten: counts, front, hypervolume, limits, marks."""
         log, front = self.log, self._front
         last = max((t.finished or 0.0 for t in log.trials.values()), default=0.0)
@@ -183,7 +184,7 @@ class PageData:
             rows.append([len(times), times[-1], rows[-1][2]])
         return rows
 
-    def embedded(self) -> dict[str, Any]:
+    def embedded(self) -> JsonObject:
         """Everything at once, for a self-contained page; call :meth:`refresh` before."""
         return {
             "state": self.state(),
@@ -279,9 +280,9 @@ class LivePage:
         _replace(folder / "state.json", json.dumps(state, separators=(",", ":")))
 
 
-def flatten(params: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(params: Params, prefix: str = "") -> Params:
     """Nested NNI choices as flat genes: ``{"a": {"_name": "x", "b": 1}}`` -> ``a: x, a/b: 1``."""
-    flat: dict[str, Any] = {}
+    flat: Params = {}
     for key, value in params.items():
         if isinstance(value, dict):
             flat[prefix + key] = value.get("_name")
@@ -293,14 +294,19 @@ def flatten(params: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _genes(log: TrialLog) -> list[dict[str, Any]]:
+class _Gene(TypedDict):
+    name: str
+    values: list[object] | None
+
+
+def _genes(log: TrialLog) -> list[_Gene]:
     """Genes in the order of the search space; ``values`` is None where they are numbers.
 
     A gene that several options of a nested choice share by name appears once.
     """
-    genes: dict[str, list[Any] | None] = {}
+    genes: dict[str, list[object] | None] = {}
 
-    def walk(space: dict[str, Any], prefix: str) -> None:
+    def walk(space: JsonObject, prefix: str) -> None:
         for key, entry in space.items():
             if not isinstance(entry, dict) or "_type" not in entry:
                 continue
@@ -318,11 +324,11 @@ def _genes(log: TrialLog) -> list[dict[str, Any]]:
     return [{"name": name, "values": values} for name, values in genes.items()]
 
 
-def _key(value: Any) -> Any:
+def _key(value: object) -> object:
     return value if isinstance(value, (int, float, str)) else json.dumps(value)
 
 
-def _codes(values: list[Any] | None) -> dict[Any, int] | None:
+def _codes(values: list[object] | None) -> dict[object, int] | None:
     return None if values is None else {_key(v): i for i, v in enumerate(values)}
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import moocore
 import numpy as np
@@ -68,7 +67,7 @@ class FrontHistory:
     def __init__(
         self,
         objectives: Mapping[str, str],
-        constraints: Mapping[str, Any] | None = None,
+        constraints: Mapping[str, object] | None = None,
         bounds: Bounds | None = None,
     ) -> None:
         self.objectives = Objectives.parse(objectives)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ga.problem.objectives import Constraint, parse_constraints, violation
+from nni_plugin.protocol.metrics import UID
 from nni_plugin.study.trial_log import Trial
 
 __all__ = ["Pick", "PickError"]
@@ -71,7 +72,7 @@ class Pick:
         needed = {self.metric, *(bound.metric for bound in self.bounds)}
         able = [t for t in trials if needed <= t.metrics.keys()]
         if not able:
-            known = sorted({name for t in trials for name in t.metrics if name != "uid"})
+            known = sorted({name for t in trials for name in t.metrics if name != UID})
             missing = ", ".join(sorted(needed - set(known))) or "all of these together"
             raise PickError(f"no trial reports {missing} (reported: {', '.join(known) or 'none'})")
         fitting = [t for t in able if violation(self.bounds, t.metrics) == 0]

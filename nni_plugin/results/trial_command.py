@@ -8,8 +8,8 @@ import shlex
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from nni_plugin.protocol.json_types import Settings
 from nni_plugin.results.experiment import Experiment, ExperimentError
 from nni_plugin.trial import arguments
 
@@ -28,7 +28,7 @@ class TrialCommand:
     schedule: str | None = None
 
 
-def profile(experiment: Experiment) -> dict[str, Any]:
+def profile(experiment: Experiment) -> Settings:
     """The experiment's settings as NNI stored them.
 
     Raises:
@@ -43,7 +43,7 @@ def profile(experiment: Experiment) -> dict[str, Any]:
         ).fetchone()
     if row is None:
         raise ExperimentError(f"{database} holds no experiment profile: give --task and --device")
-    settings: dict[str, Any] = json.loads(row[0])
+    settings: Settings = json.loads(row[0])
     return settings
 
 

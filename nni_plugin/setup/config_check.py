@@ -15,13 +15,13 @@ from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 import ga
 from nni_plugin import search_space
 from nni_plugin.protocol import dispatcher
+from nni_plugin.protocol.json_types import Settings
 from nni_plugin.protocol.metrics import COSTS, DEFAULT
 from nni_plugin.registration import registered_class
 from nni_plugin.study.tuner_args import CostModel, TunerArgs
@@ -58,7 +58,7 @@ def check_config(path: str | Path, *, import_task: bool = False) -> list[str]:
 @dataclass
 class _Check:
     folder: Path
-    config: dict[str, Any]
+    config: Settings
     problems: list[str] = field(default_factory=list)
 
     def run(self, import_task: bool) -> None:
@@ -145,10 +145,10 @@ class _Check:
             with self._noting("assessor: classArgs: "):
                 parse(assessor.get("classArgs") or {})
 
-    def _resolved(self) -> dict[str, Any]:
+    def _resolved(self) -> Settings:
         """The paths that NNI would pass on, made absolute as it does."""
 
-        def absolute(path: Any) -> str | None:
+        def absolute(path: str | None) -> str | None:
             return None if path is None else str(self.folder / Path(path).expanduser())
 
         tuner = dict(self.config.get("tuner") or {})
@@ -163,7 +163,7 @@ class _Check:
         inner = service.get("trialCodeDirectory") if isinstance(service, Mapping) else None
         return self.folder / (self.config.get("trialCodeDirectory") or inner or ".")
 
-    def _importable(self, class_name: str, tuner: Mapping[str, Any]) -> None:
+    def _importable(self, class_name: str, tuner: Settings) -> None:
         with self._noting(f"tuner: {class_name}: "):
             module, _, name = class_name.rpartition(".")
             with import_path(self.folder / (tuner.get("codeDirectory") or ".")):
@@ -287,7 +287,7 @@ def _try_all_alleles(space: ga.SearchSpace, costs: CostModel | None) -> None:
         costs({name: values[index % len(values)] for name, values in offered.items()})
 
 
-def _some_values(gene: ga.Gene) -> Sequence[Any]:
+def _some_values(gene: ga.Gene) -> Sequence[object]:
     """All values of a choice or a short range of whole numbers; else the first and the last."""
     if isinstance(gene, (ga.Ordered, ga.Categorical)):
         return gene.values

@@ -17,12 +17,12 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from evaluators.cache import locked
 from nni_plugin.protocol import manager
+from nni_plugin.protocol.json_types import Settings
 
 __all__ = ["Session", "SessionError", "environment", "free_port"]
 
@@ -189,7 +189,7 @@ class Session:
                 f"port {port} was taken by the experiment {profile['id']} at the same moment: "
                 "start again, or choose another port (--port N)"
             )
-        parameters: dict[str, Any] = profile["params"]
+        parameters: Settings = profile["params"]
         home = parameters.get("experimentWorkingDirectory") or Path.home() / "nni-experiments"
         folder = Path(home) / profile["id"]
         return cls(profile["id"], folder, host, port, parameters.get("maxTrialNumber"))
@@ -278,18 +278,19 @@ def _launch(
     raise SessionError(f"nnictl could not start the experiment: {_last_words(started)}")
 
 
-def _wait_for_profile(base: str, seconds: float = 10.0) -> Any:
+def _wait_for_profile(base: str, seconds: float = 10.0) -> Settings | None:
     end = time.monotonic() + seconds
     while True:
         with contextlib.suppress(OSError, ValueError):
-            return manager.get(base, "/experiment")
+            profile: Settings = manager.get(base, "/experiment")
+            return profile
         if time.monotonic() > end:
             return None
         time.sleep(0.3)
 
 
-def _settings(config: Path) -> dict[str, Any]:
-    settings: dict[str, Any] = yaml.safe_load(config.read_text(encoding="utf-8")) or {}
+def _settings(config: Path) -> Settings:
+    settings: Settings = yaml.safe_load(config.read_text(encoding="utf-8")) or {}
     return settings
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from ga.problem.objectives import Constraint
+from nni_plugin.protocol.json_types import Settings
 from nni_plugin.protocol.metrics import COSTS
 from nni_plugin.study.user_functions import import_path
 
@@ -113,7 +114,7 @@ def _code_folder(task: str, folder: Path) -> Path:
     return folder.resolve()
 
 
-def _settings(plan: Plan, task: str, metric: str, direction: str, code: Path) -> dict[str, Any]:
+def _settings(plan: Plan, task: str, metric: str, direction: str, code: Path) -> Settings:
     folder = plan.folder.resolve()
     device = plan.device
     if Path(device).is_file():
@@ -122,7 +123,7 @@ def _settings(plan: Plan, task: str, metric: str, direction: str, code: Path) ->
     # Options of a task, as in my_model:build?width=2&remove_dead=1, are signs to a shell.
     words = ["python3 -m nni_plugin.trial", f"--task {shlex.quote(task)}", f"--device {device}"]
     words += [f"--network {network}"] + ([f"--data {plan.data}"] if plan.data else [])
-    class_args: dict[str, Any] = {
+    class_args: Settings = {
         "objectives": {metric: direction, **dict.fromkeys(plan.costs, "minimize")}
     }
     if plan.limits:

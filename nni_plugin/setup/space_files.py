@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from nni_plugin.protocol.json_types import Settings
 
 if TYPE_CHECKING:
     from evaluators import Task
@@ -21,7 +23,7 @@ def write_space(
     name: str,
     device: Device,
     output: Path,
-    options: dict[str, Any],
+    options: Settings,
     channel_multiple: int = 1,
 ) -> tuple[Network, int]:
     """Traces the task's model and writes both files; returns the network and the gene count."""

@@ -17,11 +17,12 @@ from ga.evaluation import COMPLETE
 from ga.evolution.operators import read_replacements
 from ga.problem.objectives import parse_constraints
 from nni_plugin.protocol.dispatcher import experiment_config, find_file, folders
-from nni_plugin.protocol.metrics import DEFAULT
+from nni_plugin.protocol.json_types import JsonObject, Params
+from nni_plugin.protocol.metrics import DEFAULT, UID
 from nni_plugin.study.trial_log import TrialLog
 from nni_plugin.study.user_functions import import_path, load_function
 
-CostModel = Callable[[dict[str, Any]], Mapping[str, float]]
+CostModel = Callable[[Params], Mapping[str, float]]
 
 # Of the optimizer's arguments, those that aren't plain data a config could hold.
 _BUILT_HERE = frozenset({"self", "space", "objectives", "constraints", "costs", "phenotype"})
@@ -52,10 +53,10 @@ class TunerArgs:
     """
 
     objectives: dict[str, str]
-    constraints: dict[str, Any] = field(default_factory=dict)
+    constraints: JsonObject = field(default_factory=dict)
     costs: dict[str, str] | str | None = None
     optimize_mode: str = "maximize"
-    initial: list[dict[str, Any]] | str | None = None
+    initial: list[Params] | str | None = None
     options: dict[str, Any] = field(default_factory=dict)
     folders: tuple[Path, ...] = ()
 
@@ -131,14 +132,14 @@ class TunerArgs:
             device = str(find_file(device, self.folders, "costs: device"))
         return hardware.cost_function(hardware.Network.load(network), hardware.load_device(device))
 
-    def starting_points(self) -> list[dict[str, Any]]:
+    def starting_points(self) -> list[Params]:
         """The parameters behind ``initial``.
 
         Raises:
             FileNotFoundError: the file isn't there.
             ValueError: it holds something else than a list of parameters.
         """
-        initial: Any = self.initial or []
+        initial: object = self.initial or []
         if isinstance(initial, str):
             path = find_file(initial, self.folders, "initial")
             if path.suffix == ".jsonl":
@@ -149,7 +150,7 @@ class TunerArgs:
             raise ValueError(
                 f"initial={self.initial!r} should be a list of parameter dicts, or a file with one"
             )
-        return [{k: v for k, v in params.items() if k != "uid"} for params in initial]
+        return [{k: v for k, v in params.items() if k != UID} for params in initial]
 
     def optimizer_options(self, cost_model: CostModel | None) -> dict[str, Any]:
         """Keyword arguments of ``ga.Optimizer``, all but space and objectives."""
@@ -162,7 +163,7 @@ class TunerArgs:
             **self._known_sensitivities(cost_model),
         }
 
-    def _known_sensitivities(self, cost_model: CostModel | None) -> dict[str, Any]:
+    def _known_sensitivities(self, cost_model: CostModel | None) -> JsonObject:
         """Those that were written into the network file, unless the config brings its own."""
         network = getattr(cost_model, "network", None)
         found = network.metadata.get("sensitivities") if network is not None else None
@@ -190,7 +191,7 @@ class TunerArgs:
             ) from error
 
 
-def _check_costs(costs: Any) -> None:
+def _check_costs(costs: object) -> None:
     if costs is None or isinstance(costs, str):
         return
     if not isinstance(costs, Mapping) or set(costs) != {"network", "device"}:

@@ -107,6 +107,28 @@ def test_a_result_without_its_ask_is_kept_but_never_shown_as_a_candidate() -> No
     assert log.running() == [], "nothing runs without parameters"
 
 
+def test_a_search_goes_on_after_a_damaged_line_and_gives_no_number_twice(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    space = {"x": {"_type": "choice", "_value": list(range(9))}}
+    args = TunerArgs.parse({}, base=[tmp_path])
+    study = Study(args, space, path)
+    first, second = study.ask().uid, study.ask().uid
+    study.tell(first, 0.5)
+    study.tell(second, 0.9)
+    study.close()
+    lines = path.read_text().splitlines()
+    lines[2] = lines[2][:25]
+    path.write_text("\n".join(lines) + "\n")
+
+    study = Study(args, space, path)
+    assert [e.id for e in study.optimizer.front()] == [first], "the better one is of nobody knows"
+    assert study.ask().uid == second + 1
+    study.tell(second, 0.9)
+    assert study.trials[second].lost
+    assert [e.id for e in study.optimizer.front()] == [first]
+    study.close()
+
+
 def test_what_runs_again_has_no_result_but_an_expectation() -> None:
     stop = {
         "event": "censor", "uid": 1, "metrics": {"default": 0.2}, "rung": 1, "reason": "hopeless",
