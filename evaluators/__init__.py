@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from evaluators.fine_tuning.warm_start import Inheritance
     from evaluators.pipeline import Result, evaluate
+    from evaluators.recipe import Recipe
     from evaluators.sensitivity import ladder, sensitivity
     from evaluators.task import Task
     from evaluators.task_loading import load_task
     from evaluators.tracing.trace import trace
 
 _HOMES = {
+    "Recipe": "recipe",
     "Task": "task",
     "load_task": "task_loading",
     "trace": "tracing.trace",
@@ -30,6 +32,7 @@ _HOMES = {
 
 __all__ = [
     "Inheritance",
+    "Recipe",
     "Result",
     "Task",
     "evaluate",

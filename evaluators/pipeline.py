@@ -81,7 +81,7 @@ def evaluate(
         ValueError: A chromosome of another model, or unusable bits, ratios, data or metric.
         TraceError: The model can't be traced.
     """
-    epochs = task.epochs if epochs is None else epochs
+    epochs = task.recipe.epochs if epochs is None else epochs
     if epochs < 0:
         raise ValueError(f"epochs={epochs} must not be negative")
     device = load_device(device) if isinstance(device, (str, Path)) else device
@@ -94,7 +94,7 @@ def evaluate(
             check_model(task.model, network)
         candidate = read_candidate(network, params)
         costs = cost_function(network, device)(params)
-        plan = Epochs.plan(task.schedule, epochs, candidate)
+        plan = Epochs.plan(task.recipe.schedule, epochs, candidate)
     with watch("baseline"):
         check_data(task)
         baseline = baseline_metric(task)

@@ -75,7 +75,7 @@ def sensitivity(
 
     # Not the network's metadata: this very table is noted there.
     shapes = (network.layers, network.groups, network.channel_multiple)
-    settings = (*shapes, task.metric_name, task.pruner, tuple(ratios), w_bits, a_bits)
+    settings = (*shapes, task.metric_name, task.recipe.pruner, tuple(ratios), w_bits, a_bits)
     key = fingerprint(*settings, *metric_and_data(task), *weights_of(task.model))
     return cached(f"{task.name}-sensitivity-{key}.json", make, load=_load, save=_save)
 

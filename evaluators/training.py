@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from evaluators.task import RATE_SCHEDULES, Batches, Task
+from evaluators.recipe import RATE_SCHEDULES
+from evaluators.task import Batches, Task
 from evaluators.tracing.channel_dependency import BATCH_NORMS
 from evaluators.tracing.fx_graph import eval_mode
 

@@ -68,7 +68,7 @@ def export_candidate(
     """
     device = load_device(device) if isinstance(device, str) else device
     network = trace(task) if network is None else network
-    epochs = EPOCHS_FACTOR * task.epochs if epochs is None else epochs
+    epochs = EPOCHS_FACTOR * task.recipe.epochs if epochs is None else epochs
     with _whole_folder(Path(out_dir)) as folder:
         result = evaluate(
             task, params, device=device, network=network, epochs=epochs, seed=seed, report=report
