@@ -14,7 +14,8 @@ from evaluators.baseline import baseline_metric
 from evaluators.compression.decisions import Candidate, read_candidate
 from evaluators.compression.pruning import check_model
 from evaluators.compression.pruning_schedule import Epochs, coarse_step, cut
-from evaluators.compression.qat import FakeQuantizer, strip
+from evaluators.compression.qat import FakeQuantizer
+from evaluators.compression.quantization import LayerQuantization, strip
 from evaluators.fine_tuning.loop import Course, FineTuning, Stopwatch
 from evaluators.fine_tuning.warm_start import Inheritance
 from evaluators.task import Task
@@ -36,9 +37,9 @@ class Result:
         metrics: Flat, finite, rounded: ``default``, the task's metric by its name (on ``val``),
             ``baseline_<metric>`` of the float model, and the device's costs.
         model: Pruned and quantized, in eval mode, picklable, free of NNI. Layers whose input is
-            rounded sit in a ``quantize.QuantizedInput``; batch norms are unfolded.
-        calibration: ``{layer: {"weight": {"scale": (C,) tensor, "bits": b}, "input": {"scale":
-            s, "zero_point": z, "bits": b}}}``; weights are ``integer * scale`` exactly.
+            rounded sit in a ``quantization.QuantizedInput``; batch norms are unfolded.
+        calibration: how each layer's weights and input are quantized, by its name; weights are
+            ``integer * scale`` exactly.
         layers: As ``hardware`` costs them.
         timings: Seconds by stage.
         notes: What was special about the training: an ancestor, in words.
@@ -46,7 +47,7 @@ class Result:
 
     metrics: dict[str, float]
     model: nn.Module
-    calibration: dict[str, dict[str, dict[str, Any]]]
+    calibration: dict[str, LayerQuantization]
     layers: tuple[Layer, ...]
     timings: dict[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()

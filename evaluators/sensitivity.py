@@ -18,9 +18,10 @@ from torch import nn
 
 from evaluators.baseline import baseline_metric, metric_and_data, weights_of
 from evaluators.cache import cached, fingerprint
-from evaluators.compression.fake_quantize import FLOAT_BITS, round_weights
+from evaluators.compression.fake_quantize import FLOAT_BITS, affine_grid, round_weights
 from evaluators.compression.pruning import prune
-from evaluators.compression.qat import input_ranges, quantize_input
+from evaluators.compression.qat import input_ranges
+from evaluators.compression.quantization import InputQuantization, quantize_input
 from evaluators.task import Task
 from evaluators.task_checks import check_data
 from evaluators.tracing.trace import trace
@@ -139,7 +140,8 @@ def _measure(
             module.weight.data.copy_(weight)
         for bits in a_bits:
             changed = copy.deepcopy(model)
-            quantize_input(changed, name, *ranges[name], bits)
+            grid = affine_grid(*ranges[name], bits)
+            quantize_input(changed, name, InputQuantization(*grid, bits))
             yield row(name, "a_bits", bits, changed)
 
 

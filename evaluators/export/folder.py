@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from evaluators.compression.quantization import Calibration
 from evaluators.export import arena, c_code, card, checkpoint, litert, packed, qdq, storage, verify
 from evaluators.export.folding import FoldedModel, fold
 from evaluators.export.graph import UnsupportedNetworkError
@@ -111,7 +112,7 @@ def export_candidate(
 
 def export_model(
     model: nn.Module,
-    calibration: Mapping[str, Mapping[str, Any]],
+    calibration: Calibration,
     layers: Sequence[Layer],
     inputs: tuple[torch.Tensor, ...],
     test: Iterable[tuple[Any, Any]],
