@@ -29,7 +29,7 @@ import numpy as np
 import ga
 from evaluators import Result, Task, evaluate, load_task, sensitivity, trace
 from evaluators.baseline import baseline_metric
-from evaluators.sensitivity import by_gene
+from evaluators.sensitivity_analysis import by_gene
 from evaluators.training import score
 from hardware import Device, Network, cost_function, load_device
 from nni_plugin.search_space import for_network, parse

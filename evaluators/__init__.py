@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from evaluators.fine_tuning.warm_start import Inheritance
     from evaluators.pipeline import Result, evaluate
     from evaluators.recipe import Recipe
-    from evaluators.sensitivity import ladder, sensitivity
+    from evaluators.sensitivity_analysis import ladder, sensitivity
     from evaluators.task import Task
     from evaluators.task_loading import load_task
     from evaluators.tracing.trace import trace
@@ -26,8 +26,8 @@ _HOMES = {
     "evaluate": "pipeline",
     "Result": "pipeline",
     "Inheritance": "fine_tuning.warm_start",
-    "sensitivity": "sensitivity",
-    "ladder": "sensitivity",
+    "sensitivity": "sensitivity_analysis",
+    "ladder": "sensitivity_analysis",
 }
 
 __all__ = [

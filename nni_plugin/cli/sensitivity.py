@@ -119,7 +119,7 @@ def _seed(
 ) -> None:
     """Writes what the tuner starts from: each gene's losses into the network file, and a ladder."""
     from evaluators import ladder
-    from evaluators.sensitivity import by_gene
+    from evaluators.sensitivity_analysis import by_gene
 
     network.metadata["sensitivities"] = by_gene(table)
     network.save(network_file(space))

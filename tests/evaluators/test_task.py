@@ -182,6 +182,15 @@ def test_importing_the_package_loads_no_torch() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_no_public_name_is_hidden_by_a_module_that_is_called_alike() -> None:
+    code = (
+        "import inspect, evaluators; from evaluators import *; "
+        "hidden = [n for n in evaluators.__all__ if inspect.ismodule(getattr(evaluators, n))]; "
+        "assert not hidden, hidden"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_truncated_baseline_is_trained_again(cache: Path, caplog: pytest.LogCaptureFixture) -> None:
     task = load_task("evaluators.tasks.digits:build")
     assert isinstance(task, Task)

@@ -22,11 +22,12 @@ from evaluators.compression.fake_quantize import FLOAT_BITS, affine_grid, round_
 from evaluators.compression.pruning import prune
 from evaluators.compression.qat import input_ranges
 from evaluators.compression.quantization import InputQuantization, quantize_input
+from evaluators.process_state import process_as_found
 from evaluators.task import Task
 from evaluators.task_checks import check_data
 from evaluators.tracing.trace import trace
 from evaluators.training import channels_last, reestimate_batch_norm, score
-from hardware import Network, load_device
+from hardware import Device, Network, load_device
 
 LOG = logging.getLogger(__name__)
 
@@ -36,10 +37,11 @@ Row = dict[str, Any]
 """``{"layer", "gene", "value", "metric", "drop"}``; a positive drop is a loss."""
 
 
+@process_as_found(threads=1)
 def sensitivity(
     task: Task,
     *,
-    device: Any,
+    device: Device | str | Path,
     network: Network | None = None,
     ratios: Sequence[float] = PRUNE_RATIOS,
     report: Callable[[Row], None] | None = None,
@@ -59,11 +61,10 @@ def sensitivity(
     Returns:
         Rows in the order of the network's groups and layers.
     """
-    device = load_device(device) if isinstance(device, (str, Path)) else device
+    device = load_device(device)
     network = trace(task) if network is None else network
     w_bits = sorted(b for b in device.weight_bits if 2 <= b < FLOAT_BITS)
     a_bits = sorted(b for b in device.activation_bits if 2 <= b < FLOAT_BITS)
-    torch.set_num_threads(1)
     check_data(task)
 
     def make() -> list[Row]:
