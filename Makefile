@@ -15,13 +15,13 @@ export PATH := $(BIN):$(PATH)
 # What has no NNI server, browser, emulator or long training: under two minutes on two cores.
 FAST := not (nni or browser or emulator or slow)
 
-.PHONY: help run test test-fast check docs system clean
+.PHONY: help run test test-fast check prose docs system clean
 
 help:
 	@echo "make run        set up, then run $(CONFIG) in NNI and print its web UI's address"
 	@echo "make test       set up, then run all tests"
 	@echo "make test-fast  the tests without NNI, browser, emulator and long trainings: two minutes"
-	@echo "make check      ruff, ruff format, mypy --strict"
+	@echo "make check      ruff, ruff format, mypy --strict, and how the pages read"
 	@echo "make docs       build the documentation into site/"
 	@echo "make system     apt-get what some tests need (browser, Arm compiler, QEMU, sshd); needs root"
 
@@ -34,10 +34,16 @@ test: $(VENV)/.dev
 test-fast: $(VENV)/.dev
 	pytest -n 2 --dist worksteal -m "$(FAST)" --cpu-limit 15 $(PYTEST_ARGS)
 
-check: $(VENV)/.dev
+check: $(VENV)/.dev prose
 	ruff check .
 	ruff format --check .
 	mypy
+
+# How the pages read: length of sentences, figures in tables, spelling.
+prose: $(VENV)/.dev
+	python .ci/prose.py --mean 16 --lines 150 README.md
+	python .ci/prose.py --mean 18 docs CONTRIBUTING.md
+	codespell README.md CONTRIBUTING.md CHANGELOG.md docs
 
 docs: $(VENV)/.docs
 	mkdocs build --strict

@@ -26,7 +26,7 @@ def main() -> None:
     experiment = Experiment.open(args.experiment)
     log = experiment.log
     front = experiment.front()
-    complete = log.finished()
+    complete = log.finished("complete")
     minutes = (max(t.finished or 0 for t in complete) - min(t.asked or 0 for t in complete)) / 60
     verdict(len(complete) >= TRIALS, f"{len(complete)} complete trials (at least {TRIALS})")
     verdict(minutes < MINUTES, f"{minutes:.1f} minutes (under {MINUTES})")

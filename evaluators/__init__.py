@@ -9,6 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from evaluators.moved import install
+
 if TYPE_CHECKING:
     from evaluators.fine_tuning.warm_start import Inheritance
     from evaluators.pipeline import Result, evaluate
@@ -41,6 +43,8 @@ __all__ = [
     "sensitivity",
     "trace",
 ]
+
+install()
 
 
 def __getattr__(name: str) -> Any:

@@ -3,6 +3,7 @@
 from ga.early_stopping.learning_curves import Outlook
 from ga.evaluation import Candidate, Evaluation, SpaceExhausted, UnsatisfiableConstraint
 from ga.history.pareto import hypervolume, nondominated
+from ga.moved import install
 from ga.optimizer import Optimizer
 from ga.problem.genes import Categorical, Gene, Integer, Normal, Ordered, Real
 from ga.problem.objectives import Constraint, Objectives, parse_constraints, violation
@@ -29,3 +30,5 @@ __all__ = [
     "parse_constraints",
     "violation",
 ]
+
+install()

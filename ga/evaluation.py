@@ -12,6 +12,9 @@ CENSORED = "censored"
 RUNNING = "running"
 STATUSES = (COMPLETE, FAILED, CENSORED, RUNNING)
 
+IMPORT = "import"
+"""Origin of what was not asked for but brought in from elsewhere."""
+
 
 class SpaceExhausted(Exception):  # noqa: N818 - the name that NNI's NoMoreTrialError set
     """Every distinct candidate has been asked for (or breaks a hard limit)."""
@@ -57,7 +60,7 @@ class Evaluation:
     params: dict[str, Any]
     metrics: dict[str, Any] | None = None
     status: str = COMPLETE
-    origin: str = "import"
+    origin: str = IMPORT
     reason: str = ""
     expected: dict[str, float] | None = None
 

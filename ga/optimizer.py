@@ -10,8 +10,8 @@ from typing import Any
 from ga.acquisition.optimize import Assistant
 from ga.design.greedy_path import staircase
 from ga.design.initial_design import first_candidates
-from ga.early_stopping.learning_curves import Courses, Outlook, Path
-from ga.early_stopping.outlooks import Foresight
+from ga.early_stopping.learning_curves import LearningCurve, LearningCurveModel, Outlook
+from ga.early_stopping.outlooks import Outlooks
 from ga.evaluation import (
     CENSORED,
     COMPLETE,
@@ -117,12 +117,12 @@ class Optimizer(Findings):
         self._lessons = Lessons(untaught, self._costs)
         self._idle = Idle(space, self._costs, self.objectives, self.constraints, seed, self.notes)
         self._assistant = Assistant(space, self._lessons, self._costs, self._idle.settled)
-        self._foresight = Foresight(
+        self._outlooks = Outlooks(
             self._archive,
             self._genomes,
             self._pending,
             self._lessons,
-            Courses(space, self.objectives, levels),
+            LearningCurveModel(space, self.objectives, levels),
             self.objectives.limits(self.constraints),
         )
         size = self.population_size if surrogate == "none" else min(self.population_size, _DESIGN)
@@ -168,7 +168,7 @@ class Optimizer(Findings):
         parents = [member.genome for member in self._population.members]
         found = [self._genomes.get(s.evaluation.id) for s in self._archive.front()]
         elders = [genome for genome in found if genome is not None]
-        region = self._foresight.region()
+        region = self._outlooks.region()
         for genome in self._assistant.propose(rng, parents, elders, region, self._identity.is_new):
             yield genome, "surrogate", None
 
@@ -282,11 +282,13 @@ class Optimizer(Findings):
 
     # ---- trials on their way
 
-    def outlooks(self, paths: Mapping[int, Path], numbers: Iterable[int]) -> dict[int, Outlook]:
+    def outlooks(
+        self, curves: Mapping[int, LearningCurve], numbers: Iterable[int]
+    ) -> dict[int, Outlook]:
         """What trials are worth that are on their way, or were stopped there.
 
         Args:
-            paths: what every trial has reported so far, by candidate.
+            curves: what every trial has reported so far, by candidate.
             numbers: the candidates that are asked about.
 
         Returns:
@@ -295,7 +297,7 @@ class Optimizer(Findings):
         """
         if not self._lessons.surrogate.prepare(self._costs.metrics):
             return {}
-        return self._foresight.outlooks(paths, numbers)
+        return self._outlooks.of(curves, numbers)
 
     def reopen(self, number: int) -> Candidate:
         """Ask once more for a candidate whose trial was stopped.

@@ -1,6 +1,6 @@
 """Asynchronous runs on a simulated clock: thousands of trials in seconds, no sleeping.
 
-A trial's course is given in advance, from a table or a formula; the simulation keeps `slots` of
+How a trial goes is given in advance, from a table or a formula; the simulation keeps `slots` of
 them running, hands results to the optimizer in the order in which they would come, and may stop
 one early as an assessor would.
 """
@@ -32,7 +32,7 @@ class AskTell(Protocol):
 
 
 @dataclass(frozen=True)
-class Course:
+class TrialScript:
     """How a trial goes.
 
     Attributes:
@@ -45,11 +45,11 @@ class Course:
 
     def __post_init__(self) -> None:
         if not self.results or any(seconds < 0 for seconds, _ in self.results):
-            raise ValueError(f"a course needs results with seconds from 0 on, got {self.results!r}")
+            raise ValueError(f"a trial needs results with seconds from 0 on, got {self.results!r}")
 
 
 @dataclass(frozen=True)
-class Outcome:
+class SimulatedTrial:
     """A finished trial.
 
     Attributes:
@@ -69,12 +69,19 @@ class Outcome:
     steps: int
 
 
-Stop = Callable[[Candidate, int, Mapping[str, Any]], bool]
+# Names of earlier versions.
+_RENAMED: dict[str, type] = {"Course": TrialScript, "Outcome": SimulatedTrial}
+
+
+def __getattr__(name: str) -> type:
+    if name in _RENAMED:
+        return _RENAMED[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 @dataclass
 class Simulation:
-    """Runs an optimizer against a course of trials.
+    """Runs an optimizer against trials that go as they are told.
 
     Args:
         optimizer: asked whenever a slot is free.
@@ -91,24 +98,24 @@ class Simulation:
     """
 
     optimizer: AskTell
-    course: Callable[[dict[str, Any]], Course]
+    course: Callable[[dict[str, Any]], TrialScript]
     slots: int = 4
-    stop: Stop | None = None
+    stop: Callable[[Candidate, int, Mapping[str, Any]], bool] | None = None
     stopped: Callable[[Candidate, Mapping[str, Any]], None] | None = None
     again: Callable[[], Candidate | None] | None = None
     clock: float = 0.0
-    outcomes: list[Outcome] = field(default_factory=list)
+    outcomes: list[SimulatedTrial] = field(default_factory=list)
     exhausted: bool = False
     _events: list[tuple[float, int, int]] = field(default_factory=list)
-    _running: dict[int, tuple[Candidate, Course]] = field(default_factory=dict)
+    _running: dict[int, tuple[Candidate, TrialScript]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.slots < 1:
             raise ValueError(f"slots={self.slots} should be from 1 on")
 
     def run(
-        self, trials: int, until: Callable[[Sequence[Outcome]], bool] | None = None
-    ) -> list[Outcome]:
+        self, trials: int, until: Callable[[Sequence[SimulatedTrial]], bool] | None = None
+    ) -> list[SimulatedTrial]:
         """Go on until this many trials are finished in all, or the space is exhausted.
 
         Args:
@@ -161,5 +168,5 @@ class Simulation:
     ) -> None:
         del self._running[candidate.id]
         self.outcomes.append(
-            Outcome(self.clock, candidate.id, candidate.params, status, metrics, steps)
+            SimulatedTrial(self.clock, candidate.id, candidate.params, status, metrics, steps)
         )

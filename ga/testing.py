@@ -19,7 +19,7 @@ import pytest
 from ga.evaluation import SpaceExhausted
 from ga.problem.genes import Categorical, Integer, Ordered, Real
 from ga.problem.search_space import SearchSpace
-from ga.simulation import AskTell, Course, Simulation
+from ga.simulation import AskTell, Simulation, TrialScript
 
 GOALS = {"loss": "minimize", "gain": "maximize"}
 
@@ -163,9 +163,9 @@ class OptimizerContract:
         """Eight slots, trials of random length, crashes and early stops on a simulated clock."""
         rng = random.Random(1)
 
-        def course(params: dict[str, Any]) -> Course:
+        def course(params: dict[str, Any]) -> TrialScript:
             steps = [(rng.expovariate(1), contract_trial(params)) for _ in range(3)]
-            return Course(steps, crashes=rng.random() < 0.1)
+            return TrialScript(steps, crashes=rng.random() < 0.1)
 
         simulation = Simulation(
             self._fresh(), course, slots=8, stop=lambda c, step, metrics: rng.random() < 0.2

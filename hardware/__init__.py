@@ -15,6 +15,7 @@ from hardware.costs import (
 from hardware.device import Device, list_devices, load_device
 from hardware.ir.layer import ChannelGroup, Layer
 from hardware.ir.network import Network
+from hardware.moved import install
 from hardware.runtime import Stack
 
 __all__ = [
@@ -38,3 +39,5 @@ __all__ = [
     "load_device",
     "tops_per_watt",
 ]
+
+install()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import importlib
-import sys
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from nni_plugin.moved import install
 
 if TYPE_CHECKING:
     from nni_plugin.assessor import ParetoAssessor
@@ -23,19 +23,10 @@ _HOME = {
     "trial_parameters": "nni_plugin.protocol.trial_parameters",
 }
 
+install()
 
-def __getattr__(name: str) -> Any:
+
+def __getattr__(name: str) -> object:
     if name not in _HOME:
         raise AttributeError(f"module 'nni_plugin' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOME[name]), name)
-
-
-class _Package(ModuleType):
-    def __setattr__(self, name: str, value: Any) -> None:
-        # Python binds a submodule's name in its package, where `search` is the function.
-        if name == "search" and isinstance(value, ModuleType):
-            value = value.search
-        super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from evaluators import Task
     from hardware import Device, Network
-    from nni_plugin.study.journal import Record
     from nni_plugin.study.trial_log import Trial
 
 __all__ = ["SearchResult", "search"]
@@ -130,7 +129,7 @@ def search(
     genes = dict(space) if space is not None else for_network(network, board)
     study = Study(args, genes, home / "journal.jsonl", class_args)
     stopped = "trials"
-    with study.journal, _bar(progress, trials, len(study.finished())) as advance:
+    with closing(study), _bar(progress, trials, len(study.finished())) as advance:
         todo = study.running()
         while len(study.finished()) < trials:
             reason = study.is_over()
@@ -138,34 +137,34 @@ def search(
                 stopped = reason
                 break
             try:
-                record = todo.pop(0) if todo else study.ask()
+                trial = todo.pop(0) if todo else study.ask()
             except ga.SpaceExhausted:
                 stopped = "exhausted"
                 break
-            _evaluate(study, record, built, board, network, epochs)
-            advance(record)
-        study.journal.append("end", reason=stopped)
+            _evaluate(study, trial, built, board, network, epochs)
+            advance(trial)
+        study.end(stopped)
     return SearchResult(home, network, stopped)
 
 
 def _evaluate(
-    study: Study, record: Record, task: Task, device: Device, network: Network, epochs: int | None
+    study: Study, trial: Trial, task: Task, device: Device, network: Network, epochs: int | None
 ) -> None:
     """One trial in this process; a failing chromosome is noted, not raised."""
     import evaluators
 
     try:
         result = evaluators.evaluate(
-            task, record.params, device=device, network=network, epochs=epochs
+            task, trial.params, device=device, network=network, epochs=epochs
         )
     except (ValueError, RuntimeError) as error:
-        study.fail(record.uid, f"{type(error).__name__}: {error}")
+        study.fail(trial.uid, f"{type(error).__name__}: {error}")
         return
     broken = {name: x for name, x in result.metrics.items() if not math.isfinite(x)}
     if broken:
-        study.fail(record.uid, f"the final metrics are not finite: {broken}")
+        study.fail(trial.uid, f"the final metrics are not finite: {broken}")
     else:
-        study.tell(record.uid, result.metrics)
+        study.tell(trial.uid, result.metrics)
 
 
 @contextmanager
@@ -176,9 +175,8 @@ def _bar(shown: bool, total: int, done: int) -> Iterator[Any]:
     with Progress(disable=not shown) as progress:
         bar = progress.add_task("searching", total=total, completed=done)
 
-        def advance(record: Record) -> None:
-            metrics = record.metrics or {}
-            latest = ", ".join(f"{k} {v:g}" for k, v in list(metrics.items())[1:4])
-            progress.update(bar, advance=1, description=f"uid {record.uid}: {latest or 'failed'}")
+        def advance(trial: Trial) -> None:
+            latest = ", ".join(f"{k} {v:g}" for k, v in list(trial.metrics.items())[1:4])
+            progress.update(bar, advance=1, description=f"uid {trial.uid}: {latest or 'failed'}")
 
         yield advance

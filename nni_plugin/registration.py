@@ -16,7 +16,7 @@ _ALGORITHMS = {
 
 
 def register() -> list[str]:
-    """Make ``tuner: {name: JointGA}`` known to NNI in this environment; harmless when repeated.
+    """Makes ``tuner: {name: JointGA}`` known to NNI in this environment; harmless when repeated.
 
     Returns:
         The registered names.
@@ -30,7 +30,7 @@ def register() -> list[str]:
 
 
 def unregister() -> list[str]:
-    """Take the names out of NNI's list again.
+    """Takes the names out of NNI's list again.
 
     Returns:
         The names that were there.

@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from nni_plugin.protocol.metrics import UID
+from nni_plugin.protocol.metrics import UID, reported_uid
 from nni_plugin.study.journal import read_chromosome
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the trial; 0 if it reported a final result, 1 after one line that says what failed."""
+    """Runs the trial; 0 if it reported a final result, 1 after one line that says what failed."""
     args = arguments(argv)
     try:
         _run(args)
@@ -73,7 +73,8 @@ def _run(args: argparse.Namespace) -> None:
     params = read_chromosome(args.params) if args.params else _ask_nni()
     timings["parameters"] = time.perf_counter() - start
     genes = {name: allele for name, allele in params.items() if name != UID}
-    echo = {UID: params[UID]} if UID in params else {}
+    uid = reported_uid(params)
+    echo = {} if uid is None else {UID: uid}
 
     start = time.perf_counter()
     import hardware
@@ -84,7 +85,7 @@ def _run(args: argparse.Namespace) -> None:
     start = time.perf_counter()
     inheritance = None
     if args.inherit is not None:
-        inheritance = Inheritance(args.inherit, limit_mb=args.inherit_mb, uid=echo.get(UID))
+        inheritance = Inheritance(args.inherit, limit_mb=args.inherit_mb, uid=uid)
     task = load_task(args.task, args.data)
     if args.schedule is not None:
         task.recipe = replace(task.recipe, schedule=args.schedule)
@@ -148,7 +149,7 @@ def _ask_nni() -> dict[str, Any]:
 
 def _age_s() -> float:
     """Seconds since this process was started."""
-    import psutil  # type: ignore[import-untyped]  # NNI brings it, without stubs
+    import psutil
 
     return float(time.time() - psutil.Process().create_time())
 

@@ -15,53 +15,63 @@ What NNI does that the code below answers to, each found on NNI 3.0:
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from nni.runtime.log import enable_global_logging
 from nni.tuner import Tuner
 
 import ga
 from ga.early_stopping.decision import StopDecision
+from ga.evaluation import COMPLETE, RUNNING
 from nni_plugin.protocol import dispatcher, manager
 from nni_plugin.protocol.callbacks import guarded
+from nni_plugin.protocol.dispatcher import Dispatcher
 from nni_plugin.protocol.experiment_end import ExperimentEnd
+from nni_plugin.protocol.json_types import Params
+from nni_plugin.protocol.log import logger
 from nni_plugin.protocol.metrics import UID, reported_uid
 from nni_plugin.protocol.plain_json import read_plain_json_only
 from nni_plugin.protocol.reruns import Reruns
 from nni_plugin.results.live_page import LivePage
-from nni_plugin.study.journal import FILE_NAME, Record
+from nni_plugin.study.journal import FILE_NAME
 from nni_plugin.study.study import Study
+from nni_plugin.study.trial_log import Trial
 from nni_plugin.study.tuner_args import TunerArgs
 
-logger = logging.getLogger("nni.joint_ga")
+_running: JointGATuner | None = None
+
+
+def running_tuner() -> JointGATuner | None:
+    """The tuner of this process, for the assessor; None if there was none.
+
+    NNI builds the tuner first and then the assessor, one of each in a process, and introduces
+    neither to the other. The tuner that was built last counts.
+    """
+    return _running
 
 
 class JointGATuner(Tuner):  # type: ignore[misc]  # NNI has no types
     """A multi-objective genetic algorithm as an NNI tuner.
 
     Args:
-        class_args: See ``nni_plugin.study.tuner_args.TunerArgs``.
+        class_args: see ``nni_plugin.study.tuner_args.TunerArgs``.
 
     Raises:
-        TypeError: An argument is unknown.
-        ValueError: An argument's value can't be used.
-        FileNotFoundError: A file named by ``costs`` or ``initial`` doesn't exist.
+        TypeError: an argument is unknown.
+        ValueError: an argument's value can't be used.
+        FileNotFoundError: a file named by ``costs`` or ``initial`` doesn't exist.
     """
 
     # Seconds after which a trial that ended without a result is given up. A result reported before
     # a trial failed is already on its way; a successful trial's may wait for a slow callback.
     grace_succeeded = 20.0
     grace_failed = 2.0
-
-    current: ClassVar[JointGATuner | None] = None
-    """The tuner of this process, for the assessor, which NNI runs beside it."""
 
     def __init__(self, **class_args: Any) -> None:
         if os.environ.get("SDK_PROCESS") == "dispatcher":
@@ -76,7 +86,7 @@ class JointGATuner(Tuner):  # type: ignore[misc]  # NNI has no types
             raise
         self._class_args = class_args
         self.lock = threading.RLock()
-        self._dispatcher: Any = None
+        self._dispatcher: Dispatcher | None = None
         self._send: Any = None
         self._study: Study | None = None
         self._page: LivePage | None = None
@@ -90,7 +100,8 @@ class JointGATuner(Tuner):  # type: ignore[misc]  # NNI has no types
         # When a chromosome was last sent to a trial, and the assessor's choice among stopped ones.
         self.sent: dict[int, float] = {}
         self.stopped_again: Callable[[bool], int | None] | None = None
-        JointGATuner.current = self
+        global _running
+        _running = self
 
     @property
     def study(self) -> Study:
@@ -103,7 +114,7 @@ class JointGATuner(Tuner):  # type: ignore[misc]  # NNI has no types
 
     @guarded
     def update_search_space(self, search_space: dict[str, Any]) -> None:
-        """Called once at the start or resume, and whenever the user changes the space."""
+        """NNI calls it once at the start or resume, and whenever the user changes the space."""
         if self._study is None:
             self._open(search_space)
         elif search_space == self.study.space:
@@ -119,12 +130,12 @@ class JointGATuner(Tuner):  # type: ignore[misc]  # NNI has no types
         journal = Path(os.environ.get("NNI_CHECKPOINT_DIRECTORY", ".")) / FILE_NAME
         study = self._study = Study(self.args, space, journal, self._class_args)
         logger.info("search space: %s", study.optimizer.space)
-        if study.records:
-            self._again = deque(record.uid for record in study.running())
+        if study.trials:
+            self._again = deque(trial.uid for trial in study.running())
             logger.info(
                 "resumed from %s: %d chromosomes, %d of them without a result",
                 journal,
-                len(study.records),
+                len(study.trials),
                 len(self._again),
             )
         logs = Path(os.environ.get("NNI_LOG_DIRECTORY", journal.parent))
@@ -151,41 +162,41 @@ class JointGATuner(Tuner):  # type: ignore[misc]  # NNI has no types
                 served.append(params)
         return served
 
-    def _next(self, parameter_id: int) -> dict[str, Any] | None:
-        record = self._asked_again()
-        if record is None:
+    def _next(self, parameter_id: int) -> Params | None:
+        trial = self._asked_again()
+        if trial is None:
             reason = self.study.is_over()
             try:
                 if reason is None:
-                    record = self._revived(new=True) or self.study.ask()
+                    trial = self._revived(new=True) or self.study.ask()
             except ga.SpaceExhausted as error:
                 logger.info("%s", error)
                 reason = "exhausted"
-            if record is None and reason == "exhausted":
-                record = self._revived(new=False)
-            if record is None:
+            if trial is None and reason == "exhausted":
+                trial = self._revived(new=False)
+            if trial is None:
                 self._finish(reason or "exhausted")
                 return None
-        self._uids[parameter_id] = record.uid
-        self.sent[record.uid] = time.monotonic()
+        self._uids[parameter_id] = trial.uid
+        self.sent[trial.uid] = time.monotonic()
         self._show()
-        return {**record.params, UID: record.uid}
+        return {**trial.params, UID: trial.uid}
 
-    def _asked_again(self) -> Record | None:
+    def _asked_again(self) -> Trial | None:
         """A chromosome that lost its trial when the experiment was stopped."""
         while self._again:
-            record = self.study.records[self._again.popleft()]
-            if record.status == "running":  # its result may have come in by import
-                return record
+            trial = self.study.trials[self._again.popleft()]
+            if trial.status == RUNNING:  # its result may have come in by import
+                return trial
         return None
 
-    def _revived(self, *, new: bool) -> Record | None:
+    def _revived(self, *, new: bool) -> Trial | None:
         """A chromosome whose trial was stopped and that promises more than a new one, if any."""
         uid = self.stopped_again(new) if self.stopped_again is not None else None
         return None if uid is None else self.study.reopen(uid)
 
     def _feed(self) -> None:
-        """Serve the ids that got no candidate when they were asked for."""
+        """Serves the ids that got no candidate when they were asked for."""
         while self._starved and self._send is not None:
             params = self._next(self._starved[0])
             if params is None:
@@ -195,7 +206,7 @@ class JointGATuner(Tuner):  # type: ignore[misc]  # NNI has no types
     def _finish(self, reason: str) -> None:
         if self._end is None:
             logger.info("no more candidates (%s): ending once the running trials have", reason)
-            self.study.journal.append("end", reason=reason)
+            self.study.end(reason)
             self._show()
             self._end = ExperimentEnd(reason, lambda end: self._end is end)
             self._end.start()
@@ -209,7 +220,7 @@ class JointGATuner(Tuner):  # type: ignore[misc]  # NNI has no types
         """A trial's final result."""
         uid = self._uids.get(parameter_id)
         echoed = reported_uid(value)
-        if echoed is not None and echoed != uid and echoed in self.study.records:
+        if echoed is not None and echoed != uid and echoed in self.study.trials:
             # What counts is what the trial ran; the id only says what was meant for it.
             logger.warning(
                 "parameter id %s: uid %s, but the trial ran %s", parameter_id, uid, echoed
@@ -225,7 +236,7 @@ class JointGATuner(Tuner):  # type: ignore[misc]  # NNI has no types
     def trial_end(self, parameter_id: int | None, success: bool, **kwargs: Any) -> None:
         """A trial ended, with or without a result; NNI calls this on a second thread."""
         uid = None if parameter_id is None else self._uids.get(parameter_id)
-        if uid is None or self.study.records[uid].status != "running":
+        if uid is None or self.study.trials[uid].status != RUNNING:
             return
         if uid in self._stopping:
             self._give_up(uid, "")
@@ -259,8 +270,8 @@ class JointGATuner(Tuner):  # type: ignore[misc]  # NNI has no types
         """The assessor's word that it has a trial stopped: its end will be no failure.
 
         Args:
-            uid: The trial's chromosome.
-            decision: With its last intermediate result and what was expected of it.
+            uid: the trial's chromosome.
+            decision: with its last intermediate result and what was expected of it.
         """
         with self.lock:
             self._stopping[uid] = decision
@@ -286,9 +297,9 @@ class JointGATuner(Tuner):  # type: ignore[misc]  # NNI has no types
             uid = reported_uid(value)
             if uid is None:
                 uid = reported_uid(params)
-                if uid in self.study.records and self._is_doubtful(uid, entry):
+                if uid in self.study.trials and self._is_doubtful(uid, entry):
                     continue
-            if uid in self.study.records:
+            if uid in self.study.trials:
                 self.study.tell(uid, value, entry.get("trialJobId"))
             else:
                 taken += self.study.take_in(params, value) is not None
@@ -302,7 +313,7 @@ class JointGATuner(Tuner):  # type: ignore[misc]  # NNI has no types
         Its replay pairs a finished trial's metrics with the parameters meant for it, not with those
         it got. What was told before stands; the rest is asked again.
         """
-        if "trialJobId" not in entry or self.study.records[uid].status == "complete":
+        if "trialJobId" not in entry or self.study.trials[uid].status == COMPLETE:
             return False
         logger.warning(
             "the result of trial %s echoes no uid, so that NNI's pairing of it with uid %d can't "
@@ -320,14 +331,14 @@ class JointGATuner(Tuner):  # type: ignore[misc]  # NNI has no types
 
     def _failed(self, message: str) -> None:
         if self._study is not None:
-            self._study.journal.append("end", reason="error", message=message)
+            self._study.end("error", message)
             self._show()
 
     @staticmethod
     def _exit_reason(study: Study) -> str:
         """``budget`` once all of the experiment's trials are done, which NNI tells no tuner."""
         planned = dispatcher.experiment_config().get("maxTrialNumber")
-        done = sum(record.status != "running" for record in study.records.values())
+        done = len(study.finished())
         return "budget" if planned is not None and done >= planned else "stopped"
 
     def _on_exit(self) -> None:
@@ -336,8 +347,8 @@ class JointGATuner(Tuner):  # type: ignore[misc]  # NNI has no types
                 timer.cancel()
             if self._study is not None:
                 if self._end is None:
-                    self._study.journal.append("end", reason=self._exit_reason(self._study))
-                self._study.journal.close()
+                    self._study.end(self._exit_reason(self._study))
+                self._study.close()
             self._end = None
         if self._page is not None:
             self._page.close()

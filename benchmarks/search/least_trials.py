@@ -14,7 +14,7 @@ import argparse
 
 import numpy as np
 import pandas as pd
-from multi_fidelity import TRIALS, Rungs, curve
+from multi_fidelity import TRIALS, TableTrials, search
 from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingRegressor
 from sklearn.model_selection import KFold, cross_val_predict
 from tables import load
@@ -44,13 +44,13 @@ def main() -> None:
     parser.add_argument("table")
     parser.add_argument("--seeds", type=int, default=8)
     args = parser.parse_args()
-    rungs = Rungs(args.table)
-    goal, rows = rungs.problem, load(rungs.table.name)
+    trials = TableTrials(args.table)
+    goal, rows = trials.problem, load(trials.table.name)
     genes = [gene.name for gene in goal.genes]
     values = {gene.name: set(gene.values) for gene in goal.genes if isinstance(gene, ga.Ordered)}
     rows = rows[np.all([rows[name].isin(kept) for name, kept in values.items()], axis=0)]
-    ends = rows[f"val_{rungs.table.rungs[-1]}"].to_numpy()
-    features = rows[[*genes, *goal.cheap, f"val_{rungs.table.rungs[0]}"]].to_numpy(float)
+    ends = rows[f"val_{trials.table.rungs[-1]}"].to_numpy()
+    features = rows[[*genes, *goal.cheap, f"val_{trials.table.rungs[0]}"]].to_numpy(float)
     mean, deviation = forecasts(features, ends)
     better = ends > np.median(ends)
     print(f"deviation of the better half: {np.std((ends - mean)[better]):.4f}")
@@ -74,7 +74,7 @@ def main() -> None:
     shares = np.array(goal.quality(chosen))
     needed = []
     for seed in range(args.seeds):
-        end = curve(rungs, seed, None, None)[-1].share
+        end = search(trials, seed, None, None)[-1].share
         there = np.flatnonzero(shares >= end)
         needed.append(int(there[0]) + 1 if len(there) else TRIALS + 1)
         print(f"seed {seed}: {end:.4f} after {needed[-1]} of {TRIALS} trials", flush=True)

@@ -26,9 +26,9 @@ from tables import PROBLEMS, load, problem, space_of
 from trained import Trained
 
 import ga
-from ga.early_stopping.gain_bands import Seen
-from ga.early_stopping.policies import Policy
-from ga.simulation import Course, Outcome, Simulation
+from ga.early_stopping.decision import StopDecision
+from ga.early_stopping.policy import Policy, SearchState
+from ga.simulation import SimulatedTrial, Simulation, TrialScript
 from nni_plugin.assessor import parse
 
 RESULTS = Path(__file__).parent / "results"
@@ -39,9 +39,8 @@ _MAIN_JOB = "main-job"
 QUARTERS = (0.25, 0.5, 0.75, 1.0)
 VARIANTS: dict[str, dict[str, Any] | None] = {
     "no stops": None,
-    "gain, risk 0.2": {"policy": "gain", "risk": 0.2},
-    "halving, eta 2": {"policy": "halving", "eta": 2},
-    "promise": {"policy": "promise"},
+    "reservation value": {"policy": "reservation_value"},
+    "successive halving, eta 2": {"policy": "successive_halving", "eta": 2},
 }
 
 
@@ -54,24 +53,29 @@ class Assessor:
         policy: Decides.
         steps: Trained steps at each rung.
         spared: Share of doomed trials that are let run.
-        paths: What each candidate reported.
+        curves: What each candidate reported.
         let_run: Candidates that were spared, or run again.
         halted: Candidates that were stopped, and not run again.
+        decision: The latest one to stop a trial.
     """
 
     optimizer: ga.Optimizer
     policy: Policy
     steps: Sequence[float]
     spared: float
-    paths: dict[int, list[Mapping[str, Any]]] = field(default_factory=dict)
+    curves: dict[int, list[Mapping[str, Any]]] = field(default_factory=dict)
     let_run: set[int] = field(default_factory=set)
     halted: dict[int, None] = field(default_factory=dict)
+    decision: StopDecision | None = None
 
     def __call__(self, candidate: ga.Candidate, step: int, metrics: Mapping[str, Any]) -> bool:
         """Whether to stop the candidate's trial."""
         number = candidate.id
-        self.paths.setdefault(number, []).append(metrics)
-        if number in self.let_run or self.policy.reason(number, self.seen()) is None:
+        self.curves.setdefault(number, []).append(metrics)
+        if number in self.let_run:
+            return False
+        self.decision = self.policy.decide(number, self.state())
+        if self.decision is None:
             return False
         if int((number + 1) * self.spared) > int(number * self.spared):
             self.let_run.add(number)
@@ -80,40 +84,40 @@ class Assessor:
 
     def stopped(self, candidate: ga.Candidate, metrics: Mapping[str, Any]) -> None:
         """Tells the optimizer, with what the trial would probably have come to."""
-        guess = self.policy.expected(candidate.id, self.seen())
-        self.optimizer.censor(candidate.id, metrics, "stopped", guess)
+        assert self.decision is not None
+        reason, expected = self.decision.reason, self.decision.expected
+        self.optimizer.censor(candidate.id, metrics, reason, expected)
         self.halted[candidate.id] = None
 
     def again(self) -> ga.Candidate | None:
         """A stopped candidate that is worth to be run after all."""
-        number = self.policy.again(list(self.halted), self.seen(), new=True)
+        number = self.policy.reopen(list(self.halted), self.state(), new=True)
         if number is None:
             return None
         del self.halted[number]
         self.let_run.add(number)
-        self.paths[number] = []
+        self.curves[number] = []
         return self.optimizer.reopen(number)
 
-    def seen(self) -> Seen:
+    def state(self) -> SearchState:
         """What the policy may look at."""
         optimizer = self.optimizer
-        return Seen(
+        return SearchState(
             optimizer.objectives,
-            optimizer.constraints,
-            self.paths,
+            self.curves,
             {
                 e.id: e.metrics
                 for e in optimizer.evaluations
                 if e.status == "complete" and e.metrics
             },
             [e.metrics for e in optimizer.front() if e.metrics],
-            {number: self.steps[: len(path)] for number, path in self.paths.items()},
-            lambda numbers: optimizer.outlooks(self.paths, numbers),
+            {number: self.steps[: len(curve)] for number, curve in self.curves.items()},
+            lambda numbers: optimizer.outlooks(self.curves, numbers),
         )
 
 
-class Rungs:
-    """The courses of a table's trials, a training step being one second."""
+class TableTrials:
+    """The trials of a table on a simulated clock, a training step being one second."""
 
     def __init__(self, name: str) -> None:
         self.table, self.problem = space_of(name), problem(name)
@@ -122,7 +126,7 @@ class Rungs:
         rows = load(self.table.name)
         self._genes = list(self.table.values)
         columns = [f"val_{rung}" for rung in self.table.rungs]
-        self._paths = dict(
+        self._curves = dict(
             zip(
                 rows[self._genes].itertuples(index=False, name=None),
                 rows[columns].to_numpy().tolist(),
@@ -130,16 +134,16 @@ class Rungs:
             )
         )
 
-    def course(self, params: dict[str, Any]) -> Course:
+    def course(self, params: dict[str, Any]) -> TrialScript:
         """Post-training quantization first, every rung, and the last one again as the result."""
         final = self.problem.evaluate(params)
-        path = self._paths[tuple(params[gene] for gene in self._genes)]
+        accuracies = self._curves[tuple(params[gene] for gene in self._genes)]
         steps = self.steps
         seconds = [float(b - a) for a, b in zip((0, *steps), steps, strict=False)]
-        reports = [(s, {**final, "accuracy": a}) for s, a in zip(seconds, path, strict=True)]
-        return Course([*reports, (0.0, final)])
+        reports = [(s, {**final, "accuracy": a}) for s, a in zip(seconds, accuracies, strict=True)]
+        return TrialScript([*reports, (0.0, final)])
 
-    def trained(self, outcome: Outcome) -> float:
+    def trained(self, outcome: SimulatedTrial) -> float:
         """Training steps that a trial ran."""
         return self.steps[min(outcome.steps, len(self.steps)) - 1]
 
@@ -148,18 +152,18 @@ class Rungs:
         return self._tested.quality([self._tested.evaluate(params) for params in front])[-1]
 
 
-def curve(
-    rungs: Rungs | Trained, seed: int, variant: dict[str, Any] | None, steps: float | None
-) -> Curve:
-    """The search after each finished trial.
+def search(
+    trials: TableTrials | Trained, seed: int, variant: dict[str, Any] | None, steps: float | None
+) -> Progress:
+    """How a search goes on, trial by trial.
 
     Args:
-        rungs: The table, or what is really trained.
+        trials: Of the table, or really trained.
         seed: Of the search.
         variant: The policy's name and arguments; None stops nothing.
         steps: Ends the search; None ends it after 100 trials.
     """
-    goal: Problem = rungs.problem
+    goal: Problem = trials.problem
     optimizer = ga.Optimizer(
         goal.space(),
         goal.objectives,
@@ -168,21 +172,21 @@ def curve(
         sensitivities=goal.sensitivities,
         seed=seed,
     )
-    simulation = Simulation(optimizer, rungs.course, slots=2)
+    simulation = Simulation(optimizer, trials.course, slots=2)
     if variant is not None:
         policy, spared = parse(variant)
-        assessor = Assessor(optimizer, policy, rungs.steps, spared)
+        assessor = Assessor(optimizer, policy, trials.steps, spared)
         simulation.stop, simulation.stopped = assessor, assessor.stopped
         simulation.again = assessor.again
 
-    def over(finished: Sequence[Outcome]) -> bool:
-        return steps is not None and sum(map(rungs.trained, finished)) >= steps
+    def over(finished: Sequence[SimulatedTrial]) -> bool:
+        return steps is not None and sum(map(trials.trained, finished)) >= steps
 
     outcomes = simulation.run(TRIALS if steps is None else _ENDLESS, over)
     complete = iter(goal.quality([dict(o.metrics) for o in outcomes if o.status == "complete"]))
     spent, share, found = 0.0, 0.0, []
     for outcome in outcomes:
-        spent += rungs.trained(outcome)
+        spent += trials.trained(outcome)
         share = next(complete) if outcome.status == "complete" else share
         found.append(Point(spent, share, outcome))
     return found
@@ -200,31 +204,31 @@ class Point:
 
     spent: float
     share: float
-    outcome: Outcome
+    outcome: SimulatedTrial
 
 
-Curve = list[Point]
+Progress = list[Point]
 
 
-def share_at(found: Curve, steps: float) -> float:
+def share_at(found: Progress, steps: float) -> float:
     """Share of the best hypervolume once so many steps were trained."""
     return max((point.share for point in found if point.spent <= steps), default=0.0)
 
 
-def reached(found: Curve, share: float) -> float:
+def reached(found: Progress, share: float) -> float:
     """Steps after which a share was there; infinite if it never was."""
     return min((point.spent for point in found if point.share >= share), default=float("inf"))
 
 
-def worth_at(rungs: Rungs, found: Curve, steps: float) -> float:
+def worth_at(trials: TableTrials, found: Progress, steps: float) -> float:
     """What the front that was there after so many steps is worth on test."""
     there = [point.outcome for point in found if point.spent <= steps]
     complete = [outcome for outcome in there if outcome.status == "complete"]
     if not complete:
         return 0.0
-    losses = np.array([rungs.problem.losses(dict(outcome.metrics)) for outcome in complete])
+    losses = np.array([trials.problem.losses(dict(outcome.metrics)) for outcome in complete])
     front = np.flatnonzero(ga.nondominated(losses))
-    return rungs.worth([complete[i].params for i in front])
+    return trials.worth([complete[i].params for i in front])
 
 
 def main() -> None:
@@ -240,24 +244,24 @@ def main() -> None:
     if not path.exists():
         path.write_text(",".join(header) + "\n", encoding="utf-8")
     done = set(pd.read_csv(path)[["policy", "seed"]].itertuples(index=False, name=None))
-    rungs: Rungs | Trained
+    trials: TableTrials | Trained
     if args.table == _MAIN_JOB:
-        rungs = Trained("ga_joint.yml", 5, args.folder)
+        trials = Trained("ga_joint.yml", 5, args.folder)
     else:
-        rungs = Rungs(args.table)
+        trials = TableTrials(args.table)
     for seed in range(args.seeds):
         missing = [name for name in args.policies if (name, seed) not in done]
         if not missing:
             continue
-        whole = curve(rungs, seed, None, None)
+        whole = search(trials, seed, None, None)
         total, goal = whole[-1].spent, whole[-1].share
         for name in missing:
             variant = VARIANTS[name]
-            found = whole if variant is None else curve(rungs, seed, variant, total)
+            found = whole if variant is None else search(trials, seed, variant, total)
             shares = [f"{share_at(found, quarter * total):.5f}" for quarter in QUARTERS]
             row = [name, seed, len(found), *shares, f"{reached(found, goal) / total:.3f}"]
-            if isinstance(rungs, Rungs):
-                row += [f"{worth_at(rungs, found, quarter * total):.5f}" for quarter in QUARTERS]
+            if isinstance(trials, TableTrials):
+                row += [f"{worth_at(trials, found, quarter * total):.5f}" for quarter in QUARTERS]
             else:
                 row += [""] * len(QUARTERS)
             with path.open("a", encoding="utf-8") as file:

@@ -22,7 +22,7 @@ from problems import Problem
 import ga
 from evaluators import evaluate, load_task
 from ga.problem.known_costs import CostFunction
-from ga.simulation import Course, Outcome
+from ga.simulation import SimulatedTrial, TrialScript
 from hardware import Network, cost_function, load_device
 from nni_plugin.search_space import parse
 
@@ -55,7 +55,7 @@ class _Network(Problem):
         return dict(self.known(params))
 
 
-class _Course(Course):
+class _LazyScript(TrialScript):
     """One whose results are not looked at before they are asked for."""
 
     def __post_init__(self) -> None:
@@ -94,7 +94,7 @@ class Trained:
             (),
             given["objectives"],
             tuple(whole),
-            lambda params: self._path(params, len(self.steps))[-1],
+            lambda params: self._curve(params, len(self.steps))[-1],
             np.array([-1.0, 0.0, 0.0]),
             np.array([-least, *costs]),
             1.0,
@@ -104,30 +104,30 @@ class Trained:
             cost,
         )
 
-    def course(self, params: dict[str, Any]) -> Course:
+    def course(self, params: dict[str, Any]) -> TrialScript:
         """A trial, which is trained as far as it is looked at."""
-        return _Course(_Reports(self, params))
+        return _LazyScript(_Reports(self, params))
 
-    def trained(self, outcome: Outcome) -> float:
+    def trained(self, outcome: SimulatedTrial) -> float:
         """Epochs that a trial ran, its first stages counted as the epochs that they take."""
         return self.steps[outcome.steps - 1]
 
     def report(self, params: dict[str, Any], number: int) -> Metrics:
         """A trial's report of that number, from 0 on."""
         first = len(_STAGES)
-        return self._path(params, first if number < first else len(self.steps))[number]
+        return self._curve(params, first if number < first else len(self.steps))[number]
 
-    def _path(self, params: dict[str, Any], reports: int) -> list[Metrics]:
+    def _curve(self, params: dict[str, Any], reports: int) -> list[Metrics]:
         key = hashlib.sha256(json.dumps(params, sort_keys=True).encode()).hexdigest()[:24]
         file = self._folder / f"{key}.json"
-        path: list[Metrics] = json.loads(file.read_text("utf-8")) if file.exists() else []
-        if len(path) >= reports:
-            return path
-        path = []
+        curve: list[Metrics] = json.loads(file.read_text("utf-8")) if file.exists() else []
+        if len(curve) >= reports:
+            return curve
+        curve = []
 
         def keep(metrics: Metrics) -> None:
-            path.append(metrics)
-            if len(path) == reports < len(self.steps):
+            curve.append(metrics)
+            if len(curve) == reports < len(self.steps):
                 raise _EnoughError
 
         with contextlib.suppress(_EnoughError):
@@ -140,9 +140,9 @@ class Trained:
                 report=keep,
             )
         partial = file.with_suffix(".part")
-        partial.write_text(json.dumps(path), encoding="utf-8")
+        partial.write_text(json.dumps(curve), encoding="utf-8")
         partial.replace(file)
-        return path
+        return curve
 
 
 class _Reports(Sequence[tuple[float, Metrics]]):

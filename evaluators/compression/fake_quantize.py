@@ -33,7 +33,8 @@ def weight_scale(weight: Tensor, bits: int, axis: int) -> Tensor:
 
     The largest magnitude over the largest integer; for few bits, where the scale is trained, the
     start with the least squared error. NNI starts at a constant 0.01, LSQ (Esser et al.,
-    arXiv:1902.08153) at ``2 mean|w| / sqrt(largest integer)``: docs/compression.md compares them.
+    arXiv:1902.08153) at ``2 mean|w| / sqrt(largest integer)``; docs/benchmarks/compression.md
+    compares them.
     """
     limit = 2 ** (bits - 1) - 1
     if bits <= LEARNED_BITS:

@@ -1,1 +1,1 @@
-"""Which running trials go on: learning curves, forecasts of their ends, policies."""
+"""Which running trials go on: learning curves, outlooks on their ends, policies that decide."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
 
 
 @dataclass(frozen=True)
@@ -23,21 +21,6 @@ class StopDecision:
     reason: str
     expected: dict[str, float] | None = None
 
-    def as_event(self) -> dict[str, Any]:
+    def as_event(self) -> dict[str, object]:
         """The decision as a log keeps it, under the names of the attributes."""
         return asdict(self)
-
-    @classmethod
-    def from_event(cls, event: Mapping[str, Any]) -> StopDecision:
-        """The decision that a log's entry holds; what an older log lacks is left empty.
-
-        Args:
-            event: with `metrics`, `rung`, `reason` and `expected`; other keys are passed over.
-        """
-        expected = event.get("expected")
-        return cls(
-            dict(event.get("metrics") or {}),
-            int(event.get("rung") or 0),
-            str(event.get("reason") or ""),
-            None if expected is None else dict(expected),
-        )

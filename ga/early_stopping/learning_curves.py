@@ -1,8 +1,10 @@
-"""What a trial's reports on its way say of its end, beside what its chromosome says.
+"""Learning curves: what a trial's reports say of its end, beside what its chromosome says.
 
-A rung is the number of a report: the score after post-training quantization, after one epoch, and
-so on. At each rung a Gaussian process learns the ends of whole trials from chromosome, known costs
-and the value there; it forecasts the end of a trial that is at that rung, or was stopped at it.
+A learning curve is what one trial has reported so far, rung by rung. A rung is the number of a
+report: the score after post-training quantization, after one epoch, and so on. The costs have
+their final values in every report. At each rung a Gaussian process learns the ends of whole trials
+from chromosome, known costs and the value there; it forecasts the end of a trial that is at that
+rung, or was stopped at it.
 """
 
 from __future__ import annotations
@@ -22,16 +24,19 @@ from ga.surrogate.gaussian_process import Gaussian, Shape
 from ga.surrogate.surrogate import Forecast, Surrogate
 
 Array = NDArray[np.float64]
-Path = Sequence[Mapping[str, float]]
+LearningCurve = Sequence[Mapping[str, float]]
 
-# Whole trials from which a process learns, and how many more lead to new hyperparameters.
+# Whole trials from which a process learns (as many as the search's design has), those from which on
+# its hyperparameters are fitted anew, and after how many more each time. Choices: that fit is what
+# takes time.
 _FEWEST = 12
 _SECOND = 16
 _EVERY_SHAPE = 8
-# The search drifts, so what trials of long ago did says little about today's.
+# A choice: the search drifts, so what trials of long ago did says little about today's.
 _RECENT = 100
-# Of the range of the ends: how far beyond the best one distances are measured from, and the
-# smallest one, for values at a rung that are better than any end.
+# Of the range of the ends: how far beyond the best one distances are measured from, as in
+# `ga.surrogate.gaussian_process`, and the smallest one, for values at a rung that are better than
+# any end (a choice).
 _BEYOND = 0.02
 _NEAREST = 1e-3
 
@@ -50,19 +55,19 @@ class Outlook:
 
 
 @dataclass(frozen=True)
-class Course:
+class TrialCurve:
     """A trial: what it ran and what it reported.
 
     Attributes:
         genome: the candidate's.
         costs: known before it.
-        path: its reports, rung by rung.
+        curve: its reports, rung by rung.
         final: its result; None while there is none.
     """
 
     genome: Genome
     costs: Mapping[str, float]
-    path: Path
+    curve: LearningCurve
     final: Mapping[str, float] | None = None
 
     def has(self, name: str, rung: int) -> bool:
@@ -70,12 +75,12 @@ class Course:
         return (
             self.final is not None
             and name in self.final
-            and len(self.path) > rung
-            and name in self.path[rung]
+            and len(self.curve) > rung
+            and name in self.curve[rung]
         )
 
 
-class Courses:
+class LearningCurveModel:
     """Forecasts the ends of trials from their reports.
 
     Args:
@@ -93,8 +98,8 @@ class Courses:
 
     def outlooks(
         self,
-        asked: Mapping[int, Course],
-        whole: Sequence[Course],
+        asked: Mapping[int, TrialCurve],
+        whole: Sequence[TrialCurve],
         surrogate: Surrogate,
         region: Region,
     ) -> dict[int, Outlook]:
@@ -110,12 +115,12 @@ class Courses:
             One for each at whose rung enough whole trials have been.
         """
         rungs: dict[int, list[int]] = {}
-        for number, course in asked.items():
-            rungs.setdefault(len(course.path) - 1, []).append(number)
+        for number, trial in asked.items():
+            rungs.setdefault(len(trial.curve) - 1, []).append(number)
         found = {}
         for rung, numbers in rungs.items():
-            courses = [asked[number] for number in numbers]
-            forecast = self._forecast(rung, courses, whole, surrogate)
+            trials = [asked[number] for number in numbers]
+            forecast = self._forecast(rung, trials, whole, surrogate)
             if forecast is None:
                 continue
             gains = region.gains(*region.scaled(forecast))
@@ -123,11 +128,15 @@ class Courses:
             ends = forecast.mean * np.array(self._objectives.signs)
             for number, gain, end in zip(numbers, gains.tolist(), ends.tolist(), strict=True):
                 expected = dict(zip(self._objectives.names, end, strict=True))
-                found[number] = Outlook({**asked[number].path[-1], **expected}, gain)
+                found[number] = Outlook({**asked[number].curve[-1], **expected}, gain)
         return found
 
     def _forecast(
-        self, rung: int, asked: Sequence[Course], whole: Sequence[Course], surrogate: Surrogate
+        self,
+        rung: int,
+        asked: Sequence[TrialCurve],
+        whole: Sequence[TrialCurve],
+        surrogate: Surrogate,
     ) -> Forecast | None:
         """The surrogate's, but for the objectives that were reported; None if there is none."""
         forecast = surrogate.forecast([c.genome for c in asked], [c.costs for c in asked])
@@ -136,35 +145,40 @@ class Courses:
         for i, (name, sign) in enumerate(
             zip(self._objectives.names, self._objectives.signs, strict=True)
         ):
-            if any(name in course.costs for course in asked):
+            if any(name in trial.costs for trial in asked):
                 continue
-            view = self._view(name, sign, rung, asked, whole)
-            if view is not None:
-                values, deviation[:, i], floor[i] = view
+            ends = self._ends(name, sign, rung, asked, whole)
+            if ends is not None:
+                values, deviation[:, i], floor[i] = ends
                 mean[:, i], reported = sign * values, True
         if not reported:
             return None
         return replace(forecast, mean=mean, deviation=deviation, floor=floor)
 
-    def _view(
-        self, name: str, sign: float, rung: int, asked: Sequence[Course], whole: Sequence[Course]
+    def _ends(
+        self,
+        name: str,
+        sign: float,
+        rung: int,
+        asked: Sequence[TrialCurve],
+        whole: Sequence[TrialCurve],
     ) -> tuple[Array, Array, float] | None:
         """Means, deviations and floor of a metric's ends; None if too few trials reported it."""
-        there = [course for course in whole if course.has(name, rung)]
-        if len(there) < _FEWEST or not all(name in course.path[rung] for course in asked):
+        there = [trial for trial in whole if trial.has(name, rung)]
+        if len(there) < _FEWEST or not all(name in trial.curve[rung] for trial in asked):
             return None
-        costs = sorted({*asked[0].costs}.union(*(course.costs for course in there)))
-        view = _View(self._features, name, sign, rung, costs)
+        costs = sorted({*asked[0].costs}.union(*(trial.costs for trial in there)))
+        ends = _RungModel(self._features, name, sign, rung, costs)
         known = len(there) - len(there) % _EVERY_SHAPE if len(there) >= _SECOND else _FEWEST
         key = (name, rung, tuple(costs), known)
         if key not in self._shapes:
-            self._shapes[key] = view.fit(there[:known][-_RECENT:]).shape
-        model = view.fit(there[-_RECENT:], self._shapes[key])
-        return *model.predict(view.rows(asked)), model.floor
+            self._shapes[key] = ends.fit(there[:known][-_RECENT:]).shape
+        process = ends.fit(there[-_RECENT:], self._shapes[key])
+        return *process.predict(ends.rows(asked)), process.floor
 
 
 @dataclass
-class _View:
+class _RungModel:
     """A metric at a rung, as a process sees it."""
 
     features: Features
@@ -175,20 +189,20 @@ class _View:
     best: float = 0.0
     span: float = 1.0
 
-    def fit(self, courses: Sequence[Course], shape: Shape | None = None) -> Gaussian:
-        ends = np.array([(course.final or {})[self.name] for course in courses])
+    def fit(self, trials: Sequence[TrialCurve], shape: Shape | None = None) -> Gaussian:
+        ends = np.array([(trial.final or {})[self.name] for trial in trials])
         self.best = float((self.sign * ends).min())
         self.span = float(np.ptp(ends)) or 1.0
         groups = self.features.groups(len(self.costs))
         model = Gaussian([*groups, max(groups) + 1], self.sign, shape)
-        model.fit(self.rows(courses), ends)
+        model.fit(self.rows(trials), ends)
         return model
 
-    def rows(self, courses: Sequence[Course]) -> Array:
+    def rows(self, trials: Sequence[TrialCurve]) -> Array:
         """Features and the values, on the logarithm that `Gaussian` may take of the ends."""
         rows = self.features.rows(
-            [course.genome for course in courses], [course.costs for course in courses], self.costs
+            [trial.genome for trial in trials], [trial.costs for trial in trials], self.costs
         )
-        values = np.array([course.path[self.rung][self.name] for course in courses])
+        values = np.array([trial.curve[self.rung][self.name] for trial in trials])
         away = (self.sign * values - self.best) / self.span + _BEYOND
         return np.column_stack([rows, np.log(np.maximum(away, _NEAREST))])

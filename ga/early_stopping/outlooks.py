@@ -1,4 +1,4 @@
-"""What may come of candidates, by all that is known at the moment."""
+"""Outlooks: what may come of candidates, by all that is known at the moment."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 import numpy as np
 
 from ga.acquisition.improvement import Region
-from ga.early_stopping.learning_curves import Course, Courses, Outlook, Path
+from ga.early_stopping.learning_curves import LearningCurve, LearningCurveModel, Outlook, TrialCurve
 from ga.evaluation import Candidate
 from ga.history.archive import Archive
 from ga.problem.search_space import Genome
 from ga.surrogate.learner import Lessons
 
 
-class Foresight:
+class Outlooks:
     """Looks at an optimizer's candidates, and changes none of them.
 
     Args:
@@ -22,7 +22,7 @@ class Foresight:
         genomes: of candidates, by number.
         pending: candidates in flight.
         lessons: what was learned from results.
-        courses: learns from reports on the way.
+        learning_curves: learns from reports on the way.
         limits: per objective, the largest loss that its own bounds allow; infinite without one.
     """
 
@@ -32,11 +32,11 @@ class Foresight:
         genomes: Mapping[int, Genome],
         pending: Mapping[int, Candidate],
         lessons: Lessons,
-        courses: Courses,
+        learning_curves: LearningCurveModel,
         limits: Sequence[float],
     ) -> None:
         self._archive, self._genomes, self._pending = archive, genomes, pending
-        self._lessons, self._courses = lessons, courses
+        self._lessons, self._learning_curves = lessons, learning_curves
         self._limits = np.array(limits)
 
     def region(self, but: Collection[int] = ()) -> Region:
@@ -54,22 +54,23 @@ class Foresight:
             running = self._lessons.surrogate.forecast(genomes, costs)
         return Region(front, observed, self._limits, running)
 
-    def outlooks(self, paths: Mapping[int, Path], numbers: Iterable[int]) -> dict[int, Outlook]:
+    def of(self, curves: Mapping[int, LearningCurve], numbers: Iterable[int]) -> dict[int, Outlook]:
         """What trials are worth that are on their way or were stopped; needs fitted predictors.
 
         Args:
-            paths: what every trial has reported so far, by candidate.
+            curves: what every trial has reported so far, by candidate.
             numbers: the candidates that are asked about.
         """
-        asked = {n: self._course(n, paths) for n in numbers if paths.get(n) and n in self._genomes}
+        asked = {n: self._trial(n, curves) for n in numbers if curves.get(n) and n in self._genomes}
         if not asked:
             return {}
-        whole = [self._course(n, paths) for n in self._archive.scored if n in self._genomes]
-        return self._courses.outlooks(asked, whole, self._lessons.surrogate, self.region(asked))
+        whole = [self._trial(n, curves) for n in self._archive.scored if n in self._genomes]
+        surrogate, region = self._lessons.surrogate, self.region(asked)
+        return self._learning_curves.outlooks(asked, whole, surrogate, region)
 
-    def _course(self, number: int, paths: Mapping[int, Path]) -> Course:
+    def _trial(self, number: int, curves: Mapping[int, LearningCurve]) -> TrialCurve:
         genome, candidate = self._genomes[number], self._pending.get(number)
         costs = self._lessons.costed.get(genome) if candidate is None else candidate.costs
         scored = self._archive.scored.get(number)
         final = None if scored is None else scored.evaluation.metrics
-        return Course(genome, costs or {}, paths.get(number, ()), final)
+        return TrialCurve(genome, costs or {}, curves.get(number, ()), final)

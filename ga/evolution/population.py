@@ -61,7 +61,7 @@ def population_size_for(budget: int | None, size: int | None = None) -> int:
         ValueError: the given size is no whole number from 2 on.
     """
     if size is None:
-        # About 5% of the trials did best on the NAS-Bench-201 table; see docs/search.md.
+        # About 5% of the trials did best on the NAS-Bench-201 table; see docs/benchmarks/search.md.
         return 20 if budget is None else min(100, max(8, round(0.05 * budget)))
     if not isinstance(size, int) or isinstance(size, bool) or size < 2:
         raise ValueError(f"population_size={size!r} should be a whole number from 2 on, or None")

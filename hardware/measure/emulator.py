@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from hardware.ir.layer import Layer
 from hardware.latency.kernel_calls import jobs
-from hardware.measure import BackendUnavailableError
+from hardware.measure.backend import BackendUnavailableError
 from hardware.measure.qemu import QemuError, count
 from hardware.memory.planner import fused_activations
 

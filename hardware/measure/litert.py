@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hardware.ir.layer import Layer
-from hardware.measure import BackendUnavailableError
+from hardware.measure.backend import BackendUnavailableError
 from hardware.measure.tflite_model import build
 from hardware.measure.timing import interleaved
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hardware.ir.layer import Layer, Shape
 from hardware.ir.shape_inference import input_shapes
-from hardware.measure import BackendUnavailableError
+from hardware.measure.backend import BackendUnavailableError
 from hardware.memory.planner import fused_activations
 
 _OPSET = 17

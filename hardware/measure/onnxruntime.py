@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hardware.ir.layer import Layer
-from hardware.measure import BackendUnavailableError
+from hardware.measure.backend import BackendUnavailableError
 from hardware.measure.onnx_model import build
 from hardware.measure.timing import interleaved, session
 

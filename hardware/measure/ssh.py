@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hardware.ir.layer import Layer
-from hardware.measure import BackendUnavailableError
+from hardware.measure.backend import BackendUnavailableError
 from hardware.measure.onnx_model import build
 
 _RUNNER = Path(__file__).with_name("timing.py")

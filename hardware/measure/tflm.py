@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hardware.ir.layer import Layer
-from hardware.measure import BackendUnavailableError
+from hardware.measure.backend import BackendUnavailableError
 from hardware.measure.tflite_model import build
 
 _ARENA = 16 * 1024 * 1024

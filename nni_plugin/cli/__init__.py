@@ -2,7 +2,7 @@
 
 
 def main() -> None:
-    """Run the command that the command line names."""
+    """Runs the command that the command line names."""
     from nni_plugin.cli import app  # late: a command imports only what it needs
 
     app.main()

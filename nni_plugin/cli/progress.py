@@ -7,9 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ga.evaluation import CENSORED, COMPLETE, FAILED, RUNNING
 from nni_plugin.cli.tables import front_table
+from nni_plugin.protocol.manager import EXPERIMENT_ENDED
 from nni_plugin.results.pareto_front import FrontHistory
-from nni_plugin.setup.launcher import ENDED, Session
+from nni_plugin.setup.launcher import Session
 from nni_plugin.study.trial_log import TrialLog
 
 if TYPE_CHECKING:
@@ -46,7 +48,7 @@ class _Progress:
         if self.log.objectives and goal != self._goal:
             self.history = FrontHistory(self.log.objectives, self.log.constraints)
             self._goal = goal
-            finished = self.log.finished()
+            finished = self.log.finished(COMPLETE)
         if self.history is not None:
             self.history.extend(finished)
 
@@ -59,9 +61,9 @@ class _Progress:
             parts = [f"{done}{total} complete", f"{counts.get('RUNNING', 0)} running"]
         else:
             tally = self.log.counts()
-            parts = [f"{tally['complete']}{total} complete", f"{tally['running']} running"]
-            parts += [f"{tally['failed']} failed"] if tally["failed"] else []
-            parts += [f"{tally['censored']} stopped early"] if tally["censored"] else []
+            parts = [f"{tally[COMPLETE]}{total} complete", f"{tally[RUNNING]} running"]
+            parts += [f"{tally[FAILED]} failed"] if tally[FAILED] else []
+            parts += [f"{tally[CENSORED]} stopped early"] if tally[CENSORED] else []
         if self.history is not None:
             parts += [f"front {len(self.history.front)}"]
             parts += [f"hypervolume {self.history.hypervolume:.4f}"]
@@ -76,7 +78,7 @@ class _Progress:
 
         parts: list[RenderableType] = [Text(self.line())]
         if self.session.trials:
-            done = len(self.log.trials) - self.log.counts()["running"]
+            done = len(self.log.finished())
             parts.append(ProgressBar(total=self.session.trials, completed=done, width=60))
         if self.history is not None and self.history.front:
             parts.append(front_table(self.log, self.history, most=8, references=False))
@@ -85,7 +87,7 @@ class _Progress:
     def print_if_new(self, console: Console) -> None:
         """Prints the line when the number of finished trials has changed."""
         counts = self.log.counts()
-        finished = {status: n for status, n in counts.items() if status != "running"}
+        finished = {status: n for status, n in counts.items() if status != RUNNING}
         if finished != self._printed:
             self._printed = finished
             console.print(self.line(), highlight=False)
@@ -122,6 +124,6 @@ def _loop(session: Session, progress: _Progress, show: Callable[[], None]) -> Ou
             if unanswered >= _LOST_AFTER:
                 return Outcome("LOST", [f"NNI's manager does not answer any more ({error})"])
         else:
-            if status in ENDED:
+            if status in EXPERIMENT_ENDED:
                 return Outcome(status, errors)
         time.sleep(_POLL_S)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nni_plugin.protocol.metrics import DEFAULT, UID
 from nni_plugin.study.journal import read_chromosome
+from nni_plugin.study.user_functions import import_path
 
 if TYPE_CHECKING:
+    from nni_plugin.protocol.json_types import Params
     from nni_plugin.results.experiment import Experiment
     from nni_plugin.study.trial_log import Trial
 
@@ -141,7 +145,11 @@ def export(
     """
     if (experiment is None) == (params is None):
         raise typer.BadParameter("give an EXPERIMENT, or --task, --device and --params")
-    if experiment is not None:
+    folders: list[Path] = []
+    if experiment is None:
+        assert params is not None
+        chromosome = read_chromosome(params)
+    else:
         from nni_plugin.results.experiment import Experiment
         from nni_plugin.results.trial_command import trial_command
 
@@ -152,15 +160,27 @@ def export(
         data, network = data or command.data, network or command.network
         schedule = schedule or command.schedule
         # The task's module lies where the trials started.
-        sys.path.insert(0, str(command.folder))
-        chromosome: dict[str, Any] = chosen.params
-        print(f"trial {chosen.trial or '-'} (uid {chosen.uid}): {_brief(chosen.metrics)}")
-    else:
-        assert params is not None
-        chromosome = read_chromosome(params)
+        folders = [command.folder]
+        chromosome = chosen.params
+        print(f"trial {chosen.job_id or '-'} (uid {chosen.uid}): {_brief(chosen.metrics)}")
     if not task or not device:
         raise typer.BadParameter("--task and --device are needed")
+    with import_path(*folders, first=True):
+        _export(chromosome, output, task, device, data, network, epochs, seed, schedule)
 
+
+def _export(
+    chromosome: Params,
+    output: Path,
+    task: str,
+    device: str,
+    data: str | None,
+    network: Path | None,
+    epochs: int | None,
+    seed: int,
+    schedule: str | None,
+) -> None:
+    """Writes the files and says what they hold; the arguments are the command's options."""
     import hardware
     from evaluators import load_task
     from evaluators.export import EPOCHS_FACTOR, export_candidate
@@ -174,7 +194,7 @@ def export(
     again += ["--schedule", built.recipe.schedule, "--epochs", str(epochs), "--seed", str(seed)]
     result = export_candidate(
         built,
-        {key: value for key, value in chromosome.items() if key != "uid"},
+        {key: value for key, value in chromosome.items() if key != UID},
         device=hardware.load_device(device),
         out_dir=output,
         network=hardware.Network.load(network) if network else None,
@@ -198,18 +218,19 @@ def _chosen(experiment: Experiment, trial: str | None, pick: str | None, knee: b
     if trial is not None:
         return experiment.trial(trial)
     if pick is not None:
+        from ga.evaluation import COMPLETE
         from nni_plugin.results.selection import Pick
 
-        return Pick.parse(pick).choose(experiment.log.finished())
+        return Pick.parse(pick).choose(experiment.log.finished(COMPLETE))
     from nni_plugin.results.pareto_front import knee as knee_of
 
     return knee_of(experiment.front(), experiment.log.objectives)
 
 
-def _brief(metrics: dict[str, Any]) -> str:
+def _brief(metrics: Mapping[str, object]) -> str:
     from nni_plugin.cli.tables import number
 
-    shown = {k: v for k, v in metrics.items() if k not in ("default", "uid")}
+    shown = {k: v for k, v in metrics.items() if k not in (DEFAULT, UID)}
     return ", ".join(f"{name} {number(value)}" for name, value in shown.items())
 
 

@@ -138,7 +138,7 @@ def in_space(rung: Mapping[str, Any], genes: Mapping[str, Any]) -> dict[str, Any
     """A whole chromosome of a search space that compresses as a rung does, at most.
 
     Args:
-        rung: Some genes' values, from :func:`evaluators.ladder`.
+        rung: some genes' values, from :func:`evaluators.ladder`.
         genes: NNI's search space, of choices.
     """
     chosen = {}

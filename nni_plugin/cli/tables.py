@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ga.evaluation import COMPLETE
 from nni_plugin.results.pareto_front import FrontHistory, knee
 from nni_plugin.study.trial_log import Trial, TrialLog
 
@@ -56,7 +57,7 @@ def front_table(
     first = next(iter(log.objectives))
     front.sort(key=lambda t: t.metrics[first], reverse=log.objectives[first] == "maximize")
     shown = _thinned(front, set(names), most)
-    title = f"Pareto front: {len(front)} of {len(log.finished())} trials"
+    title = f"Pareto front: {len(front)} of {len(log.finished(COMPLETE))} trials"
     table = Table(title=title + (f", {len(shown)} shown" if len(shown) < len(front) else ""))
     for column in ("", "uid", "trial"):
         table.add_column(column, no_wrap=True)
@@ -71,7 +72,7 @@ def front_table(
         table.add_column(_INT8_SIZE, justify="right")
 
     def add(label: str, trial: Trial, style: str = "") -> None:
-        cells = [label, str(trial.uid), trial.trial or "", *_values(trial.metrics, metrics)]
+        cells = [label, str(trial.uid), trial.job_id or "", *_values(trial.metrics, metrics)]
         if shares and int8 is not None:
             size = trial.metrics.get("size_kb")
             cells.append(f"{size / int8.metrics['size_kb']:.0%}" if size else "-")

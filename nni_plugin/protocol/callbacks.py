@@ -7,38 +7,35 @@ for ever. A guarded callback reports it to the manager, which ends the experimen
 from __future__ import annotations
 
 import functools
-import logging
 import os
-import sys
 import threading
 import traceback
 from collections.abc import Callable
-from types import FrameType
-from typing import Any, Protocol, TypeVar, cast
+from typing import Protocol, TypeVar, cast
 
-logger = logging.getLogger("nni.joint_ga")
+from nni_plugin.protocol.dispatcher import Dispatcher, running_dispatcher
+from nni_plugin.protocol.log import logger
 
 
 class Guarded(Protocol):
     """What ``guarded`` needs of the object whose methods it guards."""
 
     lock: threading.RLock
-    _dispatcher: Any
+    _dispatcher: Dispatcher | None
+    """Whom errors are reported to; None for NNI's dispatcher of this process."""
 
     def _failed(self, message: str) -> None: ...
 
 
-F = TypeVar("F", bound=Callable[..., Any])
+Callback = TypeVar("Callback", bound=Callable[..., object])
 
 
-def guarded(callback: F) -> F:
+def guarded(callback: Callback) -> Callback:
     """One callback at a time (NNI uses two threads), and no error goes unnoticed."""
 
     @functools.wraps(callback)
-    def wrapper(self: Guarded, *args: Any, **kwargs: Any) -> Any:
+    def wrapper(self: Guarded, *args: object, **kwargs: object) -> object:
         with self.lock:
-            if self._dispatcher is None:
-                self._dispatcher = _calling_dispatcher()
             try:
                 return callback(self, *args, **kwargs)
             except Exception as error:  # whatever it is, the manager has to hear of it
@@ -48,21 +45,11 @@ def guarded(callback: F) -> F:
                 _report(self._dispatcher, f"JointGA: {message}\n{traceback.format_exc()}")
                 raise
 
-    return cast(F, wrapper)
+    return cast(Callback, wrapper)
 
 
-def _calling_dispatcher() -> Any:
-    """NNI's dispatcher, which is on the call stack of each callback; None without NNI."""
-    frame: FrameType | None = sys._getframe()
-    while frame is not None:
-        caller = frame.f_locals.get("self")
-        if hasattr(caller, "report_error") and hasattr(caller, "send"):
-            return caller
-        frame = frame.f_back
-    return None
-
-
-def _report(dispatcher: Any, message: str) -> None:
+def _report(dispatcher: Dispatcher | None, message: str) -> None:
+    dispatcher = dispatcher or running_dispatcher()
     if dispatcher is not None:
         dispatcher.report_error(message)
     elif os.environ.get("SDK_PROCESS") == "dispatcher":

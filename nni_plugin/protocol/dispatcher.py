@@ -1,4 +1,4 @@
-"""What NNI told the tuner's process at its start, and where a config's relative paths lead."""
+"""The process of tuner and assessor: NNI's dispatcher, and what NNI told it at its start."""
 
 from __future__ import annotations
 
@@ -6,9 +6,33 @@ import base64
 import json
 import os
 import sys
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
+
+
+class Dispatcher(Protocol):
+    """What an error needs of ``nni.runtime.msg_dispatcher.MsgDispatcher``."""
+
+    def report_error(self, error: str) -> None:
+        """Tells the manager, which ends the experiment with this message."""
+
+
+def running_dispatcher() -> Dispatcher | None:
+    """NNI's dispatcher of this process; None outside NNI.
+
+    It is built after tuner and assessor and handed to neither. It is known by its worker threads,
+    which run a method of it, so that whatever thread an error comes up in finds it.
+    """
+    from nni.runtime.msg_dispatcher_base import MsgDispatcherBase
+
+    for thread in threading.enumerate():
+        owner = getattr(getattr(thread, "_target", None), "__self__", None)
+        if isinstance(owner, MsgDispatcherBase):
+            found: Dispatcher = owner
+            return found
+    return None
 
 
 def experiment_config(argv: Sequence[str] | None = None) -> dict[str, Any]:

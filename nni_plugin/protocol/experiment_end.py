@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable
 
 from nni_plugin.protocol import manager
-
-logger = logging.getLogger("nni.joint_ga")
+from nni_plugin.protocol.log import logger
 
 POLL_S = 1.0
 
@@ -20,8 +18,8 @@ class ExperimentEnd(threading.Thread):
     a word to the tuner.
 
     Args:
-        reason: Why the search is over: ``budget``, ``stagnation`` or ``exhausted``.
-        wanted: Asked before each look, with this thread: False calls it off.
+        reason: why the search is over: ``budget``, ``stagnation`` or ``exhausted``.
+        wanted: asked before each look, with this thread: False calls it off.
     """
 
     def __init__(self, reason: str, wanted: Callable[[ExperimentEnd], bool]) -> None:
@@ -31,12 +29,14 @@ class ExperimentEnd(threading.Thread):
         self._pause = threading.Event()
 
     def run(self) -> None:
-        """Poll once a second; without a manager there is nothing to do."""
+        """Polls once a second; without a manager there is nothing to do."""
         base = manager.dispatcher_url()
         while base is not None and self._wanted(self):
             try:
                 jobs = manager.get(base, "/trial-jobs")
-                if all(job.get("status") in manager.ENDED for job in jobs) and self._wanted(self):
+                if all(job.get("status") in manager.TRIAL_ENDED for job in jobs) and self._wanted(
+                    self
+                ):
                     trials = manager.end_experiment(base)
                     logger.info("experiment ended (%s) after %d trials", self.reason, trials)
                     return

@@ -14,7 +14,11 @@ from pathlib import Path
 from typing import Any
 
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-ENDED = frozenset({"SUCCEEDED", "FAILED", "USER_CANCELED", "SYS_CANCELED", "EARLY_STOPPED"})
+TRIAL_ENDED = frozenset({"SUCCEEDED", "FAILED", "USER_CANCELED", "SYS_CANCELED", "EARLY_STOPPED"})
+"""NNI's statuses of a trial that has ended."""
+
+EXPERIMENT_ENDED = frozenset({"DONE", "ERROR", "STOPPED"})
+"""NNI's statuses of an experiment that has ended."""
 
 
 def dispatcher_url() -> str | None:
@@ -53,7 +57,7 @@ def get(base: str, path: str, timeout: float = 5.0) -> Any:
 
 
 def end_experiment(base: str) -> int:
-    """Let the experiment end as DONE once its running trials have ended.
+    """Lets the experiment end as DONE once its running trials have ended.
 
     NNI's manager knows two ends only, the number of trials and the duration; a tuner that has no
     more candidates leaves it waiting for ever. So the number of trials is set to those submitted.

@@ -5,18 +5,21 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TypeGuard
 
 UID = "uid"
 DEFAULT = "default"
+
+COSTS = ("size_kb", "ram_kb", "latency_ms", "energy_mj", "macs", "bops")
+"""What a network costs on a device; ``nni_plugin.trial`` reports it beside the task's metric."""
 
 
 class UnusableMetricsError(ValueError):
     """A trial's report that can't be ranked.
 
     Attributes:
-        missing: The required metrics that the report doesn't hold at all.
-        reported: The names that it does hold.
+        missing: the required metrics that the report doesn't hold at all.
+        reported: the names that it does hold.
     """
 
     def __init__(
@@ -27,13 +30,13 @@ class UnusableMetricsError(ValueError):
         self.reported = tuple(reported)
 
 
-def read_metrics(value: Any, required: Iterable[str]) -> dict[str, float]:
+def read_metrics(value: object, required: Iterable[str]) -> dict[str, float]:
     """The finite numbers of a trial's report, without ``uid``.
 
     Args:
-        value: What ``nni.report_final_result`` was given: a number (it counts as ``default``) or
+        value: what ``nni.report_final_result`` was given: a number (it counts as ``default``) or
             a dict of numbers. Entries that are no finite number are left out.
-        required: Metrics that objectives and constraints need.
+        required: metrics that objectives and constraints need.
 
     Raises:
         UnusableMetricsError: a required metric is missing, NaN, infinite or no number.
@@ -65,22 +68,22 @@ def read_metrics(value: Any, required: Iterable[str]) -> dict[str, float]:
     }
 
 
-def reported_uid(value: Any) -> int | None:
+def reported_uid(value: object) -> int | None:
     """The ``uid`` that a report echoes, if it does."""
     uid = value.get(UID) if isinstance(value, Mapping) else None
     return int(uid) if isinstance(uid, numbers.Integral) else None
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: object) -> TypeGuard[float]:
     """A real number, NumPy's included; not a bool."""
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
-def _plain(value: Any) -> float:
+def _plain(value: float) -> float:
     # Whole numbers stay whole: a macs count of 1e9 is no float in the journal.
     return int(value) if isinstance(value, numbers.Integral) else float(value)
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."

@@ -19,7 +19,7 @@ _DECODERS = (
 
 
 def read_plain_json_only() -> None:
-    """Let ``nni.load`` give such dicts back as they are, in this process and for good.
+    """Lets ``nni.load`` give such dicts back as they are, in this process and for good.
 
     For the tuner's own process: the search needs numbers, texts, lists and dicts only.
 

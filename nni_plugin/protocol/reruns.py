@@ -17,11 +17,11 @@ class Reruns:
     never mentioned at all.
 
     Args:
-        base: The manager's URL; without one nothing is run again.
-        uids: Chromosomes without a result.
+        base: the manager's URL; without one nothing is run again.
+        uids: chromosomes without a result.
 
     Raises:
-        OSError: The manager doesn't answer.
+        OSError: the manager doesn't answer.
     """
 
     def __init__(self, base: str | None, uids: Collection[int]) -> None:
@@ -31,7 +31,7 @@ class Reruns:
             return
         # Asked while the manager starts its trials, when a busy machine takes its time.
         for job in manager.get(base, "/trial-jobs", timeout=60):
-            if job.get("status") in manager.ENDED or not job.get("hyperParameters"):
+            if job.get("status") in manager.TRIAL_ENDED or not job.get("hyperParameters"):
                 continue
             uid = reported_uid(json.loads(job["hyperParameters"][0]).get("parameters"))
             if uid is not None and uid in uids:
@@ -51,7 +51,7 @@ class Reruns:
                 status = manager.get(self._base, f"/trial-jobs/{trial}").get("status", "")
             except (OSError, ValueError):
                 continue  # looked at again with the next request
-            if status in manager.ENDED:
+            if status in manager.TRIAL_ENDED:
                 del self._trials[trial]
                 found.append((uid, status))
         return found

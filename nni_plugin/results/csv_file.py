@@ -11,7 +11,7 @@ _STARTS_A_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def write_csv(frame: pd.DataFrame, path: str | Path) -> None:
-    """Write a table; a text that a spreadsheet would take for a formula gets a ``'`` in front.
+    """Writes a table; a text that a spreadsheet would take for a formula gets a ``'`` in front.
 
     Names of layers and reasons of failures come from models and trials, which may be strangers'.
 

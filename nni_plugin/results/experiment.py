@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ga.evaluation import CENSORED, COMPLETE, FAILED, RUNNING
+from nni_plugin.protocol.manager import TRIAL_ENDED
 from nni_plugin.study.trial_log import Trial, TrialLog
 
 if TYPE_CHECKING:
@@ -20,8 +22,6 @@ if TYPE_CHECKING:
     from nni_plugin.results.pareto_front import FrontHistory
 
 __all__ = ["Experiment", "ExperimentError", "NoFrontError", "experiments_folder"]
-
-_ENDED = {"SUCCEEDED", "FAILED", "USER_CANCELED", "SYS_CANCELED", "EARLY_STOPPED"}
 
 
 class ExperimentError(ValueError):
@@ -131,7 +131,7 @@ class Experiment:
         from nni_plugin.results.pareto_front import FrontHistory
 
         history = FrontHistory(self.log.objectives, self.log.constraints)
-        complete = self.log.finished()
+        complete = self.log.finished(COMPLETE)
         history.extend(complete)
         if not history.front:
             raise NoFrontError(self._why_no_front(complete, history.without_objectives))
@@ -140,11 +140,9 @@ class Experiment:
     def _why_no_front(self, complete: list[Trial], without_objectives: int) -> str:
         counts = self.log.counts()
         # The tuner waits a while for a late result before it writes a failure down; NNI knows.
-        failed = max(
-            counts["failed"], sum(t.status == "FAILED" for t in self.nni_trials().values())
-        )
+        failed = max(counts[FAILED], sum(t.status == "FAILED" for t in self.nni_trials().values()))
         if not complete and failed:
-            noted = self.log.finished("failed")
+            noted = self.log.finished(FAILED)
             return (
                 f"experiment {self.id} has only failed trials ({failed}); the last reason: "
                 f"{noted[-1].reason if noted else 'see its stderr'}; the trials' output is in "
@@ -152,8 +150,8 @@ class Experiment:
             )
         if not complete:
             return (
-                f"experiment {self.id} has no finished trial yet ({counts['running']} running, "
-                f"{counts['censored']} stopped early): try again later"
+                f"experiment {self.id} has no finished trial yet ({counts[RUNNING]} running, "
+                f"{counts[CENSORED]} stopped early): try again later"
             )
         if without_objectives == len(complete):
             missing = {
@@ -188,7 +186,7 @@ class Experiment:
             ExperimentError: there is none.
         """
         for trial in self.log.trials.values():
-            if name in (trial.trial, str(trial.uid)):
+            if name in (trial.job_id, str(trial.uid)):
                 return trial
         raise ExperimentError(
             f"experiment {self.id} has no trial {name!r}: give NNI's trial id or a uid up to "
@@ -213,7 +211,7 @@ class Experiment:
             trial = trials.setdefault(trial_id, NniTrial())
             if event == "RUNNING":
                 trial.started = timestamp / 1000
-            if event in _ENDED:
+            if event in TRIAL_ENDED:
                 trial.ended = timestamp / 1000
             if event != "ADD_CUSTOMIZED":
                 trial.status = event
@@ -235,11 +233,11 @@ class Experiment:
         metrics = self.log.metric_names()
         rows = []
         for trial in self.log.trials.values():
-            job = nni.get(trial.trial or "", NniTrial())
+            job = nni.get(trial.job_id or "", NniTrial())
             ran = job.ended - job.started if job.ended and job.started else None
             row: dict[str, Any] = {
                 "uid": trial.uid,
-                "trial": trial.trial,
+                "trial": trial.job_id,
                 "status": trial.status,
                 "nni_status": job.status or None,
                 "origin": trial.origin,
@@ -259,6 +257,6 @@ class Experiment:
         from nni_plugin.results.pareto_front import FrontHistory
 
         history = FrontHistory(self.log.objectives, self.log.constraints)
-        complete = self.log.finished()
+        complete = self.log.finished(COMPLETE)
         history.extend(complete)
         return set(history.front), {t.uid for t in complete if history.feasible(t)}

@@ -10,18 +10,19 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import logging
 import shutil
 import threading
 import time
 from pathlib import Path
 from typing import Any
 
+from ga.evaluation import COMPLETE, FAILED
+from nni_plugin.protocol.log import logger
+from nni_plugin.results.pareto_front import FrontHistory
 from nni_plugin.study.trial_log import FINAL, Trial, TrialLog
 
 __all__ = ["LivePage", "PageData", "plotly_js", "render"]
 
-_LOG = logging.getLogger(__name__)
 _ASSETS = Path(__file__).parents[1] / "assets"
 _SCRIPTS = ("store.js", "sketch.js", "charts.js", "cloud.js", "layers.js", "main.js")
 _FOLDER = "joint-ga"
@@ -82,10 +83,6 @@ class PageData:
     """
 
     def __init__(self, log: TrialLog, experiment: str = "") -> None:
-        # Imported here: ga pulls in scikit-learn, which `LivePage(...)` must not wait for.
-        from nni_plugin.results.pareto_front import FrontHistory
-
-        self._make_front = FrontHistory
         self.log = log
         self.experiment = experiment
         self.generation = time.time()
@@ -99,9 +96,7 @@ class PageData:
         self.chromosomes: list[str] = []
         self._finish_times: list[float] = []
         self._front = (
-            self._make_front(self.log.objectives, self.log.constraints)
-            if self.log.objectives
-            else None
+            FrontHistory(self.log.objectives, self.log.constraints) if self.log.objectives else None
         )
         self._goal = (self.log.objectives, self.log.constraints)
         self.generation += 1
@@ -119,13 +114,12 @@ class PageData:
         changed = [g["name"] for g in _genes(self.log)] != names or goal != self._goal
         if changed or set(metrics) - set(self.metrics):
             self._reset(metrics)
-            finished = [t for status in FINAL for t in self.log.finished(status)]
-            finished.sort(key=lambda t: (t.finished or 0.0, t.uid))
+            finished = self.log.finished()
         points = [self._point(t) for t in finished]
         chromosomes = [self._chromosome(t) for t in finished]
         self.points += points
         self.chromosomes += chromosomes
-        self._finish_times += [self._elapsed(t) for t in finished if t.status == "complete"]
+        self._finish_times += [self._elapsed(t) for t in finished if t.status == COMPLETE]
         if self._front is not None:
             self._front.extend(finished)
         return points, chromosomes
@@ -138,7 +132,7 @@ class PageData:
         feasible = self._front is not None and self._front.feasible(trial)
         row = [
             trial.uid,
-            trial.trial,
+            trial.job_id,
             self._elapsed(trial),
             FINAL.index(trial.status),
             int(feasible),
@@ -159,7 +153,7 @@ class PageData:
         """The small part that is rewritten: counts, front, hypervolume, limits, marks."""
         log, front = self.log, self._front
         last = max((t.finished or 0.0 for t in log.trials.values()), default=0.0)
-        failed = log.finished("failed")
+        failed = log.finished(FAILED)
         int8 = log.uniform_int8()
         return {
             "generation": self.generation,
@@ -256,7 +250,7 @@ class LivePage:
             self.write()
         except Exception:
             if not self._complained:
-                _LOG.exception("The live Pareto page cannot be written to %s", self._dir)
+                logger.exception("The live Pareto page cannot be written to %s", self._dir)
             self._complained = True
 
     def write(self) -> None:

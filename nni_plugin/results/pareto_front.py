@@ -16,6 +16,7 @@ import moocore
 import numpy as np
 from numpy.typing import NDArray
 
+from ga.evaluation import COMPLETE
 from ga.problem.objectives import Constraint, Objectives, parse_constraints, violation
 from nni_plugin.study.trial_log import Trial
 
@@ -83,7 +84,7 @@ class FrontHistory:
     def feasible(self, trial: Trial) -> bool:
         """Whether the trial is complete and breaks no constraint; an unreported metric breaks."""
         try:
-            return trial.status == "complete" and violation(self.constraints, trial.metrics) == 0
+            return trial.status == COMPLETE and violation(self.constraints, trial.metrics) == 0
         except ValueError:
             return False
 
@@ -97,7 +98,7 @@ class FrontHistory:
     def extend(self, trials: Iterable[Trial]) -> None:
         """Takes finished trials in the order they finished; incomplete ones are ignored."""
         for trial in trials:
-            if trial.status != "complete":
+            if trial.status != COMPLETE:
                 continue
             losses = self.losses(trial)
             if losses is None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ga.evaluation import COMPLETE, FAILED
 from nni_plugin.results.csv_file import write_csv
 from nni_plugin.results.experiment import Experiment, NoFrontError
 from nni_plugin.results.live_page import PageData, render
@@ -85,7 +86,9 @@ def _draw(experiment: Experiment, history: FrontHistory, path: Path) -> None:
     figure = Figure(figsize=(11, 4.4), layout="constrained")
     left, right = figure.subplots(1, 2)
     front = set(history.front)
-    complete = [t for t in log.finished() if y in t.metrics and (x is None or x in t.metrics)]
+    complete = [
+        t for t in log.finished(COMPLETE) if y in t.metrics and (x is None or x in t.metrics)
+    ]
 
     def scatter(trials: Sequence[Trial], **look: Any) -> None:
         across = [t.metrics[x] if x else t.uid for t in trials]
@@ -104,7 +107,7 @@ def _draw(experiment: Experiment, history: FrontHistory, path: Path) -> None:
         left.axhline(log.baseline()[y], color="#059669", ls="--", lw=1, label="baseline (float)")
     left.set(xlabel=x or "uid", ylabel=y, title=f"{experiment.id}: {len(front)} on the front")
     left.legend(fontsize=8)
-    steps = [*history.steps, (len(log.finished()), history.hypervolume)]
+    steps = [*history.steps, (len(log.finished(COMPLETE)), history.hypervolume)]
     right.step([n for n, _ in steps], [v for _, v in steps], where="post", color="#2563eb")
     right.set(xlabel="complete trials", ylabel="hypervolume (share of the box)")
     right.set_ylim(bottom=0)
@@ -158,7 +161,7 @@ def compare(experiments: Sequence[Experiment]) -> Comparison:
     losses = [
         loss
         for experiment in experiments
-        for trial in experiment.log.finished()
+        for trial in experiment.log.finished(COMPLETE)
         if (loss := judge.losses(trial)) is not None
     ]
     if not losses:
@@ -167,7 +170,7 @@ def compare(experiments: Sequence[Experiment]) -> Comparison:
     names = [e.id for e in experiments]
     rows, steps = [], {}
     for index, experiment in enumerate(experiments):
-        complete = experiment.log.finished()
+        complete = experiment.log.finished(COMPLETE)
         history = FrontHistory(log.objectives, log.constraints, bounds)
         history.extend(complete)
         if not history.front:
@@ -185,7 +188,7 @@ def compare(experiments: Sequence[Experiment]) -> Comparison:
             {
                 "experiment": name,
                 "complete": len(complete),
-                "failed": experiment.log.counts()["failed"],
+                "failed": experiment.log.counts()[FAILED],
                 "front": len(front),
                 "hypervolume": round(history.hypervolume, 5),
                 **best,

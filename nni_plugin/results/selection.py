@@ -81,6 +81,6 @@ class Pick:
             wanted = ", ".join(str(b) for b in self.bounds)
             raise PickError(
                 f"no trial satisfies {wanted}; the closest is trial "
-                f"{closest.trial or closest.uid} (uid {closest.uid}) with {values}"
+                f"{closest.job_id or closest.uid} (uid {closest.uid}) with {values}"
             )
         return min(fitting, key=lambda t: self.sign * t.metrics[self.metric])

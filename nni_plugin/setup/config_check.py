@@ -11,7 +11,6 @@ import io
 import os
 import re
 import shlex
-import sys
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,21 +22,22 @@ import yaml
 import ga
 from nni_plugin import search_space
 from nni_plugin.protocol import dispatcher
+from nni_plugin.protocol.metrics import COSTS, DEFAULT
 from nni_plugin.registration import registered_class
 from nni_plugin.study.tuner_args import CostModel, TunerArgs
+from nni_plugin.study.user_functions import import_path
 
 OWN_TUNER = ("nni_plugin.JointGATuner", "nni_plugin.tuner.JointGATuner")
 OWN_ASSESSOR = ("nni_plugin.ParetoAssessor", "nni_plugin.assessor.ParetoAssessor")
 _SHORT = 64
-_COSTS = ("size_kb", "ram_kb", "latency_ms", "energy_mj", "macs", "bops")
 
 
 def check_config(path: str | Path, *, import_task: bool = False) -> list[str]:
     """Problems of an experiment's config, each with what to do about it; none means go.
 
     Args:
-        path: The YAML file that ``nnictl create --config`` gets.
-        import_task: Also build the trial's task, which imports torch and may train a baseline.
+        path: the YAML file that ``nnictl create --config`` gets.
+        import_task: also build the trial's task, which imports torch and may train a baseline.
     """
     path = Path(path)
     try:
@@ -165,9 +165,9 @@ class _Check:
 
     def _importable(self, class_name: str, tuner: Mapping[str, Any]) -> None:
         with self._noting(f"tuner: {class_name}: "):
-            sys.path.append(str(self.folder / (tuner.get("codeDirectory") or ".")))
             module, _, name = class_name.rpartition(".")
-            getattr(importlib.import_module(module), name)
+            with import_path(self.folder / (tuner.get("codeDirectory") or ".")):
+                getattr(importlib.import_module(module), name)
 
     def _trial(self, import_task: bool) -> Namespace | None:
         """The arguments of ``nni_plugin.trial``, if that is the trial."""
@@ -230,7 +230,7 @@ class _Check:
             metric = network.metadata.get("metric_name")
             if metric is None:
                 return
-            reported = ("default", str(metric), *_COSTS)
+            reported = (DEFAULT, str(metric), *COSTS)
             for name in args.required:
                 if name not in reported:
                     self.problems.append(
@@ -275,10 +275,10 @@ def _inside(folder: Path) -> Iterator[None]:
 
 
 def _try_all_alleles(space: ga.SearchSpace, costs: CostModel | None) -> None:
-    """Price a few chromosomes in which every allele of a choice and both ends of a range occur.
+    """Prices a few chromosomes in which every allele of a choice and both ends of a range occur.
 
     Raises:
-        ValueError: A gene that the network doesn't have, or bits that the device can't run.
+        ValueError: a gene that the network doesn't have, or bits that the device can't run.
     """
     if costs is None:
         return

@@ -24,9 +24,8 @@ import yaml
 from evaluators.cache import locked
 from nni_plugin.protocol import manager
 
-__all__ = ["ENDED", "Session", "SessionError", "environment", "free_port"]
+__all__ = ["Session", "SessionError", "environment", "free_port"]
 
-ENDED = ("DONE", "ERROR", "STOPPED")
 _ASSETS = Path(__file__).parents[1] / "assets"
 _NNICTL = (sys.executable, "-m", "nni.tools.nnictl.nnictl")
 _FIRST_PORT = 8080
@@ -143,25 +142,57 @@ class Session:
         shown = "127.0.0.1" if host in ("0.0.0.0", "*") else host
         # Of two managers on one port the second dies, and its nnictl then sets up the first one's.
         with locked(_PORTS):
-            port, started = _create(config, host, port, 1 if service == "local" else 2)
-        profile = _wait_for_profile(f"http://{shown}:{port}")
+            manager_ip = _settings(config).get("nniManagerIp")
+            env = environment(host, [str(manager_ip)] if manager_ip else [])
+            words = ("create", "--config", str(config))
+            port, started = _launch(words, env, port, 1 if service == "local" else 2)
+        created = _CREATED.search(_plain(started.stdout))
+        return cls._answering(shown, port, created[1] if created else None, started)
+
+    @classmethod
+    def resume(
+        cls, experiment: str, folder: Path, host: str = "127.0.0.1", port: int | None = None
+    ) -> Session:
+        """Runs ``nnictl resume`` and waits until the experiment is set up again.
+
+        Nothing of an earlier run may be left: see ``nni_plugin.setup.left_over``.
+
+        Args:
+            experiment: NNI's id.
+            folder: its ``experimentWorkingDirectory``.
+            host: as for ``start``.
+            port: as for ``start``.
+
+        Raises:
+            SessionError: a busy port, or what nnictl answered.
+        """
+        shown = "127.0.0.1" if host in ("0.0.0.0", "*") else host
+        with locked(_PORTS):
+            words = ("resume", experiment, "--experiment_dir", str(folder))
+            port, started = _launch(words, environment(host), port, 2)
+        return cls._answering(shown, port, experiment, started)
+
+    @classmethod
+    def _answering(
+        cls,
+        host: str,
+        port: int,
+        expected: str | None,
+        started: subprocess.CompletedProcess[str],
+    ) -> Session:
+        """The session of the manager that nnictl has started, once it answers."""
+        profile = _wait_for_profile(f"http://{host}:{port}")
         if profile is None:
             raise SessionError(f"NNI's manager does not answer: {_last_words(started)}")
-        created = _CREATED.search(_plain(started.stdout))
-        if created and created[1] != profile["id"]:
+        if expected and expected != profile["id"]:
             raise SessionError(
                 f"port {port} was taken by the experiment {profile['id']} at the same moment: "
                 "start again, or choose another port (--port N)"
             )
         parameters: dict[str, Any] = profile["params"]
         home = parameters.get("experimentWorkingDirectory") or Path.home() / "nni-experiments"
-        return cls(
-            profile["id"],
-            Path(home) / profile["id"],
-            shown,
-            port,
-            parameters.get("maxTrialNumber"),
-        )
+        folder = Path(home) / profile["id"]
+        return cls(profile["id"], folder, host, port, parameters.get("maxTrialNumber"))
 
     def status(self) -> tuple[str, list[str]]:
         """NNI's status (RUNNING, DONE, ERROR, ...) and the errors it notes.
@@ -222,20 +253,23 @@ def _nnictl(
     )
 
 
-def _create(
-    config: Path, host: str, wanted: int | None, count: int
+def _launch(
+    words: Sequence[str], env: Mapping[str, str], wanted: int | None, count: int
 ) -> tuple[int, subprocess.CompletedProcess[str]]:
     """The port and what nnictl said; a second attempt if the machine was too busy for the first.
+
+    Args:
+        words: ``create`` or ``resume`` with its arguments.
+        env: the manager's environment.
+        wanted: the port to use, None for a free one.
+        count: number of ports in a row that must be free.
 
     Raises:
         SessionError: a busy port, or what nnictl answered.
     """
-    manager_ip = _settings(config).get("nniManagerIp")
-    names = [str(manager_ip)] if manager_ip else []
     for attempt in (1, 2):
         port = free_port(wanted, count)
-        create = ("create", "--config", str(config), "--port", str(port))
-        started = _nnictl(*create, env=environment(host, names))
+        started = _nnictl(*words, "--port", str(port), env=env)
         if not started.returncode:
             return port, started
         if attempt == 2 or not _LATE.search(_last_words(started)):

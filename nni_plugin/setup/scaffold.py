@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,13 @@ from typing import Any
 import yaml
 
 from ga.problem.objectives import Constraint
+from nni_plugin.protocol.metrics import COSTS
+from nni_plugin.study.user_functions import import_path
 
 __all__ = ["Plan", "write_plan"]
 
 _TEMPLATE = Path(__file__).with_name("template_task.py")
 _TEMPLATE_TASK = "my_task:build"
-_COSTS = ("size_kb", "ram_kb", "latency_ms", "energy_mj", "macs", "bops")
 _POPULATION = 20
 
 
@@ -55,9 +55,9 @@ class Plan:
         for name, number in (("--trials", trials), ("--concurrency", concurrency)):
             if number < 1:
                 raise ValueError(f"{name}={number} should be at least 1")
-        unknown = [cost for cost in rest["costs"] if cost not in _COSTS]
+        unknown = [cost for cost in rest["costs"] if cost not in COSTS]
         if unknown:
-            raise ValueError(f"--objective {unknown[0]!r} is not a cost (one of {_COSTS})")
+            raise ValueError(f"--objective {unknown[0]!r} is not a cost (one of {COSTS})")
         parsed = {}
         for text in limits:
             metric, _, bound = text.strip().partition(" ")
@@ -93,9 +93,9 @@ def write_plan(plan: Plan) -> list[Path]:
         written.append(template)
     name = plan.task or _TEMPLATE_TASK
     code = _code_folder(name, folder)
-    sys.path.insert(0, str(code))
-    task = load_task(name, plan.data)
-    write_space(task, name, device, space, {})
+    with import_path(code, first=True):
+        task = load_task(name, plan.data)
+        write_space(task, name, device, space, {})
     written += [space, network_file(space)]
     direction = "maximize" if task.metric_mode == "max" else "minimize"
     settings = _settings(plan, name, task.metric_name, direction, code)

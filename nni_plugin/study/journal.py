@@ -16,7 +16,8 @@ tuner is rebuilt from. Events and their keys:
 ``end``      reason
 ============ ======================================================================
 
-Each line also carries ``time`` (seconds since the epoch).
+Each line also carries ``time`` (seconds since the epoch). What the events mean together is said in
+one place, ``nni_plugin.study.trial_log``.
 """
 
 from __future__ import annotations
@@ -24,43 +25,17 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any
+
+from nni_plugin.protocol.json_types import Params
 
 VERSION = 1
 FILE_NAME = "journal.jsonl"
 
-Status = Literal["running", "complete", "failed", "censored"]
 Event = dict[str, Any]
-
-
-@dataclass
-class Record:
-    """What the journal knows of one chromosome.
-
-    Attributes:
-        uid: The chromosome's number, unique within an experiment.
-        params: The trial parameters, without ``uid``.
-        status: ``running`` until a result or a failure was written.
-        metrics: Final metrics (``complete``) or the last intermediate ones (``censored``).
-        reason: Why it failed or was stopped.
-        expected: What the final metrics of a stopped trial would probably have been.
-        origin: How the optimizer came to it; ``imported`` if it came from outside.
-        trial: NNI's trial job id, where known.
-    """
-
-    uid: int
-    params: dict[str, Any]
-    status: Status = "running"
-    metrics: dict[str, float] | None = None
-    reason: str = ""
-    origin: str = ""
-    trial: str | None = None
-    costs: dict[str, float] | None = field(default=None, repr=False)
-    expected: dict[str, float] | None = None
+"""One line of a journal: JSON, unchecked."""
 
 
 class Journal:
@@ -72,19 +47,20 @@ class Journal:
         _end_broken_line(self.path)
         self._file = self.path.open("ab")
 
-    def append(self, event: str, **fields: Any) -> None:
-        """Write one event.
+    def append(self, event: str, **fields: object) -> Event:
+        """Writes one event and returns it as it was written.
 
         Raises:
             ValueError: a field holds NaN, an infinity or something JSON has no word for.
         """
-        line = {"event": event, **fields, "time": time.time()}
+        line: Event = {"event": event, **fields, "time": time.time()}
         self._file.write(json.dumps(line, allow_nan=False).encode() + b"\n")
         self._file.flush()
         os.fsync(self._file.fileno())
+        return line
 
     def close(self) -> None:
-        """Close the file; the journal can't be appended to afterwards."""
+        """Closes the file; the journal can't be appended to afterwards."""
         self._file.close()
 
     def __enter__(self) -> Journal:
@@ -99,77 +75,38 @@ class Journal:
         self.close()
 
 
-def read(path: str | Path) -> list[Event]:
-    """All events of a journal, oldest first; an absent file is an empty journal.
+def parse(data: bytes) -> tuple[list[Event], int]:
+    """The events in a journal's bytes, and how many bytes they took.
 
     Lines that are no JSON object are left out: a process that is killed while it writes leaves
-    half a line, at the end or, after a resume, in the middle.
+    half a line, at the end or, after a resume, in the middle. A last line without its newline
+    counts if it is whole; half a line is not taken, for it may be written on.
     """
+    *lines, tail = data.split(b"\n")
+    found = [_event(line) for line in lines]
+    last = _event(tail)
+    if last is not None:
+        found.append(last)
+    taken = len(data) if last is not None else len(data) - len(tail)
+    return [event for event in found if event is not None], taken
+
+
+def _event(line: bytes) -> Event | None:
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return None
+    return event if isinstance(event, dict) and "event" in event else None
+
+
+def read(path: str | Path) -> list[Event]:
+    """All events of a journal, oldest first; an absent file is an empty journal."""
     path = Path(path)
-    if not path.exists():
-        return []
-    events = []
-    for line in path.read_bytes().splitlines():
-        try:
-            event = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(event, dict) and "event" in event:
-            events.append(event)
-    return events
-
-
-def results(events: Iterable[Mapping[str, Any]]) -> list[Record]:
-    """The last word on every chromosome, in the order in which they were completed.
-
-    Those still running stand last, in the order in which they were asked. A result that came
-    after a failure replaces it, and the first of two results stands.
-    """
-    # Late: a trial needs this module at its start, and nothing of what `ga` imports.
-    from ga.early_stopping.decision import StopDecision
-
-    records: dict[int, Record] = {}
-    for event in events:
-        kind = event["event"]
-        if kind == "ask":
-            # Asked again after a resume: the chromosome is the same, only its trial is new.
-            records.setdefault(
-                event["uid"],
-                Record(
-                    event["uid"],
-                    event["params"],
-                    origin=event.get("origin", ""),
-                    costs=event.get("costs"),
-                ),
-            )
-        elif kind == "import":
-            uid = event["uid"]
-            records[uid] = Record(
-                uid, event["params"], "complete", event["metrics"], origin="imported"
-            )
-        elif kind in ("tell", "fail", "censor", "again"):
-            record = records.get(event["uid"])
-            if record is None or record.status == "complete":
-                continue
-            if kind == "again":
-                record.status, record.metrics, record.reason = "running", None, ""
-                continue
-            if kind == "censor":
-                stop = StopDecision.from_event(event)
-                record.status, record.metrics = "censored", stop.metrics
-                record.reason, record.expected = stop.reason, stop.expected
-            else:
-                record.status = "complete" if kind == "tell" else "failed"
-                record.metrics, record.expected = event.get("metrics"), None
-                record.reason = event.get("reason", "")
-            record.trial = event.get("trial") or record.trial
-            records[record.uid] = records.pop(record.uid)  # moves to the end: completion order
-    running = [r for r in records.values() if r.status == "running"]
-    return [r for r in records.values() if r.status != "running"] + running
+    return parse(path.read_bytes())[0] if path.exists() else []
 
 
 def _end_broken_line(path: Path) -> None:
-    """Close a half-written last line, so that the next event starts a line of its own."""
+    """Closes a half-written last line, so that the next event starts a line of its own."""
     if not path.exists() or path.stat().st_size == 0:
         return
     with path.open("rb+") as file:
@@ -178,12 +115,12 @@ def _end_broken_line(path: Path) -> None:
             file.write(b"\n")
 
 
-def read_chromosome(path: str | Path) -> dict[str, Any]:
+def read_chromosome(path: str | Path) -> Params:
     """Trial parameters from a JSON file; NNI's own record of a trial may be around them.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It holds no JSON, or no dict of genes.
+        FileNotFoundError: there is no such file.
+        ValueError: it holds no JSON, or no dict of genes.
     """
     try:
         params = json.loads(Path(path).read_text(encoding="utf-8"))

@@ -1,24 +1,24 @@
-"""One search with its log: journal, records and optimizer always say the same.
+"""One search with its log: journal, trials and optimizer always say the same.
 
 Needs neither NNI's manager nor its protocol; ``tuner.py`` adds those.
 """
 
 from __future__ import annotations
 
-import logging
 import random
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import ga
 from ga.early_stopping.decision import StopDecision
+from ga.evaluation import COMPLETE, FAILED, IMPORT, RUNNING
 from nni_plugin import search_space
+from nni_plugin.protocol.json_types import NniSpace
+from nni_plugin.protocol.log import logger
 from nni_plugin.protocol.metrics import UID, UnusableMetricsError, read_metrics
-from nni_plugin.study.journal import VERSION, Journal, Record, read, results
+from nni_plugin.study.journal import VERSION, Journal
+from nni_plugin.study.trial_log import FINAL, Trial, TrialLog
 from nni_plugin.study.tuner_args import TunerArgs
-
-logger = logging.getLogger("nni.joint_ga")
 
 # After so many results an objective that none of them holds is taken for a wrong name.
 MISSING_LIMIT = 3
@@ -34,32 +34,32 @@ class Study:
     a result are pending.
 
     Args:
-        args: What is searched for.
+        args: what is searched for.
         space: NNI's search space.
-        journal: The journal's path.
-        class_args: Written into the journal as they are.
+        journal: the journal's path.
+        class_args: written into the journal as they are.
 
     Raises:
-        ValueError: The search space can't be used, or is not that of ``costs``.
+        ValueError: the search space can't be used, or is not that of ``costs``.
     """
 
     def __init__(
         self,
         args: TunerArgs,
-        space: dict[str, Any],
+        space: NniSpace,
         journal: str | Path,
-        class_args: Mapping[str, Any] | None = None,
+        class_args: Mapping[str, object] | None = None,
     ) -> None:
         self.args = args
         self.space = space
-        self.records = {record.uid: record for record in results(read(journal))}
+        self.log = TrialLog.read(journal)
         self._cost_model = args.cost_model()
         self.optimizer = self._build()
         self._seen: set[str] = set()
         self._missing: dict[str, int] = {}
         self._mismatches = 0
-        self.journal = Journal(journal)
-        self.journal.append(
+        self._journal = Journal(journal)
+        self._write(
             "start",
             version=VERSION,
             objectives=args.objectives,
@@ -76,31 +76,47 @@ class Study:
             # A network file of another model would price nothing: say so before the first trial.
             self._cost_model(parsed.decode(parsed.sample(random.Random(0))))
         options = self.args.optimizer_options(self._cost_model)
-        if not self.records:
+        if not self.trials:
             return ga.Optimizer(parsed, self.args.objectives, **options)
-        evaluations = [
-            ga.Evaluation(r.uid, r.params, r.metrics, r.status, r.origin, r.reason, r.expected)
-            for r in self.finished() + self.running()
-        ]
+        evaluations = [trial.evaluation() for trial in self.finished() + self.running()]
         return ga.Optimizer.replay(parsed, self.args.objectives, evaluations, **options)
 
-    def finished(self) -> list[Record]:
-        """Records with an outcome, in the order of completion."""
-        return [record for record in self.records.values() if record.status != "running"]
+    @property
+    def trials(self) -> dict[int, Trial]:
+        """All trials by uid, in the order they were first mentioned."""
+        return self.log.trials
 
-    def running(self) -> list[Record]:
-        """Records without an outcome, in the order in which they were asked for."""
-        return [record for record in self.records.values() if record.status == "running"]
+    def finished(self) -> list[Trial]:
+        """Trials with an outcome, in the order of completion."""
+        return self.log.finished()
 
-    def change_space(self, space: dict[str, Any]) -> None:
-        """Go on in another search space; results that fit it are kept as parents.
+    def running(self) -> list[Trial]:
+        """Trials without an outcome, in the order in which they were asked for."""
+        return self.log.running()
+
+    def end(self, reason: str, message: str | None = None) -> None:
+        """Writes down why nothing more is asked; a later start goes on all the same.
+
+        Args:
+            reason: one word, such as ``budget`` or ``stopped``.
+            message: what went wrong, after an error.
+        """
+        said = {} if message is None else {"message": message}
+        self._write("end", reason=reason, **said)
+
+    def close(self) -> None:
+        """Closes the journal; nothing can be asked or told afterwards."""
+        self._journal.close()
+
+    def change_space(self, space: NniSpace) -> None:
+        """Goes on in another search space; results that fit it are kept as parents.
 
         Raises:
             ValueError: as for the constructor.
         """
         self.space = space
         self.optimizer = self._build()
-        self.journal.append("space", space=space)
+        self._write("space", space=space)
 
     def is_over(self) -> str | None:
         """Why nothing should be asked any more: ``budget`` or ``stagnation``; None to go on.
@@ -108,56 +124,53 @@ class Study:
         Chromosomes in flight count towards a budget: it is a number of trials.
         """
         budget = self.args.options.get("budget")
-        asked = sum(record.origin != "imported" for record in self.records.values())
+        asked = sum(trial.origin != IMPORT for trial in self.trials.values())
         if budget is not None and asked >= budget:
             return "budget"
         return self.optimizer.should_stop()
 
-    def ask(self) -> Record:
+    def ask(self) -> Trial:
         """A new chromosome.
 
         Raises:
-            ga.SpaceExhausted: There is none left.
+            ga.SpaceExhausted: there is none left.
         """
         candidate = self.optimizer.ask()
-        record = Record(
-            candidate.id, candidate.params, origin=candidate.origin, costs=candidate.costs
-        )
-        self.records[record.uid] = record
-        self.journal.append(
+        self._write(
             "ask",
-            uid=record.uid,
-            params=record.params,
-            costs=record.costs,
-            origin=record.origin,
+            uid=candidate.id,
+            params=candidate.params,
+            costs=candidate.costs,
+            origin=candidate.origin,
         )
-        return record
+        return self.trials[candidate.id]
 
-    def reopen(self, uid: int) -> Record:
-        """Ask once more for a chromosome whose trial was stopped.
+    def reopen(self, uid: int) -> Trial:
+        """Asks once more for a chromosome whose trial was stopped.
 
         Raises:
-            KeyError: There is none of that number.
-            ValueError: Its trial was not stopped.
+            KeyError: there is none of that number.
+            ValueError: its trial was not stopped.
         """
         self.optimizer.reopen(uid)
-        record = self.records[uid]
-        self.journal.append("again", uid=uid)
-        record.status, record.metrics, record.reason = "running", None, ""
-        return record
+        self._write("again", uid=uid)
+        return self.trials[uid]
 
-    def tell(self, uid: int, value: Any, trial: str | None = None) -> None:
+    def tell(self, uid: int, value: object, trial: str | None = None) -> None:
         """A trial's final result, whatever it is; one that can't be ranked counts as a failure.
 
         A result after a failure counts, a second result doesn't.
 
         Raises:
-            ValueError: The first few results all lack an objective.
+            ValueError: the first few results all lack an objective.
         """
-        record = self.records[uid]
-        if record.status == "complete":
+        told = self.trials[uid]
+        if told.status == COMPLETE:
             return
-        known = record.costs or {}
+        if told.lost:
+            logger.warning("uid %d: result of unknown parameters, not used: %s", uid, told.reason)
+            return
+        known = told.costs or {}
         required = [name for name in self.args.required if name not in known]
         try:
             metrics = read_metrics(value, required)
@@ -168,27 +181,24 @@ class Study:
         self._seen.update(required)
         self._compare_costs(uid, known, metrics)
         metrics = {**known, **metrics}
-        self.journal.append("tell", uid=uid, metrics=metrics, trial=trial)
-        self._settle(record, status="complete", metrics=metrics, trial=trial, reason="")
+        self._write("tell", uid=uid, metrics=metrics, trial=trial)
         self.optimizer.tell(uid, metrics)
         shown = ", ".join(f"{name}={metrics[name]:g}" for name in self.args.objectives)
-        logger.info("uid %d (%s): %s", uid, record.origin or "ga", shown)
+        logger.info("uid %d (%s): %s", uid, told.origin or "ga", shown)
 
     def fail(self, uid: int, reason: str, trial: str | None = None) -> None:
         """The chromosome got no usable result; nothing happens if it has one already.
 
         Raises:
-            ValueError: The first few trials all failed.
+            ValueError: the first few trials all failed.
         """
-        record = self.records[uid]
-        if record.status != "running":
+        if self.trials[uid].status != RUNNING:
             return
         logger.warning("uid %d failed: %s", uid, reason)
-        self.journal.append("fail", uid=uid, reason=reason, trial=trial)
-        self._settle(record, status="failed", reason=reason, trial=trial)
+        self._write("fail", uid=uid, reason=reason, trial=trial)
         self.optimizer.fail(uid, reason)
-        ended = [other.status for other in self.records.values() if other.status != "running"]
-        if len(ended) >= FAILURE_LIMIT and set(ended) == {"failed"}:
+        ended = [other.status for other in self.trials.values() if other.status in FINAL]
+        if len(ended) >= FAILURE_LIMIT and set(ended) == {FAILED}:
             raise ValueError(
                 f"the first {len(ended)} trials all failed, the last one because: {reason}. Mend "
                 "the trial, then resume the experiment"
@@ -198,26 +208,23 @@ class Study:
         """The trial was stopped on its way; nothing happens if it got to its end all the same.
 
         Args:
-            uid: The chromosome's number.
-            decision: With what the trial had reported; the surrogate learns what was expected.
+            uid: the chromosome's number.
+            decision: with what the trial had reported; the surrogate learns what was expected.
         """
-        record = self.records[uid]
-        if record.status != "running":
+        if self.trials[uid].status != RUNNING:
             return
-        metrics, reason, expected = decision.metrics, decision.reason, decision.expected
-        logger.info("uid %d stopped at rung %d: %s", uid, decision.rung, reason)
-        self.journal.append("censor", uid=uid, **decision.as_event())
-        self._settle(record, status="censored", metrics=metrics, reason=reason, expected=expected)
-        self.optimizer.censor(uid, metrics, reason, expected)
+        logger.info("uid %d stopped at rung %d: %s", uid, decision.rung, decision.reason)
+        self._write("censor", uid=uid, **decision.as_event())
+        self.optimizer.censor(uid, decision.metrics, decision.reason, decision.expected)
 
-    def take_in(self, params: Mapping[str, Any], value: Any) -> int | None:
+    def take_in(self, params: Mapping[str, object], value: object) -> int | None:
         """A result from elsewhere.
 
         Returns:
             Its uid; None if it was taken in before or can't be used (said in the log).
         """
         params = {name: allele for name, allele in params.items() if name != UID}
-        if any(r.origin == "imported" and r.params == params for r in self.records.values()):
+        if any(t.origin == IMPORT and t.params == params for t in self.trials.values()):
             return None
         try:
             metrics = read_metrics(value, self.args.required)
@@ -225,15 +232,12 @@ class Study:
         except ValueError as error:
             logger.warning("imported result left out: %s", error)
             return None
-        self.journal.append("import", uid=uid, params=params, metrics=metrics)
-        self.records[uid] = Record(uid, params, "complete", metrics, origin="imported")
+        self._write("import", uid=uid, params=params, metrics=metrics)
         return uid
 
-    def _settle(self, record: Record, **outcome: Any) -> None:
-        for name, value in outcome.items():
-            setattr(record, name, value)
-        # The dict's order is the order of completion, which a replay depends on.
-        self.records[record.uid] = self.records.pop(record.uid)
+    def _write(self, event: str, **fields: object) -> None:
+        """One step: on disk first, then in the log, as a later start will read it."""
+        self.log.apply(self._journal.append(event, **fields))
 
     def _check_names(self, error: UnusableMetricsError) -> None:
         for name in error.missing - self._seen:

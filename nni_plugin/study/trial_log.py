@@ -1,55 +1,105 @@
-"""The evaluations of one experiment, as its journal tells them.
+"""One trial, and the one state machine that makes trials of a journal's events.
 
-The tuner appends one JSON line per event to ``journal.jsonl``; everything that shows a run
-(the live page, ``joint-ga run``'s table, reports) follows that file and nothing else, so that
-they cannot disagree. This module imports neither pandas nor NNI: the tuner's process uses it.
+The search itself, the live page, tables and reports all see a run through :class:`TrialLog`, so
+that they cannot disagree. What the events mean together:
+
+* Of two results for one chromosome the first stands. A result after a failure or a stop counts.
+* ``again`` takes away what an earlier, stopped trial reported: a running trial has no metrics, and
+  a half-trained network's must not pass for a result. What was expected of it stays, for the
+  surrogate learned it.
+* The first ``ask`` of a uid counts, later ones change nothing.
+* A result without its ``ask`` (a damaged line) is kept, but as ``failed``, with its metrics and the
+  reason: nobody knows which parameters it belongs to, and a trial on the front with empty ones
+  would be exported as the uncompressed network. Its uid stays taken.
+* Metrics that are no finite numbers are left out, lines that make no sense are skipped.
+
+This module imports neither pandas nor NNI: the tuner's process uses it.
 """
 
 from __future__ import annotations
 
-import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+
+from ga.evaluation import CENSORED, COMPLETE, FAILED, IMPORT, RUNNING, Evaluation
+from nni_plugin.protocol.json_types import JsonObject, Metrics, Params
+from nni_plugin.protocol.metrics import DEFAULT, UID, is_number
+from nni_plugin.study.journal import parse
 
 __all__ = ["FINAL", "Trial", "TrialLog", "is_uniform_int8"]
 
-FINAL = ("complete", "failed", "censored")
+FINAL = (COMPLETE, FAILED, CENSORED)
 """States of a trial that has ended; a censored one may run again."""
 
-_ENDINGS = {"tell": "complete", "fail": "failed", "censor": "censored"}
+BASELINE = "baseline_"
+"""How the metrics of the uncompressed float model begin."""
+
+_ENDINGS = {"tell": COMPLETE, "fail": FAILED, "censor": CENSORED}
+_NO_ASK = "the journal's line that asked for it is damaged: its parameters are unknown"
+# As written before the move into rooms.
+_OLD_ORIGINS = {"imported": IMPORT}
 
 
 @dataclass
 class Trial:
-    """One chromosome and what became of it.
+    """One chromosome from the ask to the report.
 
-    ``status`` is ``running`` (asked, no answer yet), ``complete``, ``failed`` or ``censored``
-    (stopped early: ``metrics`` are its last intermediate ones). ``asked`` and ``finished`` are
-    seconds since the epoch.
+    Attributes:
+        uid: the chromosome's number, unique within an experiment.
+        params: the trial's parameters, without ``uid``.
+        status: one of ``ga.evaluation.STATUSES``: ``running`` until there is an outcome.
+        metrics: final ones (``complete``), the last intermediate ones (``censored``), or none.
+        reason: why it failed or was stopped.
+        origin: how the optimizer came to it; ``import`` if it came from outside.
+        job_id: NNI's id of its trial job, where known.
+        costs: the metrics that were known before the trial.
+        expected: what the final metrics of a stopped trial would probably have been.
+        asked: when it was first asked for, in seconds since the epoch.
+        finished: when it ended, likewise.
+        lost: whether its parameters are unknown, see above.
     """
 
     uid: int
-    params: dict[str, Any]
-    status: str = "running"
-    metrics: dict[str, float] = field(default_factory=dict)
-    origin: str = ""
-    trial: str | None = None
+    params: Params
+    status: str = RUNNING
+    metrics: Metrics = field(default_factory=dict)
     reason: str = ""
+    origin: str = ""
+    job_id: str | None = None
+    costs: Metrics | None = field(default=None, repr=False)
+    expected: Metrics | None = None
     asked: float | None = None
     finished: float | None = None
+    lost: bool = False
+
+    def evaluation(self) -> Evaluation:
+        """The trial as the optimizer knows it."""
+        return Evaluation(
+            self.uid,
+            self.params,
+            self.metrics if self.status == COMPLETE else (self.metrics or None),
+            self.status,
+            self.origin,
+            self.reason,
+            self.expected,
+        )
 
 
 class TrialLog:
-    """Follows a journal: :meth:`refresh` reads the lines that were added since the last call.
+    """The trials of one journal; :meth:`refresh` follows the file, :meth:`apply` takes one event.
+
+    Args:
+        journal: the file's path; it may not be there yet.
 
     Attributes:
         trials: all trials by uid, in the order they were first mentioned.
         objectives: ``{metric: "maximize" | "minimize"}`` of the latest start.
         constraints: as given to the tuner, ``{metric: "<= 256"}``.
-        space: NNI search space in force.
-        started: time of the first start event, epoch seconds.
+        space: the NNI search space in force.
+        class_args: the tuner's, as written in the config.
+        started: time of the first start event, in seconds since the epoch.
         ended: reason of the last ``end`` event; ``""`` while the search goes on.
     """
 
@@ -57,85 +107,116 @@ class TrialLog:
         self.path = Path(journal)
         self.trials: dict[int, Trial] = {}
         self.objectives: dict[str, str] = {}
-        self.constraints: dict[str, Any] = {}
-        self.space: dict[str, Any] = {}
-        self.class_args: dict[str, Any] = {}
+        self.constraints: JsonObject = {}
+        self.space: JsonObject = {}
+        self.class_args: JsonObject = {}
         self.started: float | None = None
         self.ended = ""
         self._offset = 0
+        # Each outcome moves its uid to the end; a replay depends on this order.
+        self._order: dict[int, None] = {}
+
+    @classmethod
+    def read(cls, journal: str | Path) -> TrialLog:
+        """The log of a journal as it stands."""
+        log = cls(journal)
+        log.refresh()
+        return log
 
     def refresh(self) -> list[Trial]:
-        """Reads new lines and returns the trials they finished, in the order they finished.
-
-        A last line without a newline is being written (or was cut by a kill -9): it is left for
-        the next call. A line that is no JSON is skipped: the tuner continues after such a cut.
-        """
+        """Reads new lines and returns the trials they finished, in the order they finished."""
         if not self.path.exists():
             return []
         with self.path.open("rb") as stream:
             stream.seek(self._offset)
-            data = stream.read()
-        end = data.rfind(b"\n") + 1
-        self._offset += end
-        finished = []
-        for line in data[:end].splitlines():
-            try:
-                event = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(event, dict):
-                trial = self._apply(event)
-                if trial is not None:
-                    finished.append(trial)
-        return finished
+            events, taken = parse(stream.read())
+        self._offset += taken
+        return [trial for event in events if (trial := self.apply(event)) is not None]
 
-    def _apply(self, event: dict[str, Any]) -> Trial | None:
-        kind, time = event.get("event"), event.get("time")
+    def apply(self, event: Mapping[str, object]) -> Trial | None:
+        """Takes one event; returns the trial that it finished, if it did."""
+        kind = str(event.get("event"))
         if kind == "start":
-            self.objectives = event.get("objectives") or self.objectives
-            self.constraints = dict(event.get("constraints") or {}) or self.constraints
-            self.space = event.get("space") or self.space
-            self.class_args = event.get("class_args") or self.class_args
-            self.started = time if self.started is None else self.started
-            self.ended = ""
+            self._start(event)
         elif kind == "space":
-            self.space = event.get("space") or self.space
+            self.space = _object(event, "space") or self.space
         elif kind == "end":
             self.ended = str(event.get("reason") or "ended")
-        elif kind in ("ask", "again", "import") or kind in _ENDINGS:
-            return self._trial_event(str(kind), event, time)
+        else:
+            return self._trial_event(kind, event)
         return None
 
-    def _trial_event(self, kind: str, event: dict[str, Any], time: float | None) -> Trial | None:
-        uid = int(event["uid"])
-        trial = self.trials.setdefault(uid, Trial(uid, event.get("params") or {}))
-        if kind == "ask":
-            trial.params = event.get("params") or trial.params
-            trial.origin = event.get("origin") or trial.origin
-            trial.asked = time if trial.asked is None else trial.asked
+    def _start(self, event: Mapping[str, object]) -> None:
+        objectives = _object(event, "objectives")
+        self.objectives = {n: str(mode) for n, mode in objectives.items()} or self.objectives
+        self.constraints = _object(event, "constraints") or self.constraints
+        self.space = _object(event, "space") or self.space
+        self.class_args = _object(event, "class_args") or self.class_args
+        self.started = _time(event) if self.started is None else self.started
+        self.ended = ""
+
+    def _trial_event(self, kind: str, event: Mapping[str, object]) -> Trial | None:
+        uid = event.get("uid")
+        if not isinstance(uid, int) or isinstance(uid, bool):
             return None
-        if trial.status == "complete":
+        trial = self.trials.get(uid)
+        if kind in ("ask", "import"):
+            params = event.get("params")
+            if trial is None and isinstance(params, dict):
+                trial = self._enter(Trial(uid, params, asked=_time(event)))
+                trial.origin = str(event.get("origin") or "")
+                trial.origin = _OLD_ORIGINS.get(trial.origin, trial.origin)
+                trial.costs = _finite(event["costs"]) if event.get("costs") is not None else None
+                if kind == "import":
+                    trial.origin, trial.asked = IMPORT, None
+                    return self._settle(trial, COMPLETE, event)
+            return None
+        if kind not in _ENDINGS and kind != "again":
+            return None
+        if trial is None:
+            trial = self._enter(Trial(uid, {}, FAILED, reason=_NO_ASK, lost=True))
+        if trial.status == COMPLETE:
             return None
         if kind == "again":
-            trial.status, trial.finished = "running", None
+            if not trial.lost:
+                trial.status, trial.finished = RUNNING, None
+                trial.metrics, trial.reason = {}, ""
             return None
-        trial.status = _ENDINGS.get(kind, "complete")
-        if kind == "import":
-            trial.origin = "import"
-        trial.metrics = _finite(event.get("metrics"))
-        trial.trial = event.get("trial") or trial.trial
-        trial.reason = str(event.get("reason") or "")
-        trial.finished = time
+        return self._settle(trial, _ENDINGS[kind], event)
+
+    def _enter(self, trial: Trial) -> Trial:
+        self.trials[trial.uid] = trial
+        self._order[trial.uid] = None
         return trial
 
-    def finished(self, status: str = "complete") -> list[Trial]:
-        """Trials in ``status``, in the order they finished."""
-        chosen = [t for t in self.trials.values() if t.status == status]
-        return sorted(chosen, key=lambda t: (t.finished or 0.0, t.uid))
+    def _settle(self, trial: Trial, status: str, event: Mapping[str, object]) -> Trial:
+        trial.metrics = _finite(event.get("metrics"))
+        trial.job_id = str(event.get("trial") or "") or trial.job_id
+        trial.finished = _time(event)
+        if not trial.lost:
+            trial.status = status
+            trial.reason = str(event.get("reason") or "")
+            expected = event.get("expected")
+            trial.expected = None if expected is None else _finite(expected)
+        del self._order[trial.uid]
+        self._order[trial.uid] = None
+        return trial
+
+    # ---- views
+
+    def finished(self, *statuses: str) -> list[Trial]:
+        """Trials in one of ``statuses`` (by default: all that ended), in the order they ended."""
+        wanted = statuses or FINAL
+        ordered = (self.trials[uid] for uid in self._order)
+        return [trial for trial in ordered if trial.status in wanted]
+
+    def running(self) -> list[Trial]:
+        """Trials without an outcome, in the order they were asked for."""
+        return self.finished(RUNNING)
 
     def counts(self) -> dict[str, int]:
         """Number of trials by status; every status is a key."""
-        result = dict.fromkeys((*FINAL, "running"), 0)
+        result = dict.fromkeys((*FINAL, RUNNING), 0)
         for trial in self.trials.values():
             result[trial.status] += 1
         return result
@@ -149,23 +230,23 @@ class TrialLog:
         names: set[str] = set()
         for trial in self.trials.values():
             names.update(trial.metrics)
-        names = {n for n in names if n != "uid" and not n.startswith("baseline_")}
-        complete = [t.metrics for t in self.trials.values() if t.status == "complete"]
-        if "default" not in self.objectives and any(
-            complete and all(m.get(n) == m.get("default") for m in complete)
-            for n in names - {"default"}
+        names = {n for n in names if n != UID and not n.startswith(BASELINE)}
+        complete = [t.metrics for t in self.trials.values() if t.status == COMPLETE]
+        if DEFAULT not in self.objectives and any(
+            complete and all(m.get(n) == m.get(DEFAULT) for m in complete)
+            for n in names - {DEFAULT}
         ):
-            names.discard("default")
+            names.discard(DEFAULT)
         first = [n for n in self.objectives if n in names]
         return first + sorted(names - set(first))
 
-    def baseline(self) -> dict[str, float]:
+    def baseline(self) -> Metrics:
         """Metrics of the uncompressed float model (``baseline_<metric>`` keys of the trials)."""
         for trial in reversed(list(self.trials.values())):
             found = {
-                key.removeprefix("baseline_"): value
+                key.removeprefix(BASELINE): value
                 for key, value in trial.metrics.items()
-                if key.startswith("baseline_")
+                if key.startswith(BASELINE)
             }
             if found:
                 return found
@@ -174,24 +255,35 @@ class TrialLog:
     def uniform_int8(self) -> Trial | None:
         """The evaluated trial that prunes nothing and puts 8 bits everywhere, if there is one."""
         for trial in self.trials.values():
-            if trial.status == "complete" and is_uniform_int8(trial.params):
+            if trial.status == COMPLETE and is_uniform_int8(trial.params):
                 return trial
         return None
 
 
-def is_uniform_int8(params: dict[str, Any]) -> bool:
+def is_uniform_int8(params: Mapping[str, object]) -> bool:
     """Whether ``params`` is the network as it stands in int8: prune 0, 8 bits for every gene."""
     bits = [v for k, v in params.items() if k.endswith((".w_bits", ".a_bits"))]
     prune = [v for k, v in params.items() if k.endswith(".prune")]
     return bool(bits) and all(b == 8 for b in bits) and all(p == 0 for p in prune)
 
 
-def _finite(metrics: Any) -> dict[str, float]:
-    """The usable part of a metrics dict: numbers that are finite."""
+def _object(event: Mapping[str, object], key: str) -> JsonObject:
+    """A field that should hold a JSON object; an empty one where it doesn't."""
+    value = event.get(key)
+    return dict(value) if isinstance(value, dict) else {}
+
+
+def _time(event: Mapping[str, object]) -> float | None:
+    time = event.get("time")
+    return float(time) if isinstance(time, (int, float)) else None
+
+
+def _finite(metrics: object) -> Metrics:
+    """The usable part of a trial's metrics: numbers that are finite."""
     if not isinstance(metrics, dict):
-        metrics = {"default": metrics}
+        metrics = {DEFAULT: metrics}
     return {
         str(key): value
         for key, value in metrics.items()
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+        if is_number(value) and math.isfinite(value)
     }

@@ -5,20 +5,20 @@ NNI never calls a class-args validator for today's configs, so the tuner does.
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import json
-import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import ga
+from ga.evaluation import COMPLETE
 from ga.problem.objectives import parse_constraints
 from nni_plugin.protocol.dispatcher import experiment_config, find_file, folders
 from nni_plugin.protocol.metrics import DEFAULT
-from nni_plugin.study.journal import read, results
+from nni_plugin.study.trial_log import TrialLog
+from nni_plugin.study.user_functions import load_function
 
 CostModel = Callable[[dict[str, Any]], Mapping[str, float]]
 
@@ -41,11 +41,11 @@ class TunerArgs:
         constraints: ``{metric: "<= 256"}``.
         costs: ``{network: FILE, device: ID or FILE}``, or ``module:function``, a function from
             parameters to ``{metric: value}`` for metrics that are known before a trial.
-        optimize_mode: Direction of ``default``; NNI's UI ranks trials by it.
-        initial: Parameters to begin with: a list of dicts, a JSON file with such a list, or the
+        optimize_mode: direction of ``default``; NNI's UI ranks trials by it.
+        initial: parameters to begin with: a list of dicts, a JSON file with such a list, or the
             journal of an earlier experiment, whose complete trials' parameters are taken.
-        options: The optimizer's own options, see ``search_options``.
-        folders: Where relative paths start from.
+        options: the optimizer's own options, see ``search_options``.
+        folders: where relative paths start from.
     """
 
     objectives: dict[str, str]
@@ -58,11 +58,11 @@ class TunerArgs:
 
     @classmethod
     def parse(cls, class_args: Mapping[str, Any], base: Sequence[Path] | None = None) -> TunerArgs:
-        """Check a config's ``classArgs``.
+        """Checks a config's ``classArgs``.
 
         Args:
-            class_args: As written in the config.
-            base: Where relative paths start from; by default what NNI told this process.
+            class_args: as written in the config.
+            base: where relative paths start from; by default what NNI told this process.
 
         Raises:
             TypeError: an argument doesn't exist; the message lists those that do.
@@ -118,7 +118,7 @@ class TunerArgs:
         if self.costs is None:
             return None
         if isinstance(self.costs, str):
-            return load_function(self.costs, self.folders)
+            return load_function("costs", self.costs, self.folders)
         import hardware
 
         network = find_file(self.costs["network"], self.folders, "costs: network")
@@ -138,7 +138,7 @@ class TunerArgs:
         if isinstance(initial, str):
             path = find_file(initial, self.folders, "initial")
             if path.suffix == ".jsonl":
-                initial = [r.params for r in results(read(path)) if r.status == "complete"]
+                initial = [trial.params for trial in TrialLog.read(path).finished(COMPLETE)]
             else:
                 initial = json.loads(path.read_text())
         if not isinstance(initial, list) or not all(isinstance(p, dict) for p in initial):
@@ -165,38 +165,12 @@ class TunerArgs:
         return {} if found is None or "sensitivities" in self.options else {"sensitivities": found}
 
     def _try_options(self) -> None:
-        """Let the optimizer itself judge its options, on a space of two points."""
+        """Lets the optimizer itself judge its options, on a space of two points."""
         space = ga.SearchSpace([ga.Categorical("x", ("a", "b"))])
         try:
             ga.Optimizer(space, self.objectives, self.constraints, **self.options)
         except TypeError as error:
             raise ValueError(f"classArgs: {error}") from error
-
-
-def load_function(path: str, folders: Iterable[Path]) -> CostModel:
-    """The function that ``module:function`` names; the module may lie in one of the folders.
-
-    Raises:
-        ValueError: it can't be imported or is no function.
-    """
-    module_name, _, name = path.partition(":")
-    if not module_name or not name:
-        raise ValueError(f"costs={path!r} should be 'module:function'")
-    for folder in folders:
-        if str(folder) not in sys.path:
-            sys.path.append(str(folder))
-    try:
-        found = getattr(importlib.import_module(module_name), name)
-    except (ImportError, AttributeError) as error:
-        places = ", ".join(map(str, folders)) or "no folder"
-        raise ValueError(
-            f"costs={path!r} can't be loaded: {error} (beside the installed packages, looked in "
-            f"{places})"
-        ) from error
-    if not callable(found):
-        raise ValueError(f"costs={path!r} is {found!r}, not a function from params to metrics")
-    function: CostModel = found
-    return function
 
 
 def _check_costs(costs: Any) -> None:

@@ -24,7 +24,7 @@ from support.paths import DATA, REPOSITORY
 
 
 def blocks(page, language):
-    text = (REPOSITORY / "docs" / page).read_text()
+    text = (REPOSITORY / "docs" / "guide" / page).read_text()
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
@@ -74,6 +74,7 @@ def test_own_model_from_init_to_the_front(own_model):
     assert next((own_model / "runs").glob("*/front.csv")).read_text().count("\n") >= 2
 
 
+@pytest.mark.slow
 def test_init_overwrites_nothing(own_model):
     done = subprocess.run(
         [sys.executable, "-m", "nni_plugin.cli", "init", "--device", "stm32f746"],
@@ -86,6 +87,7 @@ def test_init_overwrites_nothing(own_model):
     assert "is there already" in done.stderr
 
 
+@pytest.mark.slow
 def test_init_writes_a_config_that_passes_the_check(own_model, monkeypatch):
     monkeypatch.chdir(own_model)
     monkeypatch.setenv("NNI_CONFIG_DIR", str(own_model))

@@ -10,6 +10,7 @@ from evaluators import evaluate, ladder, load_task, sensitivity, trace
 from hardware import load_device
 
 
+@pytest.mark.slow
 def test_table_of_the_digits_network(cache: Path) -> None:
     task = load_task("evaluators.tasks.digits:build")
     network = trace(task)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from nni.assessor import AssessResult
 
-from ga.early_stopping.gain_bands import Seen
-from ga.early_stopping.policies import Promise
+from ga.early_stopping.decision import StopDecision
+from ga.early_stopping.policy import Policy, SearchState
+from ga.early_stopping.reservation_value import ReservationValue
+from ga.early_stopping.successive_halving import SuccessiveHalving
 from nni_plugin import JointGATuner, ParetoAssessor
-from nni_plugin.study.journal import read, results
+from nni_plugin.assessor import parse, retired
+from nni_plugin.study.journal import read
+from nni_plugin.study.trial_log import TrialLog
 
 SPACE = {name: {"_type": "uniform", "_value": [0.0, 1.0]} for name in "ab"}
+HALVING = {"policy": "successive_halving", "eta": 2}
 
 
 class Process:
@@ -60,16 +65,16 @@ class Process:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("NNI_CHECKPOINT_DIRECTORY", str(tmp_path))
     monkeypatch.setenv("NNI_LOG_DIRECTORY", str(tmp_path))
     monkeypatch.delenv("NNI_TUNER_COMMAND_CHANNEL", raising=False)
-    yield tmp_path
-    JointGATuner.current = None
+    monkeypatch.setattr("nni_plugin.tuner._running", None)
+    return tmp_path
 
 
 def test_a_stopped_trial_is_censored_and_not_failed(folder: Path) -> None:
-    process = Process(folder, risk=0.2, spared=0.0)
+    process = Process(folder, **HALVING, spared=0.0)
     for trial in range(6):
         process.run_whole(0.8 + trial / 100)
     parameter_id, uid = process.start()
@@ -80,7 +85,7 @@ def test_a_stopped_trial_is_censored_and_not_failed(folder: Path) -> None:
     assert event["uid"] == uid
     assert event["rung"] == 1
     assert event["metrics"] == {"gain": 0.1, "size": 1.0}
-    assert "front" in event["reason"]
+    assert event["reason"] == "not among the best 4 of 7 at rung 1"
     assert not [e for e in process.journal if e["event"] == "fail"]
     (censored,) = [e for e in process.tuner.study.optimizer.evaluations if e.status == "censored"]
     assert censored.id == uid
@@ -89,14 +94,14 @@ def test_a_stopped_trial_is_censored_and_not_failed(folder: Path) -> None:
 
 
 def test_a_trial_that_ends_before_it_is_killed_keeps_its_result(folder: Path) -> None:
-    process = Process(folder, risk=0.2, spared=0.0)
+    process = Process(folder, **HALVING, spared=0.0)
     for trial in range(6):
         process.run_whole(0.8 + trial / 100)
     parameter_id, uid = process.start()
     assert not process.report(parameter_id, uid, 0.1)
     process.tuner.receive_trial_result(parameter_id, "", {"gain": 2.0, "size": 1.0, "uid": uid})
     process.end(parameter_id, True)
-    assert {r.uid: r.status for r in results(process.journal)}[uid] == "complete"
+    assert TrialLog.read(folder / "journal.jsonl").trials[uid].status == "complete"
     assert [e.id for e in process.tuner.study.optimizer.front()] == [uid]
 
 
@@ -111,7 +116,7 @@ def test_a_failing_trial_that_was_not_stopped_is_a_failure(folder: Path) -> None
 
 
 def test_spared_trials_run_on_and_are_counted(folder: Path) -> None:
-    process = Process(folder, risk=0.2, spared=1.0)
+    process = Process(folder, **HALVING, spared=1.0)
     for trial in range(6):
         process.run_whole(0.8 + trial / 100)
     assert process.run_whole(0.1, size=2.0)
@@ -119,8 +124,8 @@ def test_spared_trials_run_on_and_are_counted(folder: Path) -> None:
     assert "of 1 that were spared 0 are on the front" in process.assessor.summary()
 
 
-def test_halving_stops_by_rank(folder: Path) -> None:
-    process = Process(folder, policy="halving", eta=2, spared=0.0)
+def test_successive_halving_stops_by_rank(folder: Path) -> None:
+    process = Process(folder, **HALVING, spared=0.0)
     verdicts = []
     for value in (0.9, 0.1, 0.95, 0.2):
         parameter_id, uid = process.start()
@@ -129,7 +134,7 @@ def test_halving_stops_by_rank(folder: Path) -> None:
 
 
 def test_reports_that_cannot_be_compared_never_stop_a_trial(folder: Path) -> None:
-    process = Process(folder, policy="halving", eta=2, spared=0.0)
+    process = Process(folder, **HALVING, spared=0.0)
     for _ in range(3):
         process.run_whole(0.9)
     parameter_id, uid = process.start()
@@ -140,29 +145,29 @@ def test_reports_that_cannot_be_compared_never_stop_a_trial(folder: Path) -> Non
 
 
 def test_what_was_seen_and_stopped_outlives_a_restart(folder: Path) -> None:
-    first = Process(folder, risk=0.2, spared=0.0)
+    first = Process(folder, **HALVING, spared=0.0)
     for trial in range(6):
         first.run_whole(0.8 + trial / 100)
     parameter_id, uid = first.start()
     assert not first.report(parameter_id, uid, 0.1)
     first.end(parameter_id, False)
 
-    second = Process(folder, risk=0.2, spared=0.0)
+    second = Process(folder, **HALVING, spared=0.0)
     second.next_id = 20
     second.assessor.load_checkpoint()
     assert "stopped 1 of 7" in second.assessor.summary()
     parameter_id, uid = second.start()
-    assert not second.report(parameter_id, uid, 0.1), "the band is there from the start"
+    assert not second.report(parameter_id, uid, 0.1), "earlier reports count from the start"
 
 
 def test_a_chromosome_that_is_asked_again_starts_at_its_first_rung(folder: Path) -> None:
-    first = Process(folder, risk=0.2, spared=0.0)
+    first = Process(folder, **HALVING, spared=0.0)
     for trial in range(6):
         first.run_whole(0.8 + trial / 100)
     parameter_id, uid = first.start()
     assert first.report(parameter_id, uid, 0.75, 0.8)
 
-    second = Process(folder, risk=0.2, spared=0.0)
+    second = Process(folder, **HALVING, spared=0.0)
     second.next_id = 20
     second.assessor.load_checkpoint()
     parameter_id, again = second.start()
@@ -181,11 +186,13 @@ def test_without_the_tuner_it_says_so(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("class_args", "error", "words"),
     [
-        ({"policy": "luck"}, ValueError, ["'luck'", "gain, halving"]),
-        ({"risk": 2}, ValueError, ["risk=2"]),
+        ({"policy": "luck"}, ValueError, ["'luck'", "reservation_value, successive_halving"]),
+        ({"policy": ["gain"]}, ValueError, ["['gain']", "reservation_value, successive_halving"]),
+        ({"policy": None}, ValueError, ["policy=None"]),
         ({"spared": "few"}, ValueError, ["spared='few'"]),
-        ({"eta": 3}, TypeError, ["eta", "risk"]),
+        ({"eta": 3}, TypeError, ["eta", "allowed: policy, spared)"]),
         ({"policy": "halving", "eta": 1}, ValueError, ["eta=1"]),
+        ({"policy": "halving", "risk": 0.1}, TypeError, ["'halving'", "spared, eta, first)"]),
         ({"policy": "promise", "risk": 0.1}, TypeError, ["promise", "allowed: policy, spared)"]),
     ],
 )
@@ -198,36 +205,76 @@ def test_wrong_arguments(
         assert word in str(raised.value)
 
 
-class Eager(Promise):
+@pytest.mark.parametrize(
+    ("class_args", "policy", "spared"),
+    [
+        ({}, ReservationValue, 0.0),
+        ({"policy": "reservation_value"}, ReservationValue, 0.0),
+        ({"policy": "promise"}, ReservationValue, 0.0),
+        ({"policy": "successive_halving"}, SuccessiveHalving, 0.1),
+        ({"policy": "halving", "eta": 4, "spared": 0}, SuccessiveHalving, 0.0),
+    ],
+)
+def test_the_policies_by_their_names_of_now_and_before(
+    class_args: dict[str, Any],
+    policy: type[Policy],
+    spared: float,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    found, share = parse(class_args)
+    assert isinstance(found, policy)
+    assert getattr(found, "eta", 4) == class_args.get("eta", getattr(policy, "eta", 4))
+    assert share == spared
+    assert retired(class_args) is None
+    ParetoAssessor(**class_args)
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    "class_args",
+    [{"policy": "gain"}, {"policy": "gain", "risk": 0.1, "spared": 0.1}, {"risk": 0.2}],
+)
+def test_the_gain_policy_runs_as_reservation_value_and_says_so(
+    class_args: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    assessor = ParetoAssessor(**class_args)
+    assert isinstance(assessor.policy, ReservationValue)
+    assert assessor.spared == class_args.get("spared", 0.0)
+    (record,) = caplog.records
+    assert "policy 'gain' runs as 'reservation_value'" in record.message
+    assert ("'risk'" in record.message) is ("risk" in class_args)
+
+
+class Eager(ReservationValue):
     """Stops every trial at its first report, and has the first of them run again."""
 
-    def reason(self, uid: int, seen: Seen) -> str | None:
-        return "eager"
+    def decide(self, number: int, state: SearchState) -> StopDecision | None:
+        return StopDecision(dict(state.curves[number][-1]), 1, "eager")
 
-    def again(self, stopped: Sequence[int], seen: Seen, *, new: bool) -> int | None:
+    def reopen(self, stopped: Sequence[int], state: SearchState, *, new: bool) -> int | None:
         return stopped[0] if stopped else None
 
 
 class Late(Eager):
     """Has stopped trials run again only when there is no new candidate."""
 
-    def again(self, stopped: Sequence[int], seen: Seen, *, new: bool) -> int | None:
-        return None if new else super().again(stopped, seen, new=new)
+    def reopen(self, stopped: Sequence[int], state: SearchState, *, new: bool) -> int | None:
+        return None if new else super().reopen(stopped, state, new=new)
 
 
 def test_a_stopped_trial_runs_again_to_its_end(folder: Path) -> None:
-    process = Process(folder, policy="promise")
+    process = Process(folder, policy="reservation_value")
     parameter_id, uid = process.start()
     process.assessor.policy = Eager()
     assert not process.report(parameter_id, uid, 0.1)
     _, other = process.start()
     assert other != uid, "its trial has not ended yet"
     process.end(parameter_id, False)
-    assert process.tuner.study.records[uid].status == "censored"
+    assert process.tuner.study.trials[uid].status == "censored"
 
     parameter_id, again = process.start()
     assert again == uid
-    assert process.tuner.study.records[uid].status == "running"
+    assert process.tuner.study.trials[uid].status == "running"
     assert process.report(parameter_id, uid, 0.1)
     assert process.report(parameter_id, uid, 0.1, 0.2)
     value = {"gain": 0.3, "size": 1.0, "uid": uid}
@@ -239,24 +286,24 @@ def test_a_stopped_trial_runs_again_to_its_end(folder: Path) -> None:
         "again",
         "tell",
     ]
-    assert {r.uid: r.status for r in results(process.journal)}[uid] == "complete"
+    assert TrialLog.read(folder / "journal.jsonl").trials[uid].status == "complete"
     assert "1 of the stopped ones ran to their ends after all" in process.assessor.summary()
     _, next_one = process.start()
     assert next_one not in (uid, other)
 
 
 def test_a_trial_that_runs_again_is_running_after_a_restart(folder: Path) -> None:
-    first = Process(folder, policy="promise")
+    first = Process(folder, policy="reservation_value")
     parameter_id, uid = first.start()
     first.assessor.policy = Eager()
     assert not first.report(parameter_id, uid, 0.1)
     first.end(parameter_id, False)
     assert first.start()[1] == uid
 
-    second = Process(folder, policy="promise")
+    second = Process(folder, policy="reservation_value")
     second.next_id = 20
     second.assessor.load_checkpoint()
-    assert second.tuner.study.records[uid].status == "running"
+    assert second.tuner.study.trials[uid].status == "running"
     parameter_id, again = second.start()
     assert again == uid
     assert second.report(parameter_id, uid, 0.1), "not stopped a second time"
@@ -264,7 +311,7 @@ def test_a_trial_that_runs_again_is_running_after_a_restart(folder: Path) -> Non
 
 def test_all_stopped_trials_may_run_again_in_an_exhausted_space(folder: Path) -> None:
     """One after the other, though none is pending when the next one is asked for."""
-    process = Process(folder, policy="promise")
+    process = Process(folder, policy="reservation_value")
     process.tuner.update_search_space({"a": {"_type": "choice", "_value": [0.0, 0.5, 1.0]}})
     process.assessor.policy = Late()
     stopped = []
@@ -283,16 +330,16 @@ def test_all_stopped_trials_may_run_again_in_an_exhausted_space(folder: Path) ->
     assert process.tuner.generate_multiple_parameters([99]) == []
 
 
-def test_promise_stops_what_its_report_makes_hopeless(folder: Path) -> None:
-    process = Process(folder, policy="promise")
+def test_a_reservation_value_stops_what_its_report_makes_hopeless(folder: Path) -> None:
+    process = Process(folder, policy="reservation_value")
 
     def final(uid: int) -> float:
-        params = process.tuner.study.records[uid].params
+        params = process.tuner.study.trials[uid].params
         return float(params["a"] - 0.3 * params["b"] ** 2)
 
     for _ in range(16):
         parameter_id, uid = process.start()
-        end, size = final(uid), process.tuner.study.records[uid].params["a"]
+        end, size = final(uid), process.tuner.study.trials[uid].params["a"]
         for rung in range(3):
             reports = [end - 0.1 * (2 - r) for r in range(rung + 1)]
             process.report(parameter_id, uid, *reports, size=size)
@@ -301,7 +348,7 @@ def test_promise_stops_what_its_report_makes_hopeless(folder: Path) -> None:
         )
         process.end(parameter_id, True)
     parameter_id, uid = process.start()
-    size = process.tuner.study.records[uid].params["a"]
+    size = process.tuner.study.trials[uid].params["a"]
     assert not process.report(parameter_id, uid, final(uid) - 1.0, size=size)
     process.end(parameter_id, False)
     (event,) = [e for e in process.journal if e["event"] == "censor"]

@@ -185,7 +185,7 @@ def test_where_the_manager_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert manager.trial_url() == "http://10.0.0.5:9090"
 
 
-@pytest.mark.parametrize("first", ["import nni_plugin.search", "import nni_plugin"])
+@pytest.mark.parametrize("first", ["import nni_plugin.local_run", "import nni_plugin"])
 def test_search_is_the_function_whatever_was_imported_first(first: str) -> None:
     code = f"{first}; import nni_plugin; print(nni_plugin.search.__name__, nni_plugin.search)"
     done = subprocess.run(

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from nni_plugin import JointGATuner
-from nni_plugin.study.journal import read, results
+from nni_plugin.study.journal import read
+from nni_plugin.study.trial_log import TrialLog
 
 SPACE = {
     "x": {"_type": "choice", "_value": [0, 1, 2, 3]},
@@ -31,8 +32,8 @@ class Dispatcher:
         self.next_id = first_id
         self.trials: dict[int, dict[str, Any]] = {}
         self.errors: list[str] = []
+        self.tuner._dispatcher = self
 
-    # What the guarded callbacks look for on the stack.
     def report_error(self, error: str) -> None:
         self.errors.append(error)
 
@@ -71,7 +72,7 @@ class Dispatcher:
         return read(self.folder / "journal.jsonl")
 
     def status(self, uid: int) -> str:
-        return {r.uid: r.status for r in results(self.journal)}[uid]
+        return TrialLog.read(self.folder / "journal.jsonl").trials[uid].status
 
 
 def score(params: dict[str, Any]) -> dict[str, float]:
@@ -377,7 +378,7 @@ def test_resume_asks_nothing_twice_and_in_flight_ones_again(folder: Path) -> Non
     assert len(second.tuner.study.optimizer.evaluations) == 6
     for parameter_id in again:
         second.tell(parameter_id)
-    assert [r.status for r in results(second.journal)].count("complete") == 9
+    assert TrialLog.read(folder / "journal.jsonl").counts()["complete"] == 9
 
 
 def test_a_result_that_came_in_while_the_tuner_was_dead(folder: Path) -> None:

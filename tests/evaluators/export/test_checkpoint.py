@@ -64,3 +64,8 @@ def test_files_of_before_the_modules_moved_still_load():
         assert torch.equal(pickled(x), got)
     # What they gave then.
     assert got.tolist()[0] == [0.15835288166999817, 0.9502177834510803]
+
+
+def test_the_old_home_of_the_quantizer_says_where_its_other_names_are():
+    with pytest.raises(ImportError, match=r"FakeQuantizer is evaluators\.compression\.qat\.Fake"):
+        from evaluators.quantize import FakeQuantizer  # noqa: F401 - it isn't there

@@ -154,6 +154,7 @@ for step, layer in enumerate(trace(task).gene_layers[uid : uid + 3]):
 """
 
 
+@pytest.mark.slow
 def test_two_trials_share_a_folder(tmp_path: Path) -> None:
     path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
     trials = [

@@ -84,6 +84,7 @@ def test_resnet8_has_the_published_accuracy(data: Path) -> None:
     assert targets.dtype == torch.int64
 
 
+@pytest.mark.slow
 def test_vww_reference_and_a_quantized_trial(data: Path) -> None:
     task = load_task("evaluators.tasks.vww:build", data=str(data))
     assert score(task, task.model, task.val) > 0.8
@@ -151,6 +152,7 @@ def test_fashion_mnist_trains_once_and_compresses(
             fashion_mnist.build(str(tmp_path / "data"), train_samples=count)
 
 
+@pytest.mark.slow
 def test_skab_finds_anomalies_before_and_after_quantization(data: Path) -> None:
     task = load_task("evaluators.tasks.skab:build", data=str(data))
     assert score(task, task.model, task.val) > 0.8

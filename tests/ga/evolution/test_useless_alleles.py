@@ -71,6 +71,7 @@ def test_the_users_own_points_stay_as_they_are() -> None:
     assert {params["a.a_bits"] for params in asked(optimizer, 20)} == {8}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("known", [None, lambda params: {"macs": 1.0}])
 def test_nothing_is_idle_without_costs_that_count(known: Any) -> None:
     optimizer = ga.Optimizer(space(), OBJECTIVES, costs=known, seed=1)

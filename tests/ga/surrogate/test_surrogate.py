@@ -226,6 +226,7 @@ def test_every_column_has_a_group(layers: int, known: dict[str, Any]) -> None:
 # ---- surrogate
 
 
+@pytest.mark.slow
 def test_the_surrogate_beats_the_plain_search() -> None:
     volumes: dict[str, list[float]] = {"gp": [], "trees": [], "none": []}
     for kind, found in volumes.items():
@@ -295,6 +296,7 @@ def test_when_all_is_known_nothing_is_predicted() -> None:
     assert optimizer.evaluations[-1].origin == "surrogate"
 
 
+@pytest.mark.slow
 def test_noise_falls_back_to_the_plain_search_and_says_so() -> None:
     rng = random.Random(0)
     optimizer = Optimizer(bits_space(8), GOALS, costs=size_only, surrogate="gp")

@@ -8,8 +8,7 @@ import statistics
 import numpy as np
 import pytest
 
-from hardware import cost_function, estimate, list_devices, load_device
-from hardware.calibration import prediction_intervals
+from hardware import cost_function, estimate, intervals, list_devices, load_device
 from hardware.calibration.cross_validation import boards, by_vendor, cells, order
 from hardware.calibration.mlperf_tiny_networks import REFERENCE_NETWORKS, live_layers
 from hardware.calibration.mlperf_tiny_results import rows
@@ -25,6 +24,7 @@ NETS = {name: build() for name, build in REFERENCE_NETWORKS.items()}
 CALIBRATED = ("cortex-m0plus", "cortex-m4", "cortex-m7", "cortex-m33")
 
 
+@pytest.mark.slow
 def test_published_benchmarks_left_out():
     every = cells(by_vendor)
     found = [p for p in every if p.row.cell.core in CALIBRATED]
@@ -58,6 +58,7 @@ def test_published_boards_left_out():
     assert statistics.mean(errors) <= 15
 
 
+@pytest.mark.slow
 def test_shipped_profiles_follow_from_the_published_table():
     from hardware.calibration.fit_shipped_devices import table
     from hardware.device import fitted
@@ -153,7 +154,7 @@ def test_sub_byte_weights_buy_flash_not_latency_on_cortex_m_and_both_on_mpic():
 def test_every_device_costs_every_reference_network(name):
     device = load_device(name)
     for net in NETS.values():
-        found = prediction_intervals(net.layers, device)
+        found = intervals(net.layers, device)
         latency = found["latency_ms"]
         assert latency.low <= latency.value <= latency.high
         assert latency.status in ("calibrated", "borrowed", "uncalibrated")

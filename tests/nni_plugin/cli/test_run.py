@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -13,6 +14,7 @@ import time
 import urllib.request
 from pathlib import Path
 
+import psutil
 import pytest
 
 from support.paths import REPOSITORY
@@ -72,15 +74,15 @@ def config_in(folder, trials, body=TRIAL, **class_args):
 
 
 class Run:
-    """``joint-ga run`` in a home of its own."""
+    """``joint-ga run``, or another command, in a home of its own."""
 
-    def __init__(self, folder, *options):
+    def __init__(self, folder, *options, command=("run", "config.yml")):
         environment = {**os.environ, "HOME": str(folder), "NNI_CONFIG_DIR": str(folder / "nni")}
         environment.pop("NODE_OPTIONS", None)
         (folder / "nni").mkdir(exist_ok=True)
-        self.output = (folder / "output.txt").open("w+")
+        self.output = (folder / f"{command[0]}.txt").open("w+")
         self.process = subprocess.Popen(
-            [*JOINT_GA, "run", "config.yml", *options],
+            [*JOINT_GA, *command, *options],
             cwd=folder,
             env=environment,
             stdout=self.output,
@@ -205,19 +207,60 @@ def test_ctrl_c_stops_cleanly_and_reports(run, tmp_path):
     running.wait_for(r"[1-9]\d*/100 complete")
     running.process.send_signal(signal.SIGINT)
     assert running.process.wait(150) == 130, running.text
-    assert "nnictl resume" in running.text
+    assert re.search(r"Continue it with: joint-ga resume \w+\n", running.text)
     assert "trials.csv" in running.text
     with pytest.raises(OSError, match="refused"):
         get(url)
+
+
+def kill_9(folder, word):
+    """Processes of the experiment in this home, by a word of their command line."""
+    killed = 0
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.environ().get("HOME") == str(folder) and any(
+                argument.endswith(word) for argument in process.cmdline()
+            ):
+                process.kill()
+                killed += 1
+    assert killed, f"no process with {word!r}"
+
+
+@pytest.mark.slow
+@pytest.mark.nni
+@pytest.mark.parametrize("word", ["main.js", "--exp_params"])
+def test_resume_at_once_after_a_kill_9(run, tmp_path, word):
+    """Of the manager and of the tuner: the resume itself waits for what is left."""
+    running = run(12, body="import time\ntime.sleep(0.5)\n" + TRIAL)
+    running.wait_for(r"[2-9]/12 complete")
+    identity = re.search(r"Experiment (\w+) is running", running.text)[1]
+    if word == "main.js":
+        running.process.kill()  # it would stop the tuner itself
+    main = ["main.js"] if word == "main.js" else [word]
+    kill_9(tmp_path, *main)
+    if word != "main.js":
+        running.process.wait(120)
+    resumed = Run(tmp_path, command=("resume", identity, "--dir", "experiments"))
+    try:
+        assert resumed.process.wait(240) == 0, resumed.text
+    finally:
+        resumed.close()
+    assert re.search(r"[2-9] complete, 0 failed, \d without a result", resumed.text), resumed.text
+    assert "12/12 complete" in resumed.text
+    found = subprocess.run(
+        [*JOINT_GA, "resume", "nosuch", "--dir", "experiments"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (found.returncode, identity in found.stderr) == (1, True), found.stderr
 
 
 @pytest.mark.slow
 @pytest.mark.nni
 def test_a_run_whose_trials_all_fail_says_so(run):
     running = run(2, body="import sys\nsys.exit('this trial is broken')\n")
-    code = running.process.wait(240)
-    assert code in (0, 3), running.text
+    assert running.process.wait(240) == 3, running.text
     assert "only failed trials (2)" in running.text
+    assert "no trial gave a result\n  2 ended with: this trial is broken" in running.text
 
 
 @pytest.mark.slow

@@ -17,11 +17,6 @@ from nni_plugin.cli.sensitivity import in_space
 TASK = ("--task", "evaluators.tasks.digits:build", "--device", "stm32f746")
 
 
-@pytest.fixture(autouse=True)
-def _cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("JOINT_GA_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-
-
 def test_the_table_seeds_the_population_of_an_init_config(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -32,7 +32,7 @@ def test_stopped_trials_are_censored(nni: Any) -> None:
     settings["assessor"] = {
         "className": "nni_plugin.ParetoAssessor",
         "codeDirectory": str(nni.repository),
-        "classArgs": {"policy": "halving", "eta": 2, "spared": 0.0},
+        "classArgs": {"policy": "successive_halving", "eta": 2, "spared": 0.0},
     }
     nni.create(settings)
     assert nni.wait("DONE", "ERROR", seconds=240) == "DONE"
@@ -65,7 +65,7 @@ def test_stopped_trials_are_censored(nni: Any) -> None:
     assert nni.wrong_pairs() == []
 
 
-def test_the_gain_policy_stops_real_trials_of_the_digits(nni: Any) -> None:
+def test_successive_halving_stops_real_trials_of_the_digits(nni: Any) -> None:
     network = trace(load_task("evaluators.tasks.digits:build"))
     network.save(nni.folder / "digits.network.json")
     nni.environment["JOINT_GA_CACHE"] = str(cache_dir())
@@ -83,8 +83,8 @@ def test_the_gain_policy_stops_real_trials_of_the_digits(nni: Any) -> None:
     settings["assessor"] = {
         "className": "nni_plugin.ParetoAssessor",
         "codeDirectory": str(nni.repository),
-        # From the third whole trial on; most of the first chromosomes stay far below the limit.
-        "classArgs": {"policy": "gain", "risk": 0.4, "spared": 0.0},
+        # As a config of before spells it.
+        "classArgs": {"policy": "halving", "eta": 2, "spared": 0.0},
     }
     nni.create(settings)
     assert nni.wait("DONE", "ERROR", seconds=400) == "DONE"
@@ -101,15 +101,12 @@ def test_the_gain_policy_stops_real_trials_of_the_digits(nni: Any) -> None:
     front = [e["metrics"] for e in events if e["event"] == "tell"]
     costs = {e["uid"]: e["costs"] for e in events if e["event"] == "ask"}
     for event in stopped:
-        assert "at best accuracy=" in event["reason"]
+        assert "not among the best" in event["reason"]
         assert event["metrics"]["size_kb"] == costs[event["uid"]]["size_kb"]
-        if event["expected"] is not None:
-            assert event["expected"]["size_kb"] == costs[event["uid"]]["size_kb"]
-            assert 0 <= event["expected"]["accuracy"] <= 1
     assert any(metrics["accuracy"] >= 0.9 for metrics in front)
 
 
-def test_promise_stops_trials_and_keeps_the_books(nni: Any) -> None:
+def test_reservation_values_stop_trials_and_keep_the_books(nni: Any) -> None:
     # Luck, which reports show and chromosomes don't.
     body = """
     import random
@@ -130,7 +127,7 @@ def test_promise_stops_trials_and_keeps_the_books(nni: Any) -> None:
     settings["assessor"] = {
         "className": "nni_plugin.ParetoAssessor",
         "codeDirectory": str(nni.repository),
-        "classArgs": {"policy": "promise"},
+        "classArgs": {"policy": "reservation_value"},
     }
     nni.create(settings)
     assert nni.wait("DONE", "ERROR", seconds=300) == "DONE"

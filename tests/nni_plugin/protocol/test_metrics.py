@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
 import numpy as np
 import pytest
 
-from nni_plugin.protocol.metrics import UnusableMetricsError, read_metrics, reported_uid
+import hardware
+from nni_plugin.protocol.metrics import COSTS, UnusableMetricsError, read_metrics, reported_uid
 
 
 def test_a_plain_number_is_the_default_metric() -> None:
@@ -44,3 +46,7 @@ def test_uid_is_read_from_a_dict_only() -> None:
     assert reported_uid({"uid": "7"}) is None
     assert reported_uid({"uid": True}) in (None, 1)
     assert reported_uid(0.5) is None
+
+
+def test_the_names_of_costs_are_those_of_the_cost_model() -> None:
+    assert {field.name for field in dataclasses.fields(hardware.Costs)} == set(COSTS)

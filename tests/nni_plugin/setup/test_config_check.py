@@ -11,6 +11,9 @@ import hardware
 from nni_plugin import registration
 from nni_plugin.search_space import for_network
 from nni_plugin.setup.config_check import check_config
+from nni_plugin.setup.outdated_settings import outdated_settings
+
+TRIAL = "--task t:build --device stm32f746"
 
 
 @pytest.fixture
@@ -156,6 +159,39 @@ def test_the_task_is_imported_when_asked(folder: Path) -> None:
     assert check_config(folder / "config.yml") == []
     (problem,) = check_config(folder / "config.yml", import_task=True)
     assert "'t'" in problem
+
+
+OWN_ASSESSOR = {"className": "nni_plugin.ParetoAssessor", "codeDirectory": "."}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"assessor": {**OWN_ASSESSOR, "classArgs": {"policy": "gain", "risk": 0.1}}},
+            "'gain' runs",
+        ),
+        (
+            {"trialCommand": f"python3 -m nni_plugin.trial {TRIAL} --early-end 0.3"},
+            "--early-end is ignored",
+        ),
+        ({"trialCommand": f"python3 -m nni_plugin.trial {TRIAL} --early-end=2"}, "--early-end"),
+    ],
+)
+def test_what_went_is_no_problem_but_is_told(
+    folder: Path, changes: dict[str, Any], words: str
+) -> None:
+    config = write(folder, **changes)
+    assert check_config(config) == []
+    (note,) = outdated_settings(config)
+    assert words in note
+
+
+@pytest.mark.parametrize("policy", ["promise", "halving", "reservation_value"])
+def test_no_note_on_what_is_in_use(folder: Path, policy: str) -> None:
+    config = write(folder, assessor={**OWN_ASSESSOR, "classArgs": {"policy": policy}})
+    assert check_config(config) == []
+    assert outdated_settings(config) == []
 
 
 def test_registration_is_repeatable_and_reversible(folder: Path) -> None:

@@ -2,10 +2,37 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from nni_plugin.study.journal import Journal, read, results
+from ga.early_stopping.decision import StopDecision
+from ga.evaluation import COMPLETE, FAILED, IMPORT, RUNNING
+from nni_plugin.study.journal import Journal, read
+from nni_plugin.study.study import Study
+from nni_plugin.study.trial_log import TrialLog
+from nni_plugin.study.tuner_args import TunerArgs
+from support.paths import REPOSITORY
+
+DATA = REPOSITORY / "tests" / "data" / "92e111d"
+OLD = DATA / "journal.jsonl"
+"""Written by commit 92e111d: every event, a result after a failure, a chromosome that ran again, a
+change of the space, an import, a kill -9 in the middle of a line (twice), and garbage."""
+
+
+def log_of(*events: dict[str, Any]) -> TrialLog:
+    log = TrialLog("nowhere.jsonl")
+    for event in events:
+        log.apply(json.loads(json.dumps(event)))
+    return log
+
+
+def ask(uid: int, **fields: Any) -> dict[str, Any]:
+    return {"event": "ask", "uid": uid, "params": {"x": uid}, "origin": "ga", **fields}
+
+
+def tell(uid: int, value: float) -> dict[str, Any]:
+    return {"event": "tell", "uid": uid, "metrics": {"default": value}}
 
 
 def test_what_is_appended_is_read_back(tmp_path: Path) -> None:
@@ -15,8 +42,8 @@ def test_what_is_appended_is_read_back(tmp_path: Path) -> None:
     events = read(tmp_path / "deep" / "journal.jsonl")
     assert [e["event"] for e in events] == ["ask", "tell"]
     assert events[0]["time"] <= events[1]["time"]
-    (record,) = results(events)
-    assert (record.status, record.metrics, record.trial) == ("complete", {"default": 1}, "abc")
+    (trial,) = TrialLog.read(tmp_path / "deep" / "journal.jsonl").trials.values()
+    assert (trial.status, trial.metrics, trial.job_id) == (COMPLETE, {"default": 1}, "abc")
 
 
 def test_absent_file_is_an_empty_journal(tmp_path: Path) -> None:
@@ -44,24 +71,137 @@ def test_nan_is_refused_rather_than_written(tmp_path: Path) -> None:
     assert read(tmp_path / "journal.jsonl") == []
 
 
-def test_records_stand_in_order_of_completion_and_running_ones_last() -> None:
-    def ask(uid: int) -> dict[str, object]:
-        return {"event": "ask", "uid": uid, "params": {"x": uid}, "origin": "ga"}
-
-    events = [
+def test_trials_stand_in_order_of_completion_and_running_ones_apart() -> None:
+    log = log_of(
         {"event": "start"},
         *map(ask, (1, 2, 3, 4)),
-        {"event": "tell", "uid": 3, "metrics": {"default": 3}},
+        tell(3, 3),
         {"event": "fail", "uid": 1, "reason": "crashed"},
         {"event": "import", "uid": 9, "params": {"x": 9}, "metrics": {"default": 9}},
-        {"event": "ask", "uid": 2, "params": {"x": 2}},
-        {"event": "tell", "uid": 2, "metrics": {"default": 2}},
-        {"event": "tell", "uid": 1, "metrics": {"default": 1}},
-        {"event": "tell", "uid": 3, "metrics": {"default": 99}},
-        {"event": "tell", "uid": 77, "metrics": {"default": 99}},
+        ask(2),
+        tell(2, 2),
+        tell(1, 1),
+        tell(3, 99),
+    )
+    assert [t.uid for t in log.finished()] == [3, 9, 2, 1]
+    assert [t.uid for t in log.running()] == [4]
+    assert list(log.trials) == [1, 2, 3, 4, 9], "in the order they were first mentioned"
+    assert {t.status for t in log.finished()} == {COMPLETE}
+    assert log.trials[3].metrics == {"default": 3}, "the first of two results stands"
+    assert log.trials[1].reason == "", "a result replaces a failure"
+    assert (log.trials[9].origin, log.trials[9].asked) == (IMPORT, None)
+
+
+def test_a_result_without_its_ask_is_kept_but_never_shown_as_a_candidate() -> None:
+    log = log_of(
+        ask(1),
+        tell(1, 1),
+        tell(77, 99),
+        {"event": "again", "uid": 77},
+        {"event": "again", "uid": 5},
+    )
+    lost = log.trials[77]
+    assert (lost.status, lost.metrics, lost.lost) == (FAILED, {"default": 99}, True)
+    assert "parameters are unknown" in lost.reason
+    assert [t.uid for t in log.finished(COMPLETE)] == [1]
+    assert log.running() == [], "nothing runs without parameters"
+
+
+def test_what_runs_again_has_no_result_but_an_expectation() -> None:
+    stop = {
+        "event": "censor", "uid": 1, "metrics": {"default": 0.2}, "rung": 1, "reason": "hopeless",
+        "expected": {"default": 0.5}, "time": 7.0,
+    }  # fmt: skip
+    log = log_of(ask(1, time=5.0), stop, {"event": "again", "uid": 1, "time": 8.0})
+    trial = log.trials[1]
+    assert (trial.status, trial.metrics, trial.reason) == (RUNNING, {}, "")
+    assert (trial.expected, trial.asked, trial.finished) == ({"default": 0.5}, 5.0, None)
+    log.apply(tell(1, 0.6))
+    assert (trial.status, trial.metrics, trial.expected) == (COMPLETE, {"default": 0.6}, None)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"event": "ask"},
+        {"event": "ask", "uid": "1", "params": {}},
+        {"event": "ask", "uid": True, "params": {}},
+        {"event": "ask", "uid": 1, "params": [1]},
+        {"event": "tell", "metrics": {"default": 1}},
+        {"event": "dance", "uid": 1},
+        {"event": None},
+    ],
+)
+def test_events_that_make_no_sense_are_skipped(event: dict[str, Any]) -> None:
+    assert log_of(event).trials == {}
+
+
+def test_both_spellings_of_an_imported_origin_are_read() -> None:
+    log = log_of(ask(1, origin="imported"), ask(2, origin="import"))
+    assert {t.origin for t in log.trials.values()} == {IMPORT}
+
+
+def test_a_last_line_without_its_newline_is_taken_once(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    path.write_text(json.dumps(ask(1)) + "\n" + json.dumps(tell(1, 2)))
+    log = TrialLog(path)
+    assert [t.uid for t in log.refresh()] == [1]
+    with path.open("a") as file:
+        file.write("\n" + json.dumps(ask(2)) + "\n" + json.dumps(tell(2, 3))[:20])
+    assert log.refresh() == []
+    with path.open("a") as file:
+        file.write(json.dumps(tell(2, 3))[20:] + "\n")
+    assert [t.uid for t in log.refresh()] == [2]
+
+
+# ---- a journal of before the move into rooms
+
+
+def test_an_old_journal_tells_what_its_own_reader_told() -> None:
+    log = TrialLog.read(OLD)
+    expected = json.loads((DATA / "trials.json").read_text())
+    trials = [
+        {name: getattr(trial, name) for name in expected[0]}
+        for trial in log.finished() + log.running()
     ]
-    records = results(json.loads(json.dumps(events)))
-    assert [r.uid for r in records] == [3, 9, 2, 1, 4]
-    assert [r.status for r in records] == ["complete"] * 4 + ["running"]
-    assert records[0].metrics == {"default": 3}, "the first of two results stands"
-    assert records[3].reason == "", "a result replaces a failure"
+    assert trials == expected
+    assert log.space["fc.w_bits"] == {"_type": "choice", "_value": [4, 8]}, "the changed one"
+    assert not any(trial.lost for trial in log.trials.values())
+
+
+def test_an_old_journal_is_continued(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    path.write_bytes(OLD.read_bytes())
+    before = TrialLog.read(OLD)
+    args = TunerArgs.parse(before.class_args, base=[tmp_path])
+    study = Study(args, dict(before.space), path, before.class_args)
+    assert [e.id for e in study.optimizer.evaluations] == [t.uid for t in before.finished()]
+    assert {t.uid for t in study.running()} == {t.uid for t in before.running()}
+    new = study.ask()
+    assert new.uid == max(before.trials) + 1
+    study.tell(new.uid, {"accuracy": 0.5, "size_kb": 1.0, "ram_kb": 2.0}, "late")
+    study.close()
+    after = TrialLog.read(path)
+    assert after.trials[new.uid].status == COMPLETE
+    assert len(after.trials) == len(before.trials) + 1
+
+
+def test_what_a_study_holds_is_what_a_later_start_reads(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    args = TunerArgs.parse({"objectives": {"gain": "maximize"}}, base=[tmp_path])
+    study = Study(args, {"x": {"_type": "choice", "_value": list(range(9))}}, path)
+    first, second, third, fourth = (study.ask().uid for _ in range(4))
+    study.censor(second, StopDecision({"gain": 0.1}, 1, "hopeless", {"gain": 0.3}))
+    study.fail(third, "crashed", "t3")
+    study.tell(first, {"gain": 1, "note": "kept out"}, "t1")
+    study.censor(fourth, StopDecision({"gain": 0.2}, 2, "hopeless"))
+    study.tell(third, 2.0, "t3")
+    study.take_in({"x": 8}, {"gain": 3.0})
+    study.reopen(second)
+    study.end("stopped")
+    study.close()
+    log = TrialLog.read(path)
+    assert log.trials == study.trials
+    assert log.finished() == study.finished()
+    assert log.running() == study.running()
+    assert log.ended == study.log.ended == "stopped"

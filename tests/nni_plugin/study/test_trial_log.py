@@ -46,6 +46,7 @@ def test_a_line_cut_by_a_kill_is_skipped(write):
     log = TrialLog(path)
     log.refresh()
     assert log.counts()["complete"] == 4
+    assert log.refresh() == []
 
 
 def test_a_result_after_a_failure_counts_and_a_second_one_does_not(write, events):
