@@ -17,7 +17,7 @@ from evaluators import evaluate, trace
 from evaluators.compression.decisions import read_candidate
 from evaluators.compression.low_rank_sparsity import thin
 from evaluators.compression.pruning import prune
-from evaluators.compression.qat import strip
+from evaluators.compression.quantization import strip
 from evaluators.tracing.fx_graph import graph_of
 from evaluators.tracing.fx_to_layers import GraphLayers
 from hardware import cost_function, load_device
