@@ -14,12 +14,14 @@ from evaluators.moved import install
 if TYPE_CHECKING:
     from evaluators.fine_tuning.warm_start import Inheritance
     from evaluators.pipeline import Result, evaluate
+    from evaluators.recipe import Recipe
     from evaluators.sensitivity_analysis import ladder, sensitivity
     from evaluators.task import Task
     from evaluators.task_loading import load_task
     from evaluators.tracing.trace import trace
 
 _HOMES = {
+    "Recipe": "recipe",
     "Task": "task",
     "load_task": "task_loading",
     "trace": "tracing.trace",
@@ -32,6 +34,7 @@ _HOMES = {
 
 __all__ = [
     "Inheritance",
+    "Recipe",
     "Result",
     "Task",
     "evaluate",

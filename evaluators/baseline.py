@@ -15,12 +15,15 @@ import torch
 from torch import nn
 
 from evaluators.cache import cache_dir, cached, fingerprint
+from evaluators.process_state import process_as_found
 from evaluators.task import Task
 from evaluators.training import score
 
 LOG = logging.getLogger(__name__)
 
 
+# Small batches only lose by a second thread, and trials run side by side.
+@process_as_found(threads=1)
 def trained(
     model: nn.Module, name: str, fit: Callable[[nn.Module], None], *, version: int = 1
 ) -> float:
@@ -49,13 +52,7 @@ def trained(
         start = time.perf_counter()
         # A warning, so that whoever waits sees it on stderr without setting up logging.
         LOG.warning("training the float baseline %r once (kept in %s)", name, cache_dir())
-        threads = torch.get_num_threads()
-        # Small batches only lose by a second thread, and trials run side by side.
-        torch.set_num_threads(1)
-        try:
-            fit(model)
-        finally:
-            torch.set_num_threads(threads)
+        fit(model)
         model.eval()
         state = model.state_dict()
         if not all(bool(torch.isfinite(v).all()) for v in state.values()):

@@ -25,7 +25,6 @@ MOVED = {
     "evaluators.lean": "evaluators.nni_imports",
     "evaluators.power_of_two": "evaluators.compression.power_of_two",
     "evaluators.prune": "evaluators.compression.pruning",
-    "evaluators.quantize": "evaluators.compression.qat",
     "evaluators.rounding": "evaluators.compression.fake_quantize",
     "evaluators.thinning": "evaluators.compression.low_rank_sparsity",
     "evaluators.ties": "evaluators.tracing.channel_groups",

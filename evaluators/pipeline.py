@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -14,13 +13,15 @@ from evaluators.baseline import baseline_metric
 from evaluators.compression.decisions import Candidate, read_candidate
 from evaluators.compression.pruning import check_model
 from evaluators.compression.pruning_schedule import Epochs, coarse_step, cut
-from evaluators.compression.qat import FakeQuantizer, strip
+from evaluators.compression.qat import FakeQuantizer
+from evaluators.compression.quantization import LayerQuantization, strip
 from evaluators.fine_tuning.loop import Course, FineTuning, Stopwatch
 from evaluators.fine_tuning.warm_start import Inheritance
+from evaluators.process_state import process_as_found
 from evaluators.task import Task
 from evaluators.task_checks import check_data
 from evaluators.tracing.trace import trace
-from hardware import Layer, Network, cost_function, load_device
+from hardware import Device, Layer, Network, cost_function, load_device
 
 Report = Callable[[dict[str, float]], None]
 
@@ -36,9 +37,9 @@ class Result:
         metrics: Flat, finite, rounded: ``default``, the task's metric by its name (on ``val``),
             ``baseline_<metric>`` of the float model, and the device's costs.
         model: Pruned and quantized, in eval mode, picklable, free of NNI. Layers whose input is
-            rounded sit in a ``quantize.QuantizedInput``; batch norms are unfolded.
-        calibration: ``{layer: {"weight": {"scale": (C,) tensor, "bits": b}, "input": {"scale":
-            s, "zero_point": z, "bits": b}}}``; weights are ``integer * scale`` exactly.
+            rounded sit in a ``quantization.QuantizedInput``; batch norms are unfolded.
+        calibration: how each layer's weights and input are quantized, by its name; weights are
+            ``integer * scale`` exactly.
         layers: As ``hardware`` costs them.
         timings: Seconds by stage.
         notes: What was special about the training: an ancestor, in words.
@@ -46,17 +47,18 @@ class Result:
 
     metrics: dict[str, float]
     model: nn.Module
-    calibration: dict[str, dict[str, dict[str, Any]]]
+    calibration: dict[str, LayerQuantization]
     layers: tuple[Layer, ...]
     timings: dict[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
+@process_as_found(threads=1)
 def evaluate(
     task: Task,
-    params: Mapping[str, Any],
+    params: Mapping[str, object],
     *,
-    device: Any,
+    device: Device | str | Path,
     network: Network | None = None,
     epochs: int | None = None,
     seed: int = 0,
@@ -66,26 +68,48 @@ def evaluate(
     """Applies a chromosome to a task's model and measures what comes out.
 
     Args:
-        task: Its model is left as it is.
-        params: Genes as in a trial's parameters; missing ones mean nothing pruned, 8 bits.
-        device: A ``hardware.Device``, the id of a shipped one, or a profile's path.
-        network: The model's network if it is known already; traced otherwise.
-        epochs: Of fine-tuning; the task's own number if ``None``; 0 is post-training only.
-        seed: Of everything random.
-        report: Called with the metrics so far after pruning, after calibration, and after each
+        task: its model is left as it is.
+        params: genes as in a trial's parameters; missing ones mean nothing pruned, 8 bits.
+        device: a profile, the id of a shipped one, or a profile's path.
+        network: the model's network if it is known already; traced otherwise.
+        epochs: of fine-tuning; the recipe's number if None; 0 is post-training only.
+        seed: of everything random.
+        report: called with the metrics so far after pruning, after calibration, and after each
             epoch; the last call has the final metrics.
-        inheritance: Where checkpoints of earlier trials lie, to start from the nearest; by
+        inheritance: where checkpoints of earlier trials lie, to start from the nearest; by
             default the task's model is the start.
 
     Raises:
-        ValueError: A chromosome of another model, or unusable bits, ratios, data or metric.
-        TraceError: The model can't be traced.
+        ValueError: a chromosome of another model, or unusable bits, ratios, data or metric.
+        TraceError: the model can't be traced.
     """
-    epochs = task.epochs if epochs is None else epochs
+    return run_trial(
+        task,
+        params,
+        device=device,
+        network=network,
+        epochs=epochs,
+        seed=seed,
+        report=report,
+        inheritance=inheritance,
+    )
+
+
+def run_trial(
+    task: Task,
+    params: Mapping[str, object],
+    *,
+    device: Device | str | Path,
+    network: Network | None = None,
+    epochs: int | None = None,
+    seed: int = 0,
+    report: Report | None = None,
+    inheritance: Inheritance | None = None,
+) -> Result:
+    """What :func:`evaluate` does, in a process that is the caller's to restore."""
+    epochs = task.recipe.epochs if epochs is None else epochs
     if epochs < 0:
         raise ValueError(f"epochs={epochs} must not be negative")
-    device = load_device(device) if isinstance(device, (str, Path)) else device
-    torch.set_num_threads(1)
     watch = Stopwatch()
     with watch("trace"):
         if network is None:
@@ -93,43 +117,22 @@ def evaluate(
         else:
             check_model(task.model, network)
         candidate = read_candidate(network, params)
-        costs = cost_function(network, device)(params)
-        plan = Epochs.plan(task.schedule, epochs, candidate)
+        costs = cost_function(network, load_device(device))(params)
+        plan = Epochs.plan(task.recipe.schedule, epochs, candidate)
     with watch("baseline"):
         check_data(task)
         baseline = baseline_metric(task)
 
-    def metrics(value: float) -> dict[str, float]:
-        rounded = round(value, 6)
-        return {
-            "default": rounded,
-            task.metric_name: rounded,
-            **costs,
-            f"baseline_{task.metric_name}": round(baseline, 6),
-        }
-
     def tell(value: float) -> dict[str, float]:
-        result = metrics(value)
+        metrics = _metrics(task, value, costs, baseline)
         if report is not None:
-            report(result)
-        return result
+            report(metrics)
+        return metrics
 
     course = Course(task, network.layers, seed, tell if report is not None else None, watch=watch)
     notes: list[str] = []
-    model, removed = _cut(course, network, params, candidate, plan, inheritance, notes)
-    with watch("quantize"):
-        run = FineTuning(course, model, plan.bits, removed)
-        quantizer = FakeQuantizer(model, candidate.bits, run.evaluator())
-    try:
-        run.quantizer = quantizer
-        quantizer.compress(plan.bits)
-        with watch("quantize"):
-            before = run.probe()
-            trained = quantizer.float_weights()
-            model, calibration = quantizer.bake()
-            _check_baked(before, run.probe())
-    finally:
-        quantizer.unwrap()
+    start, removed = _cut(course, network, params, candidate, plan, inheritance, notes)
+    model, calibration, trained = _quantize(course, start, removed, candidate, plan)
     if inheritance is not None and plan.bits:
         with watch("inherit"):
             notes += inheritance.keep(
@@ -139,10 +142,43 @@ def evaluate(
     return Result(final, model, calibration, candidate.layers, watch.seconds, tuple(notes))
 
 
+def _metrics(
+    task: Task, value: float, costs: Mapping[str, float], baseline: float
+) -> dict[str, float]:
+    """What a trial reports."""
+    rounded = round(value, 6)
+    return {
+        "default": rounded,
+        task.metric_name: rounded,
+        **costs,
+        f"baseline_{task.metric_name}": round(baseline, 6),
+    }
+
+
+def _quantize(
+    course: Course, model: nn.Module, removed: float, candidate: Candidate, plan: Epochs
+) -> tuple[nn.Module, dict[str, LayerQuantization], dict[str, torch.Tensor]]:
+    """The finished model, how its layers are quantized, and the float weights of its training."""
+    with course.watch("quantize"):
+        run = FineTuning(course, model, plan.bits, removed)
+        quantizer = FakeQuantizer(model, candidate.bits, run.evaluator())
+    try:
+        run.quantizer = quantizer
+        quantizer.compress(plan.bits)
+        with course.watch("quantize"):
+            before = run.probe()
+            trained = quantizer.float_weights()
+            baked, calibration = quantizer.bake()
+            _check_baked(before, run.probe())
+    finally:
+        quantizer.unwrap()
+    return baked, calibration, trained
+
+
 def _cut(
     course: Course,
     network: Network,
-    params: Mapping[str, Any],
+    params: Mapping[str, object],
     candidate: Candidate,
     plan: Epochs,
     inheritance: Inheritance | None,

@@ -18,14 +18,16 @@ from torch import nn
 
 from evaluators.baseline import baseline_metric, metric_and_data, weights_of
 from evaluators.cache import cached, fingerprint
-from evaluators.compression.fake_quantize import FLOAT_BITS, round_weights
+from evaluators.compression.fake_quantize import FLOAT_BITS, affine_grid, round_weights
 from evaluators.compression.pruning import prune
-from evaluators.compression.qat import input_ranges, quantize_input
+from evaluators.compression.qat import input_ranges
+from evaluators.compression.quantization import InputQuantization, quantize_input
+from evaluators.process_state import process_as_found
 from evaluators.task import Task
 from evaluators.task_checks import check_data
 from evaluators.tracing.trace import trace
 from evaluators.training import channels_last, reestimate_batch_norm, score
-from hardware import Network, load_device
+from hardware import Device, Network, load_device
 
 LOG = logging.getLogger(__name__)
 
@@ -35,10 +37,11 @@ Row = dict[str, Any]
 """``{"layer", "gene", "value", "metric", "drop"}``; a positive drop is a loss."""
 
 
+@process_as_found(threads=1)
 def sensitivity(
     task: Task,
     *,
-    device: Any,
+    device: Device | str | Path,
     network: Network | None = None,
     ratios: Sequence[float] = PRUNE_RATIOS,
     report: Callable[[Row], None] | None = None,
@@ -58,11 +61,10 @@ def sensitivity(
     Returns:
         Rows in the order of the network's groups and layers.
     """
-    device = load_device(device) if isinstance(device, (str, Path)) else device
+    device = load_device(device)
     network = trace(task) if network is None else network
     w_bits = sorted(b for b in device.weight_bits if 2 <= b < FLOAT_BITS)
     a_bits = sorted(b for b in device.activation_bits if 2 <= b < FLOAT_BITS)
-    torch.set_num_threads(1)
     check_data(task)
 
     def make() -> list[Row]:
@@ -75,7 +77,7 @@ def sensitivity(
 
     # Not the network's metadata: this very table is noted there.
     shapes = (network.layers, network.groups, network.channel_multiple)
-    settings = (*shapes, task.metric_name, task.pruner, tuple(ratios), w_bits, a_bits)
+    settings = (*shapes, task.metric_name, task.recipe.pruner, tuple(ratios), w_bits, a_bits)
     key = fingerprint(*settings, *metric_and_data(task), *weights_of(task.model))
     return cached(f"{task.name}-sensitivity-{key}.json", make, load=_load, save=_save)
 
@@ -139,7 +141,8 @@ def _measure(
             module.weight.data.copy_(weight)
         for bits in a_bits:
             changed = copy.deepcopy(model)
-            quantize_input(changed, name, *ranges[name], bits)
+            grid = affine_grid(*ranges[name], bits)
+            quantize_input(changed, name, InputQuantization(*grid, bits))
             yield row(name, "a_bits", bits, changed)
 
 

@@ -4,22 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable
-from dataclasses import InitVar, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack, cast
 
-from hardware.ir.gene_values import PRUNERS
+from evaluators.recipe import Loss, Recipe, RecipeFields
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-RELATIONS = ("distance", "similarity")
-"""Relations between the samples of a batch that a compressed network can learn to keep."""
-
-RATE_SCHEDULES = ("cosine", "linear", "constant")
-"""How the learning rate falls in a trial's fine-tuning."""
-
-SCHEDULES = ("direct", "progressive")
-"""Ways from the float model to the pruned and quantized one."""
 
 EARLY_END_REMOVED = (
     "is ignored, every fine-tuning runs all its epochs: ending clear ones early saved a tenth of "
@@ -28,49 +19,51 @@ EARLY_END_REMOVED = (
 """What is said to who still asks for an early end, after the option's name."""
 
 Batches = Iterable[tuple[Any, Any]]
+"""``(inputs, targets)`` of each batch; several inputs come as a tuple."""
+
+Metric = Callable[[Any, Any], float]
+"""``metric(outputs, targets)`` on the outputs of a whole split."""
+
+T = TypeVar("T")
 
 
-@dataclass(kw_only=True)
+class _OfRecipe(Generic[T]):
+    """A field of the task's recipe under the same name in the task."""
+
+    def __set_name__(self, owner: type[Task], name: str) -> None:
+        self.name = name
+
+    def __get__(self, task: Task | None, owner: type[Task]) -> T:
+        if task is None:
+            raise AttributeError(f"{self.name} is a field of a task, not of the class")
+        return cast(T, getattr(task.recipe, self.name))
+
+    def __set__(self, task: Task, value: T) -> None:
+        task.recipe = replace(task.recipe, **cast(RecipeFields, {self.name: value}))
+
+
+@dataclass(kw_only=True, init=False)
 class Task:
-    """A trained model with its data, loss and metric.
+    """A trained model with its data, loss and metric, and the recipe of a trial's fine-tuning.
+
+    The fields of the recipe are taken as keywords, read and set in the task, too:
+    ``Task(..., epochs=2)`` is short for ``Task(..., recipe=Recipe(epochs=2))``. Both ways stay.
+    Where both are given, the keyword changes that field of the recipe.
 
     Attributes:
-        model: The trained float model. Trials work on copies of it.
-        train: Batches ``(inputs, targets)``; several inputs come as a tuple.
-        val: What the search is scored on. Never trained on.
-        test: Read once, for the chosen candidates.
-        example_input: One batch of inputs (a tensor or a tuple of tensors) to trace with.
+        model: the trained float model. Trials work on copies of it.
+        train: batches ``(inputs, targets)``; several inputs come as a tuple.
+        val: what the search is scored on. Never trained on.
+        test: read once, for the chosen candidates.
+        example_input: one batch of inputs (a tensor or a tuple of tensors) to trace with.
         loss: ``loss(outputs, targets) -> scalar tensor``.
         metric: ``metric(outputs, targets) -> float`` on the outputs of a whole split.
-        metric_name: Its name in the trials' results.
+        metric_name: its name in the trials' results.
         metric_mode: ``"max"`` if larger is better, else ``"min"``.
-        name: For cache files and messages; set by :func:`load_task` if empty.
-        learning_rate: Of Adam in a trial's fine-tuning.
-        pruned_learning_rate: The same once half of the prunable channels or more are gone; between
-            none and half it grows geometrically. What lost channels has farther to go than what was
-            only rounded. None: ``learning_rate`` for all.
-        epochs: Fine-tuning epochs of a trial that isn't told a number.
-        distillation: Weight in [0, 1] of following the float model in fine-tuning (0: none).
-        distillation_loss: ``loss(outputs, float model's outputs) -> scalar tensor``; by default
-            soft labels, for classifiers with outputs (N, classes).
-        attention: Weight of keeping the float model's maps of where features are large, at each
-            resolution (0: none). It needs no equal channel counts.
-        relations: Weight of keeping the relations between a batch's samples, as they enter the
-            last layer (0: none).
-        relation: Which: ``distance`` or ``similarity``.
-        rate_schedule: How the learning rate falls: ``cosine``, ``linear`` or ``constant``.
-        schedule: ``direct`` prunes and quantizes at once, ``progressive`` prunes in two steps
-            with float training after each, then quantizes; the epochs are shared out.
-        pruner: What channels are chosen by: ``l1`` or ``l2`` (smallest norm goes), ``fpgm``
-            (nearest to the geometric median goes), or by ten training batches: ``taylor`` (least
-            effect on the loss goes), ``slim`` (a factor trained under a penalty on its size) or
-            ``movement`` (a score trained in its place).
-        baseline_metric: The float model's metric on ``val``, if known.
-        training_seconds: What training the baseline took just now (0 if it was cached).
-        early_end: Taken and ignored with a warning, so that tasks which gave it still build.
-
-    Raises:
-        ValueError: ``metric_mode`` or a number is out of range.
+        name: for cache files and messages; set by :func:`evaluators.load_task` if empty.
+        recipe: how a trial fine-tunes.
+        baseline_metric: the float model's metric on ``val``, if known.
+        training_seconds: what training the baseline took just now (0 if it was cached).
     """
 
     model: nn.Module
@@ -78,64 +71,88 @@ class Task:
     val: Batches
     test: Batches
     example_input: Tensor | tuple[Tensor, ...]
-    loss: Callable[[Any, Any], Tensor]
-    metric: Callable[[Any, Any], float]
-    metric_name: str = "accuracy"
-    metric_mode: str = "max"
-    name: str = ""
-    learning_rate: float = 1e-3
-    pruned_learning_rate: float | None = None
-    epochs: int = 1
-    distillation: float = 0.0
-    distillation_loss: Callable[[Any, Any], Tensor] | None = None
-    attention: float = 0.0
-    relations: float = 0.0
-    relation: str = "distance"
-    rate_schedule: str = "cosine"
-    schedule: str = "direct"
-    pruner: str = "l1"
-    baseline_metric: float | None = None
-    training_seconds: float = 0.0
-    early_end: InitVar[float | None] = None
+    loss: Loss
+    metric: Metric
+    metric_name: str
+    metric_mode: str
+    name: str
+    recipe: Recipe
+    baseline_metric: float | None
+    training_seconds: float
 
-    def __post_init__(self, early_end: float | None) -> None:
+    learning_rate = _OfRecipe[float]()
+    pruned_learning_rate = _OfRecipe[float | None]()
+    epochs = _OfRecipe[int]()
+    distillation = _OfRecipe[float]()
+    distillation_loss = _OfRecipe[Loss | None]()
+    attention = _OfRecipe[float]()
+    relations = _OfRecipe[float]()
+    relation = _OfRecipe[str]()
+    rate_schedule = _OfRecipe[str]()
+    schedule = _OfRecipe[str]()
+    pruner = _OfRecipe[str]()
+
+    def __init__(
+        self,
+        *,
+        model: nn.Module,
+        train: Batches,
+        val: Batches,
+        test: Batches,
+        example_input: Tensor | tuple[Tensor, ...],
+        loss: Loss,
+        metric: Metric,
+        metric_name: str = "accuracy",
+        metric_mode: str = "max",
+        name: str = "",
+        recipe: Recipe | None = None,
+        baseline_metric: float | None = None,
+        training_seconds: float = 0.0,
+        early_end: float | None = None,
+        **fields: Unpack[RecipeFields],
+    ) -> None:
+        """Checks what can be checked without a look at model and data.
+
+        Args:
+            model: see the attributes, as for all that follow.
+            train: batches.
+            val: batches.
+            test: batches.
+            example_input: one batch of inputs.
+            loss: of a batch.
+            metric: of a split.
+            metric_name: without ``/`` and ``.``.
+            metric_mode: ``max`` or ``min``.
+            name: of the task.
+            recipe: all defaults if None.
+            baseline_metric: if known.
+            training_seconds: of the baseline.
+            early_end: taken and ignored with a warning, so that tasks which gave it still build.
+            **fields: of the recipe, by their names.
+
+        Raises:
+            ValueError: ``metric_mode``, a name or a number is out of range.
+            TypeError: a keyword is neither the task's nor the recipe's.
+        """
         if early_end is not None:
-            # A caller of __init__, which a dataclass generates, is three frames up.
-            warnings.warn(f"early_end={early_end!r} {EARLY_END_REMOVED}", stacklevel=3)
-        if self.metric_mode not in ("max", "min"):
-            raise ValueError(f"metric_mode={self.metric_mode!r} must be 'max' or 'min'")
-        if not self.metric_name or "/" in self.metric_name or "." in self.metric_name:
+            warnings.warn(f"early_end={early_end!r} {EARLY_END_REMOVED}", stacklevel=2)
+        if metric_mode not in ("max", "min"):
+            raise ValueError(f"metric_mode={metric_mode!r} must be 'max' or 'min'")
+        if not metric_name or "/" in metric_name or "." in metric_name:
             raise ValueError(
-                f"metric_name={self.metric_name!r} must be a non-empty name without '/' or '.'"
+                f"metric_name={metric_name!r} must be a non-empty name without '/' or '.'"
             )
-        if not 0.0 <= self.distillation <= 1.0:
-            raise ValueError(f"distillation={self.distillation!r} must be in [0, 1]")
-        for name, known in (
-            ("pruner", PRUNERS),
-            ("relation", RELATIONS),
-            ("rate_schedule", RATE_SCHEDULES),
-            ("schedule", SCHEDULES),
-        ):
-            value = getattr(self, name)
-            if value not in known:
-                raise ValueError(f"{name}={value!r} is unknown (use {', '.join(known)})")
-        for name in ("attention", "relations"):
-            value = getattr(self, name)
-            if not 0.0 <= value < float("inf"):
-                raise ValueError(f"{name}={value!r} must be 0 or more")
-        if not self.learning_rate > 0.0:
-            raise ValueError(f"learning_rate={self.learning_rate!r} must be above 0")
-        if self.pruned_learning_rate is not None and not self.pruned_learning_rate > 0.0:
-            raise ValueError(
-                f"pruned_learning_rate={self.pruned_learning_rate!r} must be above 0, or None"
+        if unknown := set(fields) - set(RecipeFields.__annotations__):
+            raise TypeError(
+                f"Task() takes no {sorted(unknown)[0]}=: its own fields and those of "
+                "evaluators.Recipe are known"
             )
-
-    def fine_tuning_rate(self, removed: float) -> float:
-        """The learning rate for a network that lost this fraction of its prunable channels."""
-        if self.pruned_learning_rate is None:
-            return self.learning_rate
-        growth = self.pruned_learning_rate / self.learning_rate
-        return float(self.learning_rate * growth ** min(2.0 * removed, 1.0))
+        self.model, self.example_input = model, example_input
+        self.train, self.val, self.test = train, val, test
+        self.loss, self.metric = loss, metric
+        self.metric_name, self.metric_mode, self.name = metric_name, metric_mode, name
+        self.recipe = replace(recipe or Recipe(), **fields)
+        self.baseline_metric, self.training_seconds = baseline_metric, training_seconds
 
     @property
     def inputs(self) -> tuple[Tensor, ...]:

@@ -11,13 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from evaluators.compression.dead_channels import without_dead_channels
+from evaluators.process_state import process_as_found
 from evaluators.task import Task
 
 
+@process_as_found()
 def load_task(path: str, data: str | None = None) -> Task:
     """Calls a task function named ``module:function``.
 
-    The current folder is searched first, so a task may live beside the config that names it.
+    The current folder is searched first, so a task may live beside the config that names it. Its
+    function may import what lies there, too; afterwards the search path is as it was.
 
     Args:
         path: For example ``evaluators.tasks.digits:build``. Options follow a question mark, as

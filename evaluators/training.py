@@ -9,7 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from evaluators.task import RATE_SCHEDULES, Batches, Task
+from evaluators.process_state import process_as_found
+from evaluators.recipe import RATE_SCHEDULES
+from evaluators.task import Batches, Task
 from evaluators.tracing.channel_dependency import BATCH_NORMS
 from evaluators.tracing.fx_graph import eval_mode
 
@@ -171,6 +173,7 @@ def length(batches: Batches) -> int:
         return sum(1 for _ in batches)
 
 
+@process_as_found()
 def fit(
     model: nn.Module,
     batches: Batches,
@@ -183,7 +186,7 @@ def fit(
 ) -> None:
     """Trains a float model from its present weights, with AdamW and a cosine schedule.
 
-    Re-seeds torch, so that a baseline comes out the same wherever it is trained.
+    Seeds torch for itself, so that a baseline comes out the same wherever it is trained.
     """
     example = next(iter(batches), None)
     if example is not None:

@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, get_args
 
-COMPLETE = "complete"
-FAILED = "failed"
-CENSORED = "censored"
-RUNNING = "running"
-STATUSES = (COMPLETE, FAILED, CENSORED, RUNNING)
+Status = Literal["complete", "failed", "censored", "running"]
+COMPLETE: Final = "complete"
+FAILED: Final = "failed"
+CENSORED: Final = "censored"
+RUNNING: Final = "running"
+STATUSES: tuple[Status, ...] = get_args(Status)
 
-IMPORT = "import"
-"""Origin of what was not asked for but brought in from elsewhere."""
+# Where a candidate comes from. Logs of earlier versions also have `ladder`, for what is now
+# `greedy`, and `imported`, for what is now `import`; an origin is read as any text.
+INITIAL: Final = "initial"
+CORNER: Final = "corner"
+GREEDY: Final = "greedy"
+LHS: Final = "lhs"
+RANDOM: Final = "random"
+GA: Final = "ga"
+SURROGATE: Final = "surrogate"
+IMPORTED: Final = "import"
+ORIGINS = (INITIAL, CORNER, GREEDY, LHS, RANDOM, GA, SURROGATE, IMPORTED)
+
+#: Objective values of a result, smaller is better.
+Losses = tuple[float, ...]
 
 
 class SpaceExhausted(Exception):  # noqa: N818 - the name that NNI's NoMoreTrialError set
@@ -32,13 +45,13 @@ class Candidate:
         id: its own number, never reused.
         params: what a trial gets.
         costs: the metrics known before the trial; None without a cost function.
-        origin: how it came about: corner, initial, ladder, lhs, ga, surrogate, random or import.
+        origin: how it came about, one of `ORIGINS`.
     """
 
     id: int
     params: dict[str, Any]
     costs: dict[str, float] | None = None
-    origin: str = "ga"
+    origin: str = GA
 
 
 @dataclass(frozen=True)
@@ -54,15 +67,19 @@ class Evaluation:
         reason: why it failed or was stopped.
         expected: of a censored one, what its final metrics would probably have been; of a running
             one, that it was censored before and runs again.
+        losses: of a complete one, its objectives; the archive fills them in, and `violation`.
+        violation: how far it breaks the constraints; 0 if it is feasible.
     """
 
     id: int
     params: dict[str, Any]
     metrics: dict[str, Any] | None = None
     status: str = COMPLETE
-    origin: str = IMPORT
+    origin: str = IMPORTED
     reason: str = ""
     expected: dict[str, float] | None = None
+    losses: Losses = field(default=(), kw_only=True, compare=False, repr=False)
+    violation: float = field(default=0.0, kw_only=True, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.status not in STATUSES:

@@ -7,16 +7,16 @@ import logging
 _log = logging.getLogger("ga")
 
 
-class Notes:
+class Messages:
     """Messages of which every topic is logged once.
 
     Attributes:
-        messages: everything said so far, in order.
+        texts: everything said so far, in order.
         troubles: what of it says that something is wrong.
     """
 
     def __init__(self) -> None:
-        self.messages: list[str] = []
+        self.texts: list[str] = []
         self.troubles: list[str] = []
         self._topics: set[str] = set()
 
@@ -24,7 +24,7 @@ class Notes:
         """Log a message, as a warning if it is about trouble, unless the topic was spoken of."""
         if topic not in self._topics:
             self._topics.add(topic)
-            self.messages.append(message)
+            self.texts.append(message)
             if trouble:
                 self.troubles.append(message)
             _log.log(logging.WARNING if trouble else logging.INFO, message)

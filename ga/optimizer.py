@@ -5,44 +5,47 @@ from __future__ import annotations
 import random
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from ga.acquisition.optimize import Assistant
-from ga.design.greedy_path import staircase
-from ga.design.initial_design import first_candidates
+from ga.acquisition.optimize import AcquisitionOptimizer
+from ga.arguments import check_arguments
+from ga.design.initial_design import design_size, first_candidates
 from ga.early_stopping.learning_curves import LearningCurve, LearningCurveModel, Outlook
 from ga.early_stopping.outlooks import Outlooks
 from ga.evaluation import (
     CENSORED,
     COMPLETE,
     FAILED,
+    IMPORTED,
     RUNNING,
+    SURROGATE,
     Candidate,
     Evaluation,
     SpaceExhausted,
 )
-from ga.evolution.candidate_sources import Proposal, Proposals
+from ga.evolution.admission import Admission
+from ga.evolution.candidate_sources import CandidateSources, Proposal
 from ga.evolution.population import Population, population_size_for
-from ga.evolution.repair import Feasibility
-from ga.evolution.survival import SURVIVALS, Individual
-from ga.evolution.useless_alleles import Idle
-from ga.history.results import Findings
-from ga.problem.duplicates import Identity, Phenotype
-from ga.problem.known_costs import CostFunction, KnownCosts, broken_limits
+from ga.evolution.survival import SURVIVALS
+from ga.evolution.toolbox import Toolbox
+from ga.history.results import Results
+from ga.messages import Messages
+from ga.problem.duplicates import Phenotype
+from ga.problem.known_costs import CostFunction, KnownCosts
+from ga.problem.objectives import Objectives, parse_constraints
 from ga.problem.search_space import Genome, SearchSpace
 from ga.problem.sensitivities import Sensitivities
-from ga.problem.uniform_settings import corners
-from ga.surrogate.learner import Lessons
+from ga.surrogate.learner import Learner
 from ga.surrogate.surrogate import Surrogate
 
-# Share of requests that the plain GA answers although the surrogate could: what the predictor is
-# wrong about is found there.
-_PLAIN_SHARE = 0.05
-# The design before the first fit: more would delay the surrogate, which beats it from here on.
-_DESIGN = 12
+# Attributes of earlier versions, and what takes their place.
+_GONE = {
+    "notes": "it is `messages`, with `texts` and `troubles`",
+    "importances": "the page of `joint-ga watch` shows each gene's importance",
+}
 
 
-class Optimizer(Findings):
+class Optimizer:
     """Proposes candidates and learns from their results, in any order and number.
 
     The population is a function of the results in order of completion, and the randomness of a
@@ -66,14 +69,22 @@ class Optimizer(Findings):
         seed: of everything random.
         phenotype: params -> hashable; equal means the same network, which is asked once only.
         initial: params to begin with.
-        sensitivities: loss of quality when one layer alone is compressed, for the first
-            candidates and the predictor: `{layer: loss}` or `{gene: {value: loss}}`.
+        sensitivities: loss of quality when one layer alone is compressed: `{layer: loss}`, or
+            `{gene: {value: loss}}`, which shapes the first candidates too if costs are known.
         budget: number of trials that are planned; `should_stop` says when they are done.
         survival: `nsga2`, `nsga3` or `hypervolume` (SMS-EMOA).
         surrogate: predictor of the expensive metrics: `auto` (whichever ranks better), `trees`,
             `gp` or `none`.
         stagnation: let `should_stop` end the search when the hypervolume has not grown over this
             many results.
+        toolbox: operators in DEAP's form that take the place of this search's: `{mate, mutate,
+            select, select_parents or select_forecasts: function}`. A function is a callable, its
+            `"module:function"`, or a dict with that as `function` and its further arguments.
+
+    Attributes:
+        toolbox: the operators, in a `deap.base.Toolbox`; see `ga.evolution.toolbox`.
+        results: what was asked for and found.
+        messages: what the search met on its way.
 
     Raises:
         ValueError: an argument that makes no sense, with the offending value.
@@ -95,41 +106,81 @@ class Optimizer(Findings):
         survival: str = "nsga2",
         surrogate: str = "auto",
         stagnation: int | None = None,
+        toolbox: Mapping[str, Any] | None = None,
     ) -> None:
-        if not isinstance(space, SearchSpace):
-            raise ValueError(f"space={space!r} should be a ga.SearchSpace")
-        _check_count("budget", budget)
-        _check_count("stagnation", stagnation)
-        if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
-            raise ValueError(f"seed={seed!r} should be a whole number from 0 on")
-        if survival not in SURVIVALS:
-            raise ValueError(f"survival={survival!r} (allowed: {', '.join(SURVIVALS)})")
-        super().__init__(space, objectives, constraints, seed, budget, stagnation)
+        check_arguments(space, seed, survival, SURVIVALS, budget=budget, stagnation=stagnation)
+        self.space, self.seed = space, seed
+        self.objectives = Objectives.parse(objectives)
+        self.constraints = parse_constraints(constraints)
+        self.messages = Messages()
+        self.results = Results(self.objectives, self.constraints, self.messages, budget, stagnation)
+        self.toolbox = Toolbox(
+            space, len(self.objectives.names), SURVIVALS[survival], toolbox, self.messages
+        )
         self.population_size = population_size_for(budget, population_size)
-        self._costs = KnownCosts(costs, self.notes)
-        self._identity = Identity(space, phenotype, self.notes)
-        self._population = Population(self.population_size, SURVIVALS[survival])
+        self._costs = KnownCosts(costs, self.messages)
+        self._admission = Admission(
+            space, self.objectives, self.constraints, self._costs, phenotype, seed, self.messages
+        )
+        self._population = Population(self.population_size, self.toolbox, seed)
         self._next_id = 1
-        levels = Sensitivities.parse(sensitivities)
-        untaught = Surrogate(
-            space, self.objectives, self.constraints, surrogate, levels, seed, self.notes
+        known = Sensitivities.parse(sensitivities)
+        untrained = Surrogate(
+            space, self.objectives, self.constraints, surrogate, known, seed, self.messages
         )
-        self._lessons = Lessons(untaught, self._costs)
-        self._idle = Idle(space, self._costs, self.objectives, self.constraints, seed, self.notes)
-        self._assistant = Assistant(space, self._lessons, self._costs, self._idle.settled)
+        self._learner = Learner(untrained, self._costs)
+        self._acquisition = AcquisitionOptimizer(
+            space, self.toolbox, self._learner, self._costs, self._admission.canonical
+        )
+        curves = LearningCurveModel(space, self.objectives, known)
+        limits = self.objectives.limits(self.constraints)
+        found = self.results
         self._outlooks = Outlooks(
-            self._archive,
-            self._genomes,
-            self._pending,
-            self._lessons,
-            LearningCurveModel(space, self.objectives, levels),
-            self.objectives.limits(self.constraints),
+            found.archive, found.genomes, found.pending, self._learner, curves, limits
         )
-        size = self.population_size if surrogate == "none" else min(self.population_size, _DESIGN)
-        way = staircase(space, corners(space), levels, self._costs, self.objectives)
-        design = first_candidates(space, size, initial, levels.layers, seed, way)
-        self._proposals = Proposals(space, design, self._population, seed)
-        self._feasibility = Feasibility(space, self.constraints, self._costs, corners(space), seed)
+        size = design_size(self.population_size, surrogate)
+        design = first_candidates(space, size, initial, known, self._costs, self.objectives, seed)
+        self._sources = CandidateSources(space, design, self._population, self.toolbox, seed)
+
+    if not TYPE_CHECKING:  # for a type checker there are no further attributes
+
+        def __getattr__(self, name: str) -> NoReturn:
+            if name in _GONE:
+                raise AttributeError(f"Optimizer.{name} went: {_GONE[name]}")
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    # ---- what was found
+
+    @property
+    def evaluations(self) -> list[Evaluation]:
+        """All finished candidates (complete, failed, censored) in order of completion."""
+        return self.results.archive.finished
+
+    @property
+    def pending(self) -> list[Candidate]:
+        """Candidates that were asked for and are not finished."""
+        return list(self.results.pending.values())
+
+    def front(self) -> list[Evaluation]:
+        """Feasible evaluations that no other dominates, best first in the first objective."""
+        return self.results.front()
+
+    def hypervolume(self, reference: Mapping[str, float]) -> float:
+        """The volume between the front and a reference point; see `Results.hypervolume`."""
+        return self.results.hypervolume(reference)
+
+    def hypervolume_history(self, reference: Mapping[str, float] | None = None) -> list[float]:
+        """The hypervolume after each complete result; see `Results.hypervolume_history`."""
+        return self.results.hypervolume_history(reference)
+
+    def should_stop(self) -> str | None:
+        """Why the search is over (`budget`, `stagnation`, `exhausted`), or None."""
+        return self.results.should_stop()
+
+    @property
+    def rank_correlation(self) -> dict[str, float]:
+        """Kendall's tau of the surrogate on held-back results, per expensive metric."""
+        return dict(self._learner.surrogate.tau)
 
     # ---- ask
 
@@ -141,62 +192,34 @@ class Optimizer(Findings):
             UnsatisfiableConstraint: no candidate keeps the limits on known costs.
         """
         rng = random.Random(f"{self.seed}:{self._next_id}")
-        for genome, origin, mender in self._streams(rng):
-            candidate = self._admit(genome, origin, mender)
-            if candidate is not None:
+        results, modelled = len(self.results.archive.scored), self._modelled(rng)
+        for genome, origin, mender in self._sources.streams(rng, results, modelled):
+            admitted = self._admission.admit(genome, origin, mender)
+            if admitted is not None:
+                candidate = Candidate(self._next_id, admitted.params, admitted.costs, origin)
+                self._register(candidate, admitted.genome, admitted.key)
                 return candidate
         # Either the limits leave nothing (said by name), or everything was asked before.
-        if self._costs and not self._identity.seen:
-            self._feasibility.anchors()
-        self._exhausted = True
+        self._admission.check_satisfiable()
+        self.results.exhausted = True
         raise SpaceExhausted(
-            f"no new candidate is left after {len(self._identity.seen)} distinct ones in a space "
-            f"of {self.space.size_text()}"
+            f"no new candidate is left after {len(self._admission.duplicates.seen)} distinct ones "
+            f"in a space of {self.space.size_text()}"
         )
 
-    def _streams(self, rng: random.Random) -> Iterator[Proposal]:
-        yield from self._proposals.designed(len(self._archive.scored))
-        if rng.random() >= _PLAIN_SHARE:
-            yield from self._modelled(rng)
-        yield from self._proposals.bred(rng)
-        yield from self._proposals.sampled(rng)
-        yield from self._proposals.walked()
-
     def _modelled(self, rng: random.Random) -> Iterator[Proposal]:
-        if not self._lessons.surrogate.prepare(self._costs.metrics):
+        if not self._learner.surrogate.prepare(self._costs.metrics):
             return
         parents = [member.genome for member in self._population.members]
-        found = [self._genomes.get(s.evaluation.id) for s in self._archive.front()]
-        elders = [genome for genome in found if genome is not None]
-        region = self._outlooks.region()
-        for genome in self._assistant.propose(rng, parents, elders, region, self._identity.is_new):
-            yield genome, "surrogate", None
-
-    def _admit(self, genome: Genome, origin: str, mender: random.Random | None) -> Candidate | None:
-        """Register a genome as asked, if it is new and within the limits (maybe mended)."""
-        if origin != "initial":
-            genome = self._idle.settled(genome)
-        params = self.space.decode(genome)
-        key = self._identity.key(genome, params)
-        if key in self._identity.seen:
-            return None
-        costs = self._costs.of(params)
-        if broken_limits(self.constraints, costs):
-            if mender is not None:
-                return self._admit(self._feasibility.repair(genome, mender), origin, None)
-            if origin == "initial":
-                self.notes.once(f"initial {key}", f"initial point {params} breaks a limit: skipped")
-            return None
-        candidate = Candidate(self._next_id, params, costs, origin)
-        self._register(candidate, genome, key)
-        return candidate
+        front, region = self.results.front_genomes(), self._outlooks.region()
+        is_new = self._admission.duplicates.is_new
+        for genome in self._acquisition.propose(rng, parents, front, region, is_new):
+            yield genome, SURROGATE, None
 
     def _register(self, candidate: Candidate, genome: Genome | None, key: Hashable) -> None:
         self._next_id = max(self._next_id, candidate.id + 1)
-        self._identity.seen.add(key)
-        self._pending[candidate.id] = candidate
-        if genome is not None:
-            self._genomes[candidate.id] = genome
+        self._admission.duplicates.seen.add(key)
+        self.results.start(candidate, genome)
 
     # ---- tell
 
@@ -216,16 +239,9 @@ class Optimizer(Findings):
             raise ValueError(
                 f"the result of candidate {number} is {metrics!r}, expected a dict of metrics"
             )
-        candidate = self._outstanding(number)
+        candidate = self.results.outstanding(number)
         known = candidate.costs or {}
-        for name, cost in known.items():
-            reported = metrics.get(name, cost)
-            if isinstance(reported, (int, float)) and reported != cost:
-                self.notes.once(
-                    f"differs {name}",
-                    f"candidate {number} reported {name}={reported} where the cost function said "
-                    f"{cost}: they should be equal; the reported value counts",
-                )
+        self._costs.compare(number, known, metrics)
         self._finish(candidate, {**known, **metrics}, COMPLETE)
 
     def fail(self, number: int, reason: str = "") -> None:
@@ -235,7 +251,7 @@ class Optimizer(Findings):
             KeyError: an unknown id.
             ValueError: an already told id.
         """
-        self._finish(self._outstanding(number), None, FAILED, reason)
+        self._finish(self.results.outstanding(number), None, FAILED, reason)
 
     def censor(
         self,
@@ -259,9 +275,9 @@ class Optimizer(Findings):
         """
         guess = None
         if expected is not None:
-            guess = {**expected, **(self._outstanding(number).costs or {})}
-            self._archive.score(Evaluation(number, {}, guess))
-        self._finish(self._outstanding(number), dict(metrics), CENSORED, reason, guess)
+            guess = {**expected, **(self.results.outstanding(number).costs or {})}
+            self.results.archive.score(Evaluation(number, {}, guess))
+        self._finish(self.results.outstanding(number), dict(metrics), CENSORED, reason, guess)
 
     def inject(self, params: Mapping[str, Any], metrics: Mapping[str, Any]) -> int:
         """Take in an evaluation that was not asked for, e.g. of an earlier experiment.
@@ -273,10 +289,10 @@ class Optimizer(Findings):
             ValueError: params outside the space, or metrics as in `tell`.
         """
         genome = self.space.encode(params)
-        candidate = Candidate(self._next_id, dict(params), None, "import")
+        candidate = Candidate(self._next_id, dict(params), None, IMPORTED)
         evaluation = Evaluation(candidate.id, candidate.params, dict(metrics))
-        self._archive.score(evaluation)
-        self._register(candidate, genome, self._identity.key(genome, candidate.params))
+        self.results.archive.score(evaluation)
+        self._register(candidate, genome, self._admission.duplicates.key(genome, candidate.params))
         self._finish(candidate, dict(metrics), COMPLETE)
         return candidate.id
 
@@ -295,7 +311,7 @@ class Optimizer(Findings):
             One for each that has reported; nothing while too few trials ran to their ends, or the
             surrogate is not relied on.
         """
-        if not self._lessons.surrogate.prepare(self._costs.metrics):
+        if not self._learner.surrogate.prepare(self._costs.metrics):
             return {}
         return self._outlooks.of(curves, numbers)
 
@@ -306,48 +322,28 @@ class Optimizer(Findings):
             KeyError: an unknown id.
             ValueError: it was not stopped.
         """
-        candidate = self._outstanding(number)
-        if number in self._pending or self._archive[number].status != CENSORED:
+        candidate = self.results.outstanding(number)
+        if number in self.results.pending or self.results.archive[number].status != CENSORED:
             raise ValueError(f"candidate {number} was not stopped")
-        genome = self._genomes.get(number)
-        known = None if genome is None else self._lessons.costed.get(genome)
+        genome = self.results.genomes.get(number)
+        known = None if genome is None else self._learner.costed.get(genome)
         costs = self._costs.of(candidate.params) if known is None else dict(known)
-        self._pending[number] = replace(candidate, costs=costs)
-        return self._pending[number]
-
-    def _outstanding(self, number: int) -> Candidate:
-        if number in self._pending:
-            return self._pending[number]
-        if number not in self._archive:
-            raise KeyError(f"candidate {number!r} was never asked for")
-        earlier = self._archive[number]
-        if earlier.status == COMPLETE:
-            raise ValueError(f"candidate {number} was already told: {earlier.metrics}")
-        return Candidate(number, earlier.params, None, earlier.origin)
+        candidate = replace(candidate, costs=costs)
+        self.results.start(candidate, genome)
+        return candidate
 
     def _finish(
-        self,
-        candidate: Candidate,
-        metrics: dict[str, Any] | None,
-        status: str,
-        reason: str = "",
-        expected: dict[str, float] | None = None,
+        self, candidate: Candidate, metrics: dict[str, Any] | None, status: str, *rest: Any
     ) -> None:
-        number = candidate.id
-        evaluation = Evaluation(
-            number, candidate.params, metrics, status, candidate.origin, reason, expected
-        )
-        scored = self._archive.add(evaluation)
-        self._pending.pop(number, None)
-        genome = self._genomes.get(number)
-        if scored is not None and genome is not None:
-            self._population.add(Individual(number, genome, scored.losses, scored.violation))
-        self._lessons.learn(genome, evaluation, candidate.costs)
+        number, params, origin = candidate.id, candidate.params, candidate.origin
+        self._learn(Evaluation(number, params, metrics, status, origin, *rest), candidate.costs)
 
-    @property
-    def rank_correlation(self) -> dict[str, float]:
-        """Kendall's tau of the surrogate on held-back results, per expensive metric."""
-        return dict(self._lessons.surrogate.tau)
+    def _learn(self, evaluation: Evaluation, costs: Mapping[str, float] | None) -> None:
+        evaluation = self.results.finish(evaluation)
+        genome = self.results.genomes.get(evaluation.id)
+        if evaluation.status == COMPLETE and genome is not None:
+            self._population.add(self.toolbox.evaluated(genome, evaluation))
+        self._learner.learn(genome, evaluation, costs)
 
     # ---- replay
 
@@ -382,36 +378,24 @@ class Optimizer(Findings):
 
     def _restore(self, evaluation: Evaluation) -> None:
         number, params = evaluation.id, evaluation.params
-        if number in self._archive or number in self._pending:
+        if number in self.results:
             raise ValueError(f"evaluation {number} is in the log twice")
+        genome: Genome | None = None
+        key: Hashable = ("misfit", number)
         try:
             genome = self.space.encode(params)
+            key = self._admission.duplicates.key(genome, params)
         except ValueError as error:
-            self.notes.once(
+            self.messages.once(
                 "replay misfit",
                 f"evaluation {number} does not fit the search space ({error}); it stays in the "
                 "archive but is no parent",
             )
-            candidate = Candidate(number, params, None, evaluation.origin)
-            self._register(candidate, None, ("misfit", number))
-        else:
-            costs = self._costs.of(params) if evaluation.status == RUNNING else None
-            candidate = Candidate(number, params, costs, evaluation.origin)
-            self._register(candidate, genome, self._identity.key(genome, params))
-        if evaluation.status == RUNNING and evaluation.expected is not None:
+        running = evaluation.status == RUNNING
+        costs = self._costs.of(params) if running and genome is not None else None
+        self._register(Candidate(number, params, costs, evaluation.origin), genome, key)
+        if not running:
+            self._learn(evaluation, None)
+        elif evaluation.expected is not None:
             # Stopped once and running again: what was expected of it was learned.
-            stopped = replace(evaluation, status=CENSORED)
-            self._lessons.learn(self._genomes.get(number), stopped, candidate.costs)
-        if evaluation.status != RUNNING:
-            self._finish(
-                candidate,
-                evaluation.metrics,
-                evaluation.status,
-                evaluation.reason,
-                evaluation.expected,
-            )
-
-
-def _check_count(name: str, value: int | None) -> None:
-    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-        raise ValueError(f"{name}={value!r} should be a number of trials, from 1 on")
+            self._learner.learn(genome, replace(evaluation, status=CENSORED), costs)

@@ -266,7 +266,7 @@ class CostFunction:
             number = found[tensor.producer].shape if tensor.producer >= 0 else 0
             sizes.append(self._bytes(tensor, number, wide))
         sizes += [found[i].scratch for i in self._scratch]
-        return self._sum(found, self._planner.top(sizes))
+        return self._sum(found, self._planner.place(sizes)[1])
 
     def _by_columns(self, members: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
         """Costs from remembered parts, column by column: a list holds one value per member."""
@@ -296,7 +296,7 @@ class CostFunction:
             shape = numbers[tensor.producer] if tensor.producer >= 0 else first
             sizes.append([self._bytes(tensor, s, w) for s, w in zip(shape, wide, strict=True)])
         sizes += [[t.scratch for t in found[i]] for i in self._scratch]
-        arenas = map(self._planner.top, zip(*sizes, strict=True))
+        arenas = [self._planner.place(column)[1] for column in zip(*sizes, strict=True)]
         return [
             self._sum(terms, arena)
             for terms, arena in zip(zip(*found, strict=True), arenas, strict=True)

@@ -129,14 +129,16 @@ def list_devices() -> tuple[str, ...]:
     return tuple(sorted(p.stem for p in _FOLDER.glob("*.yml")))
 
 
-def load_device(id_or_path: str | Path) -> Device:
-    """Load a shipped profile by id, or a YAML file by path.
+def load_device(id_or_path: Device | str | Path) -> Device:
+    """Load a shipped profile by id, or a YAML file by path; a loaded one comes back as it is.
 
     `"stm32l4r5:tflm"` picks a stack other than the profile's own choice.
 
     Raises:
         ValueError: No such profile, or one with a missing, wrong or unsourced number.
     """
+    if isinstance(id_or_path, Device):
+        return id_or_path
     text = str(id_or_path)
     ident, _, stack = (text, "", "") if Path(text).exists() else text.partition(":")
     path = Path(ident) if ident.endswith((".yml", ".yaml")) else _FOLDER / f"{ident}.yml"

@@ -36,7 +36,7 @@ MOVED = {
     "nni_plugin.questions": "nni_plugin.cli.prompts",
     "nni_plugin.report": "nni_plugin.results.report",
     "nni_plugin.reruns": "nni_plugin.protocol.reruns",
-    "nni_plugin.rungs": "gone (policies are in ga.early_stopping)",
+    "nni_plugin.rungs": "ga.early_stopping.policy",
     "nni_plugin.search": "nni_plugin.local_run",
     "nni_plugin.serve": "nni_plugin.results.page_server",
     "nni_plugin.session": "nni_plugin.setup.launcher",

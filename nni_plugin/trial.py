@@ -89,7 +89,7 @@ def _run(args: argparse.Namespace) -> None:
         inheritance = Inheritance(args.inherit, limit_mb=args.inherit_mb, uid=uid)
     task = load_task(args.task, args.data)
     if args.schedule is not None:
-        task = replace(task, schedule=args.schedule)
+        task.recipe = replace(task.recipe, schedule=args.schedule)
     if args.early_end is not None:
         print(f"warning: --early-end {args.early_end} {EARLY_END_REMOVED}", file=sys.stderr)
     network = hardware.Network.load(args.network) if args.network else None

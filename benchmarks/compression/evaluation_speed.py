@@ -10,8 +10,9 @@ import time
 
 import torch
 
-from evaluators.compression.fake_quantize import round_weights
-from evaluators.compression.qat import input_ranges, quantize_input
+from evaluators.compression.fake_quantize import affine_grid, round_weights
+from evaluators.compression.qat import input_ranges
+from evaluators.compression.quantization import InputQuantization, quantize_input
 from evaluators.models.resnet import resnet8
 from evaluators.tracing.channel_dependency import WEIGHTED
 from evaluators.training import channels_last, predict
@@ -31,7 +32,8 @@ def main() -> None:
             for name in names:
                 module = model.get_submodule(name)
                 module.weight.data.copy_(round_weights(module, 8))
-                quantize_input(model, name, *ranges[name], 8)
+                grid = affine_grid(*ranges[name], 8)
+                quantize_input(model, name, InputQuantization(*grid, 8))
         predict(model, batches[:2])
         spent = []
         for _ in range(3):

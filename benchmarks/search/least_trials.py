@@ -20,7 +20,7 @@ from sklearn.model_selection import KFold, cross_val_predict
 from tables import load
 
 import ga
-from ga.acquisition.ehvi import Boxes
+from ga.acquisition.ehvi import BoxDecomposition
 
 _PARTS = 10
 
@@ -64,8 +64,8 @@ def main() -> None:
     guessed[:, 0], doubt[:, 0] = (-mean - goal.ideal[0]) / scale, deviation / scale
     left, front, chosen = np.ones(len(rows), bool), np.ones((1, found.shape[1])), []
     for _ in range(TRIALS):
-        boxes = Boxes(front, np.ones(found.shape[1]))
-        gains = boxes.expected_gain(guessed[left], doubt[left], np.full(found.shape[1], -np.inf))
+        boxes = BoxDecomposition(front, np.ones(found.shape[1]))
+        gains = boxes.ehvi(guessed[left], doubt[left], np.full(found.shape[1], -np.inf))
         best = int(np.flatnonzero(left)[gains.argmax()])
         left[best] = False
         chosen.append(metrics[best])

@@ -130,7 +130,7 @@ class Maker:
         if not candidate.kept:
             return model
         reestimate_batch_norm(model, task.train)
-        rate = task.fine_tuning_rate(candidate.removed)
+        rate = task.recipe.rate_after(candidate.removed)
         optimizer = torch.optim.Adam(model.parameters(), lr=rate)
         schedule = annealing("cosine", optimizer, self.table.recovery * length(task.train))
         for _ in range(self.table.recovery):

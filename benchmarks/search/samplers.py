@@ -248,10 +248,10 @@ SAMPLERS: dict[str, Callable[..., Metrics]] = {
 
 ABLATION: dict[str, Callable[..., Metrics]] = {
     "no inner search, no climbing": patched(
-        "ga.acquisition.optimize", _INNER_GENERATIONS=0, _CLIMBS=0
+        "ga.acquisition.optimize", _INNER_GENERATIONS=0, _LOCAL_ROUNDS=0
     ),
     "deviations believed whole": patched("ga.acquisition.improvement", _BELIEVED=1.0),
-    "no plain GA requests": patched("ga.optimizer", _PLAIN_SHARE=0.0),
+    "no plain GA requests": patched("ga.evolution.candidate_sources", _PLAIN_SHARE=0.0),
     "trees only": variant(surrogate="trees"),
     "gp only": variant(surrogate="gp"),
     "trees only, told no costs": variant(surrogate="trees", costs=None),

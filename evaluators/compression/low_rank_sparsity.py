@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from evaluators import nni_imports
 from evaluators.compression.decisions import Candidate
 from evaluators.compression.pruning import PruneError, check_shapes
+from evaluators.compression.submodules import replace_submodule
 
 _PLAIN = (nn.Linear, nn.Conv1d, nn.Conv2d)
 
@@ -66,8 +67,7 @@ def factorize(model: nn.Module, ranks: Mapping[str, int]) -> None:
         pair = nn.Sequential(first, second).to(weight)
         pair.train(module.training)
         pair.requires_grad_(module.weight.requires_grad)
-        parent, _, last = name.rpartition(".")
-        model.get_submodule(parent)._modules[last] = pair
+        replace_submodule(model, name, pair)
 
 
 def _pair(module: Any, rank: int) -> tuple[Any, Any]:

@@ -68,7 +68,7 @@ def _masks(
 ) -> dict[str, dict[str, torch.Tensor]]:
     pruning = nni_imports.nni_pruning()
     config = pruning_config(model, network, kept)
-    criterion = criterion or ("l1" if task is None else task.pruner)
+    criterion = criterion or ("l1" if task is None else task.recipe.pruner)
     steps: tuple[Any, ...] = ()
     if criterion in _NORMS:
         pruner = getattr(pruning, _NORMS[criterion])(model, config)

@@ -37,7 +37,7 @@ class Epochs:
 
     @classmethod
     def plan(cls, schedule: str, epochs: int, candidate: Candidate) -> Epochs:
-        """The shares of a schedule of ``task.SCHEDULES``.
+        """The shares of a schedule of ``recipe.SCHEDULES``.
 
         Bits get half of the epochs, rounded up, and the rest is split with the coarse step
         rounded down; one epoch, or a network that isn't cut, is trained directly.

@@ -14,7 +14,6 @@ tensor that may be shared.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -30,11 +29,16 @@ from evaluators.compression.fake_quantize import (
     affine_grid,
     channel_axis,
     has_learned_scale,
-    round_affine,
     weight_scale,
 )
 from evaluators.compression.low_rank_sparsity import level_masks
 from evaluators.compression.power_of_two import RoundToPowers, largest_integer, start_scale
+from evaluators.compression.quantization import (
+    InputQuantization,
+    LayerQuantization,
+    WeightQuantization,
+    quantize_input,
+)
 from evaluators.task import Batches
 from evaluators.tracing.channel_dependency import TRANSPOSED
 from evaluators.tracing.fx_graph import eval_mode
@@ -71,38 +75,6 @@ def input_ranges(
         name: (sum(r[0] for r in ranges) / len(ranges), sum(r[1] for r in ranges) / len(ranges))
         for name, ranges in seen.items()
     }
-
-
-def quantize_input(model: nn.Module, name: str, low: float, high: float, bits: int) -> None:
-    """Puts a layer into a :class:`QuantizedInput`, in place."""
-    parent, _, last = name.rpartition(".")
-    owner = model.get_submodule(parent)
-    scale, zero_point = affine_grid(low, high, bits)
-    owner._modules[last] = QuantizedInput(owner.get_submodule(last), scale, zero_point, bits)
-
-
-class QuantizedInput(nn.Module):
-    """A layer with its input rounded to ``bits``: how a finished candidate computes.
-
-    Attributes:
-        module: The layer, its weights already on their grid.
-        scale: Step of the input.
-        zero_point: Integer that stands for 0.0, in [0, 2**bits - 1].
-        bits: Width of the unsigned integers.
-    """
-
-    def __init__(self, module: nn.Module, scale: float, zero_point: int, bits: int) -> None:
-        super().__init__()
-        self.module = module
-        self.scale, self.zero_point, self.bits = float(scale), int(zero_point), int(bits)
-
-    def forward(self, x: Tensor) -> Any:
-        """Rounds the input, then runs the layer."""
-        return self.module(round_affine(x, self.scale, self.zero_point, 2**self.bits - 1))
-
-    def extra_repr(self) -> str:
-        """The numbers, for ``print(model)``."""
-        return f"scale={self.scale:.6g}, zero_point={self.zero_point}, bits={self.bits}"
 
 
 class LeanForward:
@@ -148,6 +120,15 @@ class LeanForward:
         if self.learned:
             return self._learned_scale().detach()
         return weight_scale(self._weight(), self.bits.weights, self.axis)
+
+    def quantization(self) -> LayerQuantization:
+        """What the layer's weights and inputs are rounded to now."""
+        bits, weight, given = self.bits, None, None
+        if bits.weights < FLOAT_BITS:
+            weight = WeightQuantization(self.weight_scale(), bits.weights, bits.scheme, bits.zeros)
+        if bits.inputs < FLOAT_BITS:
+            given = InputQuantization(self.scale, self.zero_point, bits.inputs)
+        return LayerQuantization(weight, given)
 
     def _weight(self) -> Tensor:
         """The float weights, without those that stay zero."""
@@ -279,50 +260,27 @@ class FakeQuantizer:
                 # NNI leaves its bound method on the instance, which keeps pickle from working.
                 layer.module.__dict__.pop("forward", None)
 
-    def bake(self) -> tuple[nn.Module, dict[str, dict[str, dict[str, Any]]]]:
+    def bake(self) -> tuple[nn.Module, dict[str, LayerQuantization]]:
         """Ends the simulation: weights become their rounded values, inputs get their rounding.
 
         NNI's ``unwrap_model()`` alone would return the float weights.
 
         Returns:
-            The model, picklable and free of NNI, in eval mode; and the calibration
-            ``{layer: {"weight": {"scale": (C,), "bits": b},
-            "input": {"scale": s, "zero_point": z, "bits": b}}}``; weights on powers of two have
-            ``"scheme": "power_of_two"`` too, sparse ones ``"zeros"``, their number.
+            The model, picklable and free of NNI, in eval mode; and what its layers are.
         """
-        calibration: dict[str, dict[str, dict[str, Any]]] = {}
-        rounded: dict[str, Tensor] = {}
-        for name, layer in self.layers.items():
-            entry: dict[str, dict[str, Any]] = {}
-            if layer.bits.weights < FLOAT_BITS:
-                with torch.no_grad():
-                    rounded[name] = layer.rounded_weight().detach().clone()
-                entry["weight"] = {"scale": layer.weight_scale(), "bits": layer.bits.weights}
-                if layer.powers:
-                    entry["weight"]["scheme"] = layer.bits.scheme
-                if layer.bits.zeros:
-                    entry["weight"]["zeros"] = layer.bits.zeros
-            if layer.bits.inputs < FLOAT_BITS:
-                entry["input"] = {
-                    "scale": layer.scale,
-                    "zero_point": layer.zero_point,
-                    "bits": layer.bits.inputs,
-                }
-            calibration[name] = entry
+        calibration = {name: layer.quantization() for name, layer in self.layers.items()}
+        with torch.no_grad():
+            rounded = {
+                name: self.layers[name].rounded_weight().detach().clone()
+                for name, found in calibration.items()
+                if found.weight is not None
+            }
         self.unwrap()
         for name, weight in rounded.items():
-            self.model.get_submodule(name).weight.data.copy_(weight)  # type: ignore[operator]  # torch types an attribute as Tensor or Module
-        for name, entry in calibration.items():
-            if "input" in entry:
-                parent, _, last = name.rpartition(".")
-                owner = self.model.get_submodule(parent)
-                wrapped = QuantizedInput(
-                    owner.get_submodule(last),
-                    entry["input"]["scale"],
-                    entry["input"]["zero_point"],
-                    entry["input"]["bits"],
-                )
-                owner._modules[last] = wrapped
+            self.model.get_submodule(name).get_parameter("weight").data.copy_(weight)
+        for name, found in calibration.items():
+            if found.input is not None:
+                quantize_input(self.model, name, found.input)
         return self.model.eval(), calibration
 
 
@@ -360,13 +318,3 @@ def quantization_config(
                 }
             )
     return config
-
-
-def strip(model: nn.Module) -> nn.Module:
-    """A copy of a finished model without the input rounding; names as before quantization."""
-    model = copy.deepcopy(model)
-    for name, module in list(model.named_modules()):
-        if isinstance(module, QuantizedInput):
-            parent, _, last = name.rpartition(".")
-            model.get_submodule(parent)._modules[last] = module.module
-    return model

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from evaluators.export.checkpoint import load
-from evaluators.export.folder import EPOCHS_FACTOR, export_candidate, export_model
+from evaluators.export.folder import EPOCHS_FACTOR, export_candidate
 from evaluators.export.folding import fold
 from evaluators.export.integer import lower
+from evaluators.export.network_files import export_model
 from evaluators.export.qdq import write_onnx
 
 __all__ = [

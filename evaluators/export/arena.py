@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 from evaluators.export.integer import IntegerNetwork
 from evaluators.export.steps import Convolution
-
-ALIGNMENT = 16
+from hardware.memory.planner import Planner
 
 
 @dataclass(frozen=True)
@@ -27,43 +26,29 @@ class Arena:
 
 
 def plan(network: IntegerNetwork) -> Arena:
-    """Place tensors largest first, each at the lowest offset free while it lives.
+    """Places tensors by the planner that the search counts with.
 
-    The same rule as `hardware.memory.planner`, so a network whose activations all take a byte
-    gets the arena that the search has counted. Where they differ: the output is wider here,
-    activations below 8 bits take a whole byte, and kernels unpack a row of weights where others
-    unfold patches.
+    So a network whose activations all take a byte gets the arena of its ``ram_kb``. Where they
+    differ: the output is wider here, activations below 8 bits take a whole byte, and kernels unpack
+    a row of weights where others unfold patches.
     """
-    life: dict[str, list[int]] = {network.input.name: [0, 0]}
     sizes = {network.input.name: network.input.bytes}
-    rows: dict[str, str] = {}
+    spans = {network.input.name: (0, 0)}
     for index, step in enumerate(network.steps):
         for tensor in (*step.inputs, step.output):
             sizes.setdefault(tensor.name, tensor.bytes)
-            life.setdefault(tensor.name, [index, index])[1] = index
-    life[network.output.name][1] = max(len(network.steps) - 1, 0)
-    for index, step in enumerate(network.steps):
-        if isinstance(step, Convolution) and (size := scratch_bytes(step)):
-            # A space: no tensor is called so.
-            rows[step.name] = f"{step.name} scratch"
-            sizes[rows[step.name]], life[rows[step.name]] = size, [index, index]
-    padded = {name: -(-size // ALIGNMENT) * ALIGNMENT for name, size in sizes.items()}
-    # tflite-micro fills its list from the tail before a stable sort: of equals, the last is first.
-    order = list(padded)[::-1]
-    order.sort(key=lambda n: -padded[n])
-    offsets: dict[str, int] = {}
-    for name in order:
-        offset = 0
-        for other in sorted(offsets, key=lambda n: offsets[n]):
-            if life[other][0] > life[name][1] or life[name][0] > life[other][1]:
-                continue
-            if offsets[other] >= offset + padded[name]:
-                break
-            offset = max(offset, offsets[other] + padded[other])
-        offsets[name] = offset
-    scratch = {step: offsets.pop(name) for step, name in rows.items()}
-    size = max((o + padded[n] for n, o in offsets.items()), default=0)
-    size = max([size, *(o + padded[rows[s]] for s, o in scratch.items())])
+            spans[tensor.name] = (spans.get(tensor.name, (index, index))[0], index)
+    output = network.output.name
+    spans[output] = (spans[output][0], max(len(network.steps) - 1, 0))
+    rows = [
+        (step.name, size, index)
+        for index, step in enumerate(network.steps)
+        if isinstance(step, Convolution) and (size := scratch_bytes(step))
+    ]
+    planner = Planner([*spans.values(), *((index, index) for _, _, index in rows)])
+    places, size = planner.place([*(sizes[n] for n in spans), *(size for _, size, _ in rows)])
+    offsets = dict(zip(spans, places, strict=False))
+    scratch = {name: at for (name, *_), at in zip(rows, places[len(spans) :], strict=True)}
     return Arena(offsets, scratch, size)
 
 

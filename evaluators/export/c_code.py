@@ -27,6 +27,7 @@ from evaluators.export.steps import (
     Tensor,
 )
 from hardware.ir.layer import POWER_OF_TWO
+from hardware.memory.planner import ALIGNMENT
 
 SOURCES = Path(__file__).with_name("c_sources")
 _PER_LINE = 16
@@ -98,7 +99,7 @@ def _model(
         "",
         '#include "kernels.h"',
         "",
-        f"_Alignas({arena.ALIGNMENT}) uint8_t model_arena[MODEL_RAM_BYTES];",
+        f"_Alignas({ALIGNMENT}) uint8_t model_arena[MODEL_RAM_BYTES];",
     ]
     for name, (index, module) in packed.items():
         if name in used:

@@ -10,7 +10,6 @@ other way round, which is why it is exact).
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +19,16 @@ import torch
 from torch import nn
 
 from evaluators.compression.power_of_two import largest_integer
+from evaluators.compression.quantization import (
+    Calibration,
+    InputQuantization,
+    LayerQuantization,
+    QuantizedInput,
+    WeightQuantization,
+    quantize_input,
+    strip,
+)
+from evaluators.compression.submodules import replace_submodule
 from hardware.ir.layer import POWER_OF_TWO, UNIFORM
 
 CHANNEL_DIM: dict[type[nn.Module], int] = {
@@ -34,23 +43,6 @@ CHANNEL_DIM: dict[type[nn.Module], int] = {
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 _GRID_TOLERANCE = 2e-3
 _SMALLEST_SCALE = 1e-30
-
-
-@dataclass(frozen=True)
-class InputQuantization:
-    """Affine quantization of a layer's input: `real = scale * (q - zero_point)`.
-
-    `q` lies in `[0, 2**bits - 1]`.
-    """
-
-    scale: float
-    zero_point: int
-    bits: int
-
-    @property
-    def high(self) -> int:
-        """Largest integer of the range."""
-        return int(2**self.bits - 1)
 
 
 @dataclass(frozen=True)
@@ -92,35 +84,15 @@ class QuantizedLayer:
         return max(self.bits, largest_integer(self.bits).bit_length() + 1)
 
 
-class RoundedInput(nn.Module):
-    """A module behind the fake quantization of its input, in plain tensor arithmetic.
-
-    Divides and rounds half to even in float32, as ONNX's QuantizeLinear and training do.
-    """
-
-    def __init__(self, module: nn.Module, quantization: InputQuantization) -> None:
-        super().__init__()
-        self.module = module
-        self.quantization = quantization
-        self.scale = float(np.float32(quantization.scale))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Quantize `x`, then call the module."""
-        q = self.quantization
-        steps = torch.clamp(torch.round(x / self.scale), -q.zero_point, q.high - q.zero_point)
-        output: torch.Tensor = self.module(steps * self.scale)
-        return output
-
-
 class _LeafTracer(torch.fx.Tracer):
     """Traces through everything but torch.nn's own modules and input quantizers."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, RoundedInput) or super().is_leaf_module(m, module_qualified_name)
+        return isinstance(m, QuantizedInput) or super().is_leaf_module(m, module_qualified_name)
 
 
 def trace_module(model: nn.Module) -> torch.fx.GraphModule:
-    """Return the fx graph of `model`, with `RoundedInput` kept as one node."""
+    """Return the fx graph of `model`, with `QuantizedInput` kept as one node."""
     return torch.fx.GraphModule(model, _LeafTracer().trace(model))
 
 
@@ -140,31 +112,23 @@ class FoldedModel:
 
     def simulated(self) -> nn.Module:
         """Copy of `plain` whose quantized inputs are fake-quantized."""
-        return attach_inputs(copy.deepcopy(self.plain), self.inputs)
-
-
-def attach_inputs(model: nn.Module, inputs: Mapping[str, InputQuantization]) -> nn.Module:
-    """Put a `RoundedInput` around each named module of `model`, in place."""
-    for name, quantization in inputs.items():
-        _replace(model, name, RoundedInput(model.get_submodule(name), quantization))
-    return model
+        model = copy.deepcopy(self.plain)
+        for name, quantization in self.inputs.items():
+            quantize_input(model, name, quantization)
+        return model
 
 
 def strip_quantizers(
-    model: nn.Module, calibration: Mapping[str, Mapping[str, Any]]
+    model: nn.Module, calibration: Calibration
 ) -> tuple[nn.Module, dict[str, InputQuantization]]:
     """Return a copy of `model` without input quantizers, and what they were.
-
-    A quantizer is whatever module stands in the place of a layer named by `calibration` and
-    holds that layer as its only child.
 
     Raises:
         ValueError: `calibration` names a module that `model` does not have or that is no
             convolution or linear layer: it belongs to another network.
     """
-    model = copy.deepcopy(model).eval()
-    inputs: dict[str, InputQuantization] = {}
-    for name, targets in calibration.items():
+    model = strip(model).eval()
+    for name in calibration:
         try:
             module = model.get_submodule(name)
         except AttributeError as error:
@@ -172,31 +136,20 @@ def strip_quantizers(
                 f"calibration names layer {name!r}, which the model does not have: "
                 "export the model together with the calibration of the same evaluation"
             ) from error
-        children = list(module.children())
-        if type(module) not in CHANNEL_DIM and len(children) == 1:
-            module = children[0]
-            _replace(model, name, module)
         if not isinstance(module, tuple(CHANNEL_DIM)):
             raise ValueError(
                 f"calibration names {name!r}, a {type(module).__name__}; "
                 f"exportable layers are {', '.join(k.__name__ for k in CHANNEL_DIM)}"
             )
-        given = targets.get("input")
-        if given is not None:
-            inputs[name] = InputQuantization(
-                float(given["scale"]), int(given["zero_point"]), int(given["bits"])
-            )
-    return model, inputs
+    return model, {name: x.input for name, x in calibration.items() if x.input is not None}
 
 
-def fold(model: nn.Module, calibration: Mapping[str, Mapping[str, Any]]) -> FoldedModel:
+def fold(model: nn.Module, calibration: Calibration) -> FoldedModel:
     """Fold batch-norms of an evaluated network and recover its integer weights.
 
     Args:
         model: `Result.model`: quantized weights written in, batch-norm unfolded.
-        calibration: `Result.calibration`, `{layer: {"weight": {"scale": [C], "bits": b},
-            "input": {"scale": s, "zero_point": z, "bits": b}}}`; either entry may be missing.
-            A weight's `scheme` and `zeros` may stand beside its bits.
+        calibration: `Result.calibration`; what it lacks of a layer stays in float.
 
     Raises:
         ValueError: a weight is off its quantization grid, or the two belong to different networks.
@@ -205,53 +158,65 @@ def fold(model: nn.Module, calibration: Mapping[str, Mapping[str, Any]]) -> Fold
     norms = _foldable_norms(plain)
     layers: dict[str, QuantizedLayer] = {}
     for name, module in list(plain.named_modules()):
-        kind = next((k for k in CHANNEL_DIM if isinstance(module, k)), None)
-        if kind is None:
-            continue
-        dim = CHANNEL_DIM[kind]
-        weight = module.get_parameter("weight").detach().double()
-        shape = [-1 if d == dim else 1 for d in range(weight.dim())]
-        channels = weight.shape[dim]
-        target = calibration.get(name, {}).get("weight")
-        q, scale = (None, torch.ones(channels).double())
-        if target is not None:
-            q, scale = _integers(name, weight, target, shape)
-            weight = q * scale.reshape(shape)
-        given = getattr(module, "bias", None)
-        bias = given.detach().double() if isinstance(given, torch.Tensor) else None
-        if name in norms:
-            gain, bias = _fold_terms(plain.get_submodule(norms[name]), bias, channels)
-            _replace(plain, norms[name], nn.Identity())
-            weight = weight * gain.reshape(shape)
-            if q is not None:
-                q = q * gain.sign().reshape(shape)
-                # A channel that the norm silences keeps a scale of ordinary size.
-                scale = torch.where(gain == 0, scale, scale * gain.abs())
-        if q is not None:
-            # One float32 product, as DequantizeLinear computes it.
-            weight = (q.float() * scale.float().reshape(shape)).double()
-        module.weight = nn.Parameter(weight.float(), requires_grad=False)
-        module.bias = None if bias is None else nn.Parameter(bias.float(), requires_grad=False)
-        if q is not None and target is not None:
-            bits = int(target["bits"])
-            layers[name] = QuantizedLayer(
-                name,
-                q.to(torch.int8 if bits <= 8 else torch.int16).numpy(),
-                scale.float().numpy(),
-                bits,
-                None if bias is None else bias.float().numpy(),
-                dim,
-                inputs.get(name),
-                str(target.get("scheme", UNIFORM)),
-                int(target.get("zeros", 0)),
-            )
+        if isinstance(module, tuple(CHANNEL_DIM)):
+            target = calibration.get(name, LayerQuantization()).weight
+            layer = _fold_layer(plain, name, target, norms.get(name), inputs.get(name))
+            if layer is not None:
+                layers[name] = layer
     return FoldedModel(plain, layers, inputs)
 
 
+def _fold_layer(
+    plain: nn.Module,
+    name: str,
+    target: WeightQuantization | None,
+    norm: str | None,
+    given: InputQuantization | None,
+) -> QuantizedLayer | None:
+    """Fold the batch-norm behind one layer, in place; None of a layer with float weights."""
+    module = plain.get_submodule(name)
+    dim = next(d for k, d in CHANNEL_DIM.items() if isinstance(module, k))
+    weight = module.get_parameter("weight").detach().double()
+    shape = [-1 if d == dim else 1 for d in range(weight.dim())]
+    channels = weight.shape[dim]
+    q, scale = (None, torch.ones(channels).double())
+    if target is not None:
+        q, scale = _integers(name, weight, target, shape)
+        weight = q * scale.reshape(shape)
+    bias = module.bias.detach().double() if isinstance(module.bias, torch.Tensor) else None
+    if norm is not None:
+        gain, bias = _fold_terms(plain.get_submodule(norm), bias, channels)
+        replace_submodule(plain, norm, nn.Identity())
+        weight = weight * gain.reshape(shape)
+        if q is not None:
+            q = q * gain.sign().reshape(shape)
+            # A channel that the norm silences keeps a scale of ordinary size.
+            scale = torch.where(gain == 0, scale, scale * gain.abs())
+    if q is not None:
+        # One float32 product, as DequantizeLinear computes it.
+        weight = (q.float() * scale.float().reshape(shape)).double()
+    module.weight = nn.Parameter(weight.float(), requires_grad=False)
+    kept = None if bias is None else nn.Parameter(bias.float(), requires_grad=False)
+    module.register_parameter("bias", kept)
+    if q is None or target is None:
+        return None
+    return QuantizedLayer(
+        name,
+        q.to(torch.int8 if target.bits <= 8 else torch.int16).numpy(),
+        scale.float().numpy(),
+        target.bits,
+        None if bias is None else bias.float().numpy(),
+        dim,
+        given,
+        target.scheme,
+        target.zeros,
+    )
+
+
 def _integers(
-    name: str, weight: torch.Tensor, target: Mapping[str, Any], shape: list[int]
+    name: str, weight: torch.Tensor, target: WeightQuantization, shape: list[int]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    scale = torch.as_tensor(target["scale"]).double().reshape(-1)
+    scale = target.scale.double().reshape(-1)
     channels = weight.shape[shape.index(-1)]
     if scale.numel() not in (1, channels):
         raise ValueError(
@@ -259,10 +224,10 @@ def _integers(
             "the calibration is of another candidate"
         )
     scale = scale.expand(channels).clamp(min=_SMALLEST_SCALE)
-    bits = int(target["bits"])
+    bits = target.bits
     exact = weight / scale.reshape(shape)
     q = exact.round()
-    powers = target.get("scheme") == POWER_OF_TWO
+    powers = target.scheme == POWER_OF_TWO
     limit = largest_integer(bits) if powers else 2 ** (bits - 1) - 1
     worst = float((exact - q).abs().max()) if q.numel() else 0.0
     if worst > _GRID_TOLERANCE or float(q.abs().max()) > limit:
@@ -317,8 +282,3 @@ def _foldable_norms(model: nn.Module) -> dict[str, str]:
 def _weight_channels(module: nn.Module) -> int:
     dim = next(d for k, d in CHANNEL_DIM.items() if isinstance(module, k))
     return int(module.get_parameter("weight").shape[dim])
-
-
-def _replace(model: nn.Module, name: str, new: nn.Module) -> None:
-    parent, _, last = name.rpartition(".")
-    setattr(model.get_submodule(parent), last, new)

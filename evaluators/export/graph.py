@@ -17,7 +17,8 @@ import torch
 from torch import fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 
-from evaluators.export.folding import FoldedModel, RoundedInput, trace_module
+from evaluators.compression.quantization import QuantizedInput
+from evaluators.export.folding import FoldedModel, trace_module
 
 Shape = tuple[int, int, int]
 
@@ -119,9 +120,9 @@ class _Builder:
             raise UnsupportedNetworkError(f"constant tensor {node.target!r} in the graph")
         module = self.modules.get(str(node.target)) if node.op == "call_module" else None
         kind = type(module).__name__ if module is not None else _function_name(node)
-        if isinstance(module, RoundedInput) and isinstance(module.module, nn.Identity):
+        if isinstance(module, QuantizedInput) and isinstance(module.module, nn.Identity):
             self._add(node, "round", self._source(node.args[0]), layer=str(node.target))
-        elif isinstance(module, RoundedInput):
+        elif isinstance(module, QuantizedInput):
             self._weighted(node, module.module)
         elif isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Linear)):
             raise UnsupportedNetworkError(
@@ -283,7 +284,7 @@ class _Builder:
         amounts: Any = getattr(module, "padding", None) if module else node.args[1]
         value = getattr(module, "value", 0) if module else [*node.args[2:], 0, 0][1]
         readers = [self.modules.get(str(u.target)) for u in node.users]
-        if value or min(amounts) < 0 or not all(isinstance(r, RoundedInput) for r in readers):
+        if value or min(amounts) < 0 or not all(isinstance(r, QuantizedInput) for r in readers):
             raise UnsupportedNetworkError(f"padding before anything but layers at {node.name!r}")
         self.alias[node.name] = self._source(node.args[0])
         self.pads[node.name] = (amounts[2] if len(amounts) > 2 else 0, amounts[0])

@@ -18,8 +18,10 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
+from evaluators.compression.quantization import InputQuantization, QuantizedInput
+from evaluators.compression.submodules import replace_submodule
 from evaluators.export import storage
-from evaluators.export.folding import FoldedModel, InputQuantization, QuantizedLayer, RoundedInput
+from evaluators.export.folding import FoldedModel, QuantizedLayer
 
 OPSET = 21
 """First opset with INT4 in DequantizeLinear."""
@@ -110,10 +112,9 @@ class _Symbol(nn.Module):
 
 def _with_symbols(model: nn.Module, repeated: frozenset[str]) -> nn.Module:
     for name, module in list(model.named_modules()):
-        if isinstance(module, RoundedInput):
-            parent, _, last = name.rpartition(".")
+        if isinstance(module, QuantizedInput):
             symbol = _Symbol(module.module, None if name in repeated else module.quantization)
-            setattr(model.get_submodule(parent), last, symbol)
+            replace_submodule(model, name, symbol)
     return model.eval()
 
 

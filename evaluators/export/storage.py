@@ -22,8 +22,9 @@ import numpy.typing as npt
 import torch
 from torch import fx, nn
 
+from evaluators.compression.quantization import InputQuantization
 from evaluators.export.fixed_point import Quantization
-from evaluators.export.folding import FoldedModel, InputQuantization, QuantizedLayer, trace_module
+from evaluators.export.folding import FoldedModel, QuantizedLayer, trace_module
 from evaluators.export.integer import IntegerNetwork, lower, wide_tensors
 from evaluators.export.steps import AveragePool, Convolution, Sum
 

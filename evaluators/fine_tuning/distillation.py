@@ -1,6 +1,6 @@
 """What a compressed network learns from the float one beside the labels.
 
-Three signals, each with its own weight in the task, none of which needs equal channel counts:
+Three signals, each with its own weight in the recipe, none of which needs equal channel counts:
 soft labels (Hinton et al., arXiv:1503.02531), maps of where the features are large (Zagoruyko and
 Komodakis, arXiv:1612.03928), and relations between the samples of a batch (Park et al.,
 arXiv:1904.05068, distances; Tung and Mori, arXiv:1907.09682, similarities).
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from evaluators.task import Task
+from evaluators.training import call
 from hardware import Layer
 
 TEMPERATURE = 4.0
@@ -135,22 +136,23 @@ class Teacher:
     layers meanwhile.
 
     Args:
-        task: Says which signals count, and how much.
+        task: has the float model; its recipe says which signals count, and how much.
         student: Its modules have the float model's names.
         layers: The network's, which say where to listen.
     """
 
     def __init__(self, task: Task, student: nn.Module, layers: Sequence[Layer]) -> None:
-        self.task, self.student = task, student
-        self.maps = attention_layers(layers) if task.attention else ()
-        self.entry = embedding_layer(layers) if task.relations else None
+        self.recipe, self.student = task.recipe, student
+        self.maps = attention_layers(layers) if task.recipe.attention else ()
+        self.entry = embedding_layer(layers) if task.recipe.relations else None
         # In eval mode and a copy: hooks and modes of the task's own model are left alone.
         self.model = copy.deepcopy(task.model).eval()
 
     @classmethod
     def of(cls, task: Task, student: nn.Module, layers: Sequence[Layer]) -> Teacher | None:
         """The teacher that the task asks for, or None if it asks for none."""
-        wanted = task.distillation or task.attention or task.relations
+        recipe = task.recipe
+        wanted = recipe.distillation or recipe.attention or recipe.relations
         return cls(task, student, layers) if wanted else None
 
     def __enter__(self) -> Teacher:
@@ -163,28 +165,28 @@ class Teacher:
         self._other.remove()
 
     def loss(self, own: Tensor, inputs: Any, outputs: Any) -> Tensor:
-        """The training loss of a batch: the task's own and the teacher's, by the task's weights.
+        """The training loss of a batch: the task's own and the teacher's, by the recipe's weights.
 
         Args:
             own: The task's loss on the batch.
             inputs: The batch, a tensor or a tuple of them.
             outputs: The student's, from the latest forward pass.
         """
-        task = self.task
+        recipe = self.recipe
         with torch.no_grad():
-            soft = self.model(*inputs) if isinstance(inputs, (tuple, list)) else self.model(inputs)
+            soft = call(self.model, inputs)
         total = own
-        if task.distillation:
-            follow = task.distillation_loss or soft_label_loss
-            total = (1.0 - task.distillation) * own
-            total = total + task.distillation * follow(outputs, soft)
+        if recipe.distillation:
+            follow = recipe.distillation_loss or soft_label_loss
+            total = (1.0 - recipe.distillation) * own
+            total = total + recipe.distillation * follow(outputs, soft)
         if self.maps:
             gaps = [
                 attention_loss(self._other.outputs[name], self._own.outputs[name])
                 for name in self.maps
             ]
-            total = total + task.attention * torch.stack(gaps).mean()
+            total = total + recipe.attention * torch.stack(gaps).mean()
         if self._own.entry is not None and self._other.entry is not None:
-            relate = RELATION_LOSSES[task.relation]
-            total = total + task.relations * relate(self._other.entry, self._own.entry)
+            relate = RELATION_LOSSES[recipe.relation]
+            total = total + recipe.relations * relate(self._other.entry, self._own.entry)
         return total

@@ -67,7 +67,7 @@ class Course:
         if epochs < 1:
             return
         torch.manual_seed(self.seed)
-        rate = self.task.fine_tuning_rate(removed)
+        rate = self.task.recipe.rate_after(removed)
         optimizer = torch.optim.Adam(model.parameters(), lr=rate)
         self.run(model, optimizer, epochs, lambda _: self.report(model))
         model.eval()
@@ -88,7 +88,7 @@ class Course:
             after_epoch: Called with the number of epochs so far.
         """
         task = self.task
-        schedule = annealing(task.rate_schedule, optimizer, epochs * length(task.train))
+        schedule = annealing(task.recipe.rate_schedule, optimizer, epochs * length(task.train))
         teacher = Teacher.of(task, model, self.layers)
         with teacher or nullcontext():
             for epoch in range(1, epochs + 1):
@@ -126,7 +126,7 @@ class FineTuning:
 
     def __init__(self, course: Course, model: nn.Module, epochs: int, removed: float) -> None:
         self.course, self.model, self.epochs = course, model, epochs
-        self.learning_rate = course.task.fine_tuning_rate(removed)
+        self.learning_rate = course.task.recipe.rate_after(removed)
         self.quantizer: FakeQuantizer | None = None
 
     def evaluator(self) -> Any:

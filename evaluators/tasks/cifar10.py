@@ -18,8 +18,9 @@ from evaluators.datasets.images import shuffled
 from evaluators.models.mobilenet import MobileNetV2, MobileNetV3Small
 from evaluators.models.reference import load_reference
 from evaluators.models.resnet import resnet8, resnet20
+from evaluators.recipe import Recipe
 from evaluators.task import Task
-from evaluators.tasks.image_task import Recipe, Split, Splits, image_task
+from evaluators.tasks.image_task import BaselineTraining, Split, Splits, image_task
 
 VALIDATION = 5000
 SPLIT_SEED = 10
@@ -55,7 +56,7 @@ def build(
             "cifar10-resnet8",
             resnet8,
             own_splits(arrays),
-            recipe=Recipe(epochs=6),
+            baseline=BaselineTraining(epochs=6),
             scale=1.0,
             train_samples=train_samples,
         )
@@ -69,13 +70,12 @@ def build(
         "cifar10-resnet8-reference",
         with_reference_weights,
         reference_splits(arrays),
-        recipe=None,
+        baseline=None,
         scale=1.0,
         # As MLPerf Tiny trained it: black borders would shift the batch norms' statistics.
         repeat_edges=True,
         train_samples=train_samples,
-        learning_rate=5e-4,
-        distillation=0.9,
+        recipe=Recipe(learning_rate=5e-4, distillation=0.9),
     )
 
 
@@ -85,7 +85,7 @@ def build_resnet20(data: str | None = None, *, train_samples: int | None = None)
         "cifar10-resnet20",
         resnet20,
         own_splits(load_cifar10(data)),
-        recipe=Recipe(epochs=3),
+        baseline=BaselineTraining(epochs=3),
         train_samples=train_samples,
     )
 
@@ -96,7 +96,7 @@ def build_mobilenetv2(data: str | None = None, *, train_samples: int | None = No
         "cifar10-mobilenetv2",
         MobileNetV2,
         own_splits(load_cifar10(data)),
-        recipe=Recipe(epochs=5),
+        baseline=BaselineTraining(epochs=5),
         train_samples=train_samples,
     )
 
@@ -107,7 +107,7 @@ def build_mobilenetv3(data: str | None = None, *, train_samples: int | None = No
         "cifar10-mobilenetv3",
         MobileNetV3Small,
         own_splits(load_cifar10(data)),
-        recipe=Recipe(epochs=5),
+        baseline=BaselineTraining(epochs=5),
         train_samples=train_samples,
     )
 

@@ -13,6 +13,7 @@ from evaluators.baseline import trained
 from evaluators.batches import ArrayBatches
 from evaluators.cache import cached
 from evaluators.models.digits_net import DigitsNet
+from evaluators.recipe import Recipe
 from evaluators.task import Task
 from evaluators.training import accuracy, fit
 
@@ -40,9 +41,7 @@ def build() -> Task:
         example_input=val[0][:2],
         loss=functional.cross_entropy,
         metric=accuracy,
-        learning_rate=1e-3,
-        pruned_learning_rate=5e-3,
-        epochs=5,
+        recipe=Recipe(learning_rate=1e-3, pruned_learning_rate=5e-3, epochs=5),
         training_seconds=seconds,
     )
 

@@ -10,7 +10,7 @@ from evaluators.datasets.fashion_mnist import load_fashion_mnist
 from evaluators.datasets.images import shuffled
 from evaluators.models.resnet import resnet8
 from evaluators.task import Task
-from evaluators.tasks.image_task import Recipe, Split, Splits, image_task
+from evaluators.tasks.image_task import BaselineTraining, Split, Splits, image_task
 
 VALIDATION = 5000
 SPLIT_SEED = 28
@@ -38,7 +38,7 @@ def build(data: str | None = None, *, train_samples: int | None = None) -> Task:
             Split(arrays.train_images[val], arrays.train_labels[val]),
             Split(arrays.test_images, arrays.test_labels),
         ),
-        recipe=Recipe(epochs=3),
+        baseline=BaselineTraining(epochs=3),
         crop=2,
         train_samples=train_samples,
     )

@@ -13,6 +13,7 @@ from torch.nn import functional
 from evaluators.baseline import trained
 from evaluators.batches import ArrayBatches
 from evaluators.datasets.images import FloatImages, Images, Labels
+from evaluators.recipe import Recipe
 from evaluators.task import Task
 from evaluators.training import accuracy, fit
 
@@ -55,15 +56,15 @@ class Splits(NamedTuple):
     test: Split
 
 
-class Recipe(NamedTuple):
-    """How a baseline is trained.
+class BaselineTraining(NamedTuple):
+    """How a float baseline is trained.
 
     Attributes:
         epochs: Passes over the whole training split.
         learning_rate: Peak of AdamW's, with a cosine schedule.
         batch_size: Of training, here and in a trial's fine-tuning.
         weight_decay: Of AdamW.
-        version: Raised when the recipe changes, so that cached weights are trained again.
+        version: Raised when the training changes, so that cached weights are trained again.
     """
 
     epochs: int
@@ -78,14 +79,13 @@ def image_task(
     build: Callable[[], nn.Module],
     splits: Splits,
     *,
-    recipe: Recipe | None,
+    baseline: BaselineTraining | None,
     scale: float = 1.0 / 255.0,
     flip: bool = True,
     crop: int = 4,
     repeat_edges: bool = False,
     train_samples: int | None = None,
-    learning_rate: float = 1e-3,
-    distillation: float = 0.0,
+    recipe: Recipe | None = None,
     batch_size: int = 128,
 ) -> Task:
     """A classification task on images in memory.
@@ -94,19 +94,18 @@ def image_task(
         name: Of the task and of its baseline's cache file.
         build: Makes the network.
         splits: Disjoint splits.
-        recipe: How the baseline is trained on the whole training split; None if ``build`` returns
-            trained weights.
+        baseline: How it is trained on the whole training split; None if ``build`` returns trained
+            weights.
         scale: Factor on the pixels 0..255.
         flip: Mirror half of the training images.
         crop: Shift training images by up to so many pixels.
         repeat_edges: What moves in then is the edge again, not zeros.
         train_samples: Trials fine-tune on the first so many training samples; None: on all.
-        learning_rate: Of a trial's fine-tuning.
-        distillation: Weight of the float model's soft labels in it.
-        batch_size: Of it, if there is no recipe.
+        recipe: Of a trial's fine-tuning.
+        batch_size: Of it, if no baseline is trained here.
     """
     augment = FloatImages(scale, flip=flip, crop=crop, repeat_edges=repeat_edges)
-    batch_size = recipe.batch_size if recipe else batch_size
+    batch_size = baseline.batch_size if baseline else batch_size
 
     def training(split: Split) -> ArrayBatches:
         return ArrayBatches(*split.tensors(), batch_size=batch_size, shuffle=True, augment=augment)
@@ -120,21 +119,8 @@ def image_task(
     torch.manual_seed(0)
     model = build()
     seconds = 0.0
-    if recipe is not None:
-        seconds = trained(
-            model,
-            # Another source may hold the samples in another order, hence other splits.
-            f"{name}-{splits.train.key()}",
-            lambda m: fit(
-                m,
-                training(splits.train),
-                functional.cross_entropy,
-                epochs=recipe.epochs,
-                learning_rate=recipe.learning_rate,
-                weight_decay=recipe.weight_decay,
-            ),
-            version=recipe.version,
-        )
+    if baseline is not None:
+        seconds = _train(model, name, baseline, splits.train, training)
     return Task(
         name=name,
         model=model,
@@ -144,7 +130,30 @@ def image_task(
         example_input=FloatImages(scale)(torch.from_numpy(splits.val.images[:2])),
         loss=functional.cross_entropy,
         metric=accuracy,
-        learning_rate=learning_rate,
-        distillation=distillation,
+        recipe=recipe,
         training_seconds=seconds,
+    )
+
+
+def _train(
+    model: nn.Module,
+    name: str,
+    baseline: BaselineTraining,
+    split: Split,
+    batches: Callable[[Split], ArrayBatches],
+) -> float:
+    """Gives a network its trained weights; returns what training took."""
+    return trained(
+        model,
+        # Another source may hold the samples in another order, hence other splits.
+        f"{name}-{split.key()}",
+        lambda m: fit(
+            m,
+            batches(split),
+            functional.cross_entropy,
+            epochs=baseline.epochs,
+            learning_rate=baseline.learning_rate,
+            weight_decay=baseline.weight_decay,
+        ),
+        version=baseline.version,
     )

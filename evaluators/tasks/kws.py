@@ -19,6 +19,7 @@ from torch.nn import functional
 from evaluators.baseline import trained
 from evaluators.batches import ArrayBatches
 from evaluators.models.ds_cnn import DSCNN
+from evaluators.recipe import Recipe
 from evaluators.task import Task
 from evaluators.training import accuracy, fit
 
@@ -65,11 +66,13 @@ def build(data: str | None = None) -> Task:
         example_input=val[0][:2],
         loss=functional.cross_entropy,
         metric=accuracy,
-        learning_rate=3e-4,
-        pruned_learning_rate=5e-3,
-        pruner="slim",
-        epochs=3,
-        distillation=0.7,
+        recipe=Recipe(
+            learning_rate=3e-4,
+            pruned_learning_rate=5e-3,
+            pruner="slim",
+            epochs=3,
+            distillation=0.7,
+        ),
         training_seconds=seconds,
     )
 

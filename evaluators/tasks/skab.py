@@ -23,6 +23,7 @@ from evaluators.batches import ArrayBatches
 from evaluators.datasets.reading import DataError
 from evaluators.datasets.skab import SENSORS, Recording, load_skab
 from evaluators.models.autoencoder import Autoencoder
+from evaluators.recipe import Recipe
 from evaluators.task import Task
 from evaluators.training import fit
 
@@ -79,7 +80,7 @@ def build(data: str | None = None, *, train_samples: int | None = None) -> Task:
         loss=reconstruction_loss,
         metric=anomaly_auc,
         metric_name="auc",
-        learning_rate=2e-4,
+        recipe=Recipe(learning_rate=2e-4),
         training_seconds=seconds,
     )
 

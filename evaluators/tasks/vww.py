@@ -24,8 +24,9 @@ from evaluators.datasets.reading import DataError
 from evaluators.datasets.vww import find_vww, load_vww_folder, load_vww_pack
 from evaluators.models.mobilenet import MobileNetV1
 from evaluators.models.reference import load_reference
+from evaluators.recipe import Recipe
 from evaluators.task import Batches, Task
-from evaluators.tasks.image_task import Recipe, Split, Splits, image_task
+from evaluators.tasks.image_task import BaselineTraining, Split, Splits, image_task
 
 REFERENCE = "mobilenetv1_vww.pt"
 SPLIT_SEED = 96
@@ -76,11 +77,10 @@ def build(
         "vww-mobilenetv1" if trained_here else "vww-mobilenetv1-reference",
         network,
         splits,
-        recipe=Recipe(epochs=10, batch_size=64) if trained_here else None,
+        baseline=BaselineTraining(epochs=10, batch_size=64) if trained_here else None,
         crop=8,
         train_samples=train_samples,
-        learning_rate=3e-4,
-        distillation=0.9,
+        recipe=Recipe(learning_rate=3e-4, distillation=0.9),
         batch_size=50,
     )
     if source.is_file():

@@ -9,6 +9,7 @@ from collections import Counter
 
 from torch import nn
 
+from evaluators.process_state import process_as_found
 from evaluators.task import Task
 from evaluators.tracing.channel_dependency import WEIGHTED, ChannelFlow, merge_nni_groups
 from evaluators.tracing.channel_groups import Ties
@@ -19,6 +20,7 @@ from hardware import ChannelGroup, Network
 LOG = logging.getLogger(__name__)
 
 
+@process_as_found()
 def trace(task: Task, *, channel_multiple: int = 1) -> Network:
     """Describes a task's model as a network: layers, shapes, channel groups.
 

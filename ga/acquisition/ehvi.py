@@ -11,21 +11,20 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ga.arrays import Array
 from ga.history.pareto import nondominated
-
-Array = NDArray[np.float64]
 
 # The sweep costs front size squared in Python; and from four objectives on the number of boxes
 # grows with every further one. A thinned front changes the gain of a candidate little.
+# The numbers are choices; not tuned.
 _MOST_POINTS = {1: 1, 2: 400, 3: 300, 4: 40, 5: 16}
 _FEWEST_POINTS = 10
-# Standard deviations of a logarithm that are believed.
+# Standard deviations of a logarithm that are believed: a choice, against overflow.
 _TINY, _WIDEST = 1e-9, 3.0
 
 
-class Boxes:
+class BoxDecomposition:
     """The region that no point of a front dominates, up to a reference point, cut into boxes.
 
     Args:
@@ -50,7 +49,7 @@ class Boxes:
         self.lower = np.array([low for low, _ in boxes], dtype=float).reshape(-1, m)
         self.upper = np.array([high for _, high in boxes], dtype=float).reshape(-1, m)
 
-    def expected_gain(self, mean: Array, deviation: Array, floor: Array | None = None) -> Array:
+    def ehvi(self, mean: Array, deviation: Array, floor: Array | None = None) -> Array:
         """Expected growth of the hypervolume by each of c candidates.
 
         Args:
@@ -111,7 +110,7 @@ def _partition(points: Array, reference: Array) -> list[Box]:
         best = min((p[0] for p in points), default=reference[0])
         return [((_OPEN,), (float(best),))]
     if m == 2:
-        return _staircase(points, reference)
+        return _stairs(points, reference)
     if m == 3:
         return _sweep(points, reference)
     boxes: list[Box] = []
@@ -123,7 +122,7 @@ def _partition(points: Array, reference: Array) -> list[Box]:
     return boxes
 
 
-def _staircase(points: Array, reference: Array) -> list[Box]:
+def _stairs(points: Array, reference: Array) -> list[Box]:
     boxes: list[Box] = []
     left, top = _OPEN, float(reference[1])
     for x, y in sorted(map(tuple, points.tolist())):

@@ -4,69 +4,79 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ga.acquisition.improvement import Region
-from ga.evolution.survival import Individual, nsga2
-from ga.evolution.variation import crossover, mutate
+from ga.acquisition.improvement import ImprovementRegion
+from ga.arrays import Array
+from ga.evolution.individual import Individual, loss_fitness
+from ga.evolution.survival import survivors
+from ga.evolution.toolbox import Toolbox
 from ga.problem.known_costs import KnownCosts
 from ga.problem.search_space import Genome, SearchSpace
-from ga.surrogate.learner import Lessons
+from ga.surrogate.learner import Learner
 from ga.surrogate.surrogate import Forecast
 
-Array = NDArray[np.float64]
-
+# Sizes of the pool: children of population and front, immigrants, the inner search, and the local
+# search from the best. They are choices, not tuned one by one. Without the inner search and the
+# local search the end on NAS-Bench-201 is lower by .001 (p .07 in eight seeds, "no inner search, no
+# climbing" in docs/search.md).
 _OFFSPRING = 48
-_STRANGERS = 24
+_IMMIGRANTS = 24
 _INNER_SIZE = 24
 _INNER_GENERATIONS = 6
-_CLIMBS = 3
-_CLIMBERS = 8
-_CLIMB_CHILDREN = 32
-# Number of genes up to which a request takes the numbers above.
+_LOCAL_ROUNDS = 3
+_LOCAL_STARTS = 8
+_LOCAL_CHILDREN = 32
+# Number of genes up to which a request takes the numbers above, and the least share of them. At 200
+# genes most of a request's time went into decoding and costing its pool (benchmarks/search/
+# ask_tell.py); the two numbers are choices.
 _FULL_EFFORT = 64
+_LEAST_EFFORT = 0.35
 
 
-class Assistant:
+class AcquisitionOptimizer:
     """Proposes the candidates with the largest expected gain of hypervolume.
 
-    The pool is made of children of the population and of the whole front, of strangers, and of
-    the last generation of an inner genetic algorithm that runs on the forecasts; the best of the
-    pool then climb for a few rounds.
+    The pool is made of children of the population and of the whole front, of immigrants, and of
+    the last generation of an inner genetic algorithm that runs on the forecasts. A local search
+    goes on from the best of the pool for a few rounds.
 
     Args:
         space: the search space.
-        lessons: what was learned; its surrogate forecasts losses and feasibility.
+        toolbox: its `mate` and `mutate` make children, its `select_forecasts` the inner search.
+        learner: its surrogate forecasts losses and feasibility.
         costs: known costs, of a whole pool at a time.
-        settled: genome -> the one that would be asked for in its place.
+        canonical: genome -> the one that would be asked for in its place.
     """
 
     def __init__(
         self,
         space: SearchSpace,
-        lessons: Lessons,
+        toolbox: Toolbox,
+        learner: Learner,
         costs: KnownCosts,
-        settled: Callable[[Genome], Genome],
+        canonical: Callable[[Genome], Genome],
     ) -> None:
         self._space = space
-        self._lessons = lessons
+        self._toolbox = toolbox
+        self._learner = learner
         self._costs = costs
-        self._settled = settled
+        self._canonical = canonical
         # A candidate of a deep network takes milliseconds to cost: fewer of them are looked at.
-        effort = max(0.35, min(1.0, _FULL_EFFORT / len(space)))
+        effort = max(_LEAST_EFFORT, min(1.0, _FULL_EFFORT / len(space)))
         self._offspring = round(effort * _OFFSPRING)
-        self._strangers = round(effort * _STRANGERS)
+        self._immigrants = round(effort * _IMMIGRANTS)
         self._inner_size = round(effort * _INNER_SIZE)
-        self._climb_children = round(effort * _CLIMB_CHILDREN)
+        self._local_children = round(effort * _LOCAL_CHILDREN)
 
     def propose(
         self,
         rng: random.Random,
         parents: Sequence[Genome],
-        elders: Sequence[Genome],
-        region: Region,
+        front: Sequence[Genome],
+        region: ImprovementRegion,
         is_new: Callable[[Genome], bool],
     ) -> Iterator[Genome]:
         """New feasible genomes that gain something, the most promising first.
@@ -74,21 +84,21 @@ class Assistant:
         Args:
             rng: source of randomness.
             parents: the population.
-            elders: the front.
+            front: the front.
             region: what is to be won.
             is_new: whether a genome was not asked before.
         """
-        score = _Score(self._space, self._lessons, self._costs, region)
-        elders = elders or parents
-        pool = dict.fromkeys(self._pool(rng, parents, elders, score))
+        score = _Score(self._space, self._learner, self._costs, region)
+        front = front or parents
+        pool = dict.fromkeys(self._pool(rng, parents, front, score))
         best = score.of([genome for genome in pool if is_new(genome)])
-        for _ in range(_CLIMBS):
-            top = [genome for _, genome in best[:_CLIMBERS]]
+        for _ in range(_LOCAL_ROUNDS):
+            top = [genome for _, genome in best[:_LOCAL_STARTS]]
             if not top:
                 return
             children = dict.fromkeys(
-                self._child(rng, rng.choice(top), rng.choice([*top, *elders]))
-                for _ in range(self._climb_children)
+                self._child(rng, rng.choice(top), rng.choice([*top, *front]))
+                for _ in range(self._local_children)
             )
             tried = {genome for _, genome in best}
             best = sorted(
@@ -98,33 +108,34 @@ class Assistant:
         yield from (genome for gain, genome in best if gain > 0)
 
     def _child(self, rng: random.Random, a: Genome, b: Genome) -> Genome:
-        return self._settled(mutate(self._space, crossover(self._space, a, b, rng), rng))
+        return self._canonical(self._toolbox.child(a, b, rng))
 
     def _pool(
         self,
         rng: random.Random,
         parents: Sequence[Genome],
-        elders: Sequence[Genome],
+        front: Sequence[Genome],
         score: _Score,
     ) -> Iterator[Genome]:
-        for family in (parents, elders):
+        for family in (parents, front):
             for _ in range(self._offspring // 2):
                 yield self._child(rng, rng.choice(family), rng.choice(family))
-        strangers = [self._settled(self._space.sample(rng)) for _ in range(self._strangers)]
-        yield from strangers
-        yield from self._inner_search(rng, [*parents, *elders], strangers, score)
+        immigrants = [self._canonical(self._space.sample(rng)) for _ in range(self._immigrants)]
+        yield from immigrants
+        yield from self._inner_search(rng, [*parents, *front], immigrants, score)
 
     def _inner_search(
         self,
         rng: random.Random,
         known: Sequence[Genome],
-        strangers: Sequence[Genome],
+        immigrants: Sequence[Genome],
         score: _Score,
     ) -> list[Genome]:
-        """A small NSGA-II on the forecasts, from good candidates and strangers."""
+        """A small NSGA-II on the forecasts, from good candidates and immigrants."""
+        select = partial(self._toolbox.select_forecasts, rng=rng)
         start = list(dict.fromkeys(known))
-        start = rng.sample(start, min(len(start), self._inner_size)) + list(strangers)
-        members = nsga2(score.individuals(start), self._inner_size)
+        start = rng.sample(start, min(len(start), self._inner_size)) + list(immigrants)
+        members = survivors(select, score.individuals(start), self._inner_size)
         for _ in range(_INNER_GENERATIONS):
             genomes = [m.genome for m in members]
             present = set(genomes)
@@ -133,7 +144,7 @@ class Assistant:
                 for _ in range(self._inner_size)
             )
             fresh = [child for child in children if child not in present]
-            members = nsga2([*members, *score.individuals(fresh)], self._inner_size)
+            members = survivors(select, [*members, *score.individuals(fresh)], self._inner_size)
         return [m.genome for m in members]
 
 
@@ -143,12 +154,12 @@ class _Score:
     def __init__(
         self,
         space: SearchSpace,
-        lessons: Lessons,
+        learner: Learner,
         costs: KnownCosts,
-        region: Region,
+        region: ImprovementRegion,
     ) -> None:
-        self._space, self._surrogate, self._costs = space, lessons.surrogate, costs
-        self._costed = dict(lessons.costed)
+        self._space, self._surrogate, self._costs = space, learner.surrogate, costs
+        self._costed = dict(learner.costed)
         self._region = region
         self._forecasts: dict[Genome, tuple[Array, Array, float, float]] = {}
 
@@ -185,7 +196,7 @@ class _Score:
         """Members of the inner search."""
         self._look_up(genomes)
         return [
-            Individual(0, genome, tuple(mean.tolist()), violation)
+            Individual(genome, loss_fitness(len(mean))(mean.tolist()), violation)
             for genome in genomes
             for mean, _, violation, _ in [self._forecasts[genome]]
         ]

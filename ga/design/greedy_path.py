@@ -7,24 +7,26 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ga.evolution.variation import mutate
+from ga.arrays import Array
+from ga.evolution.variation import mutant
 from ga.problem.genes import Ordered
 from ga.problem.known_costs import KnownCosts
 from ga.problem.objectives import Objectives
 from ga.problem.search_space import Genome, SearchSpace
 from ga.problem.sensitivities import Sensitivities
 
-_ASIDE = 2.0
+# Genes that a neighbour of the path has changed, on average. A choice; not tuned.
+_STRENGTH = 2.0
 
 
-def staircase(
+def greedy_path(
     space: SearchSpace,
     corners: Sequence[Genome],
     sensitivities: Sensitivities,
     costs: KnownCosts,
     objectives: Objectives,
-) -> Staircase | None:
-    """The way of a space, where costs and the sensitivities of genes are known.
+) -> GreedyPath | None:
+    """The greedy path of a space, where costs and the sensitivities of genes are known.
 
     Args:
         space: the search space.
@@ -37,11 +39,11 @@ def staircase(
         return None
     pairs = zip(objectives.names, objectives.signs, strict=True)
     goals = [name for name, sign in pairs if sign > 0 and name in costs.metrics]
-    found = Staircase(space, corners[0], sensitivities, costs, goals) if goals else None
-    return found if found is not None and len(found.way) > 1 else None
+    found = GreedyPath(space, corners[0], sensitivities, costs, goals) if goals else None
+    return found if found is not None and len(found.genomes) > 1 else None
 
 
-class Staircase:
+class GreedyPath:
     """Compresses step by step, first where most is saved for what is lost.
 
     Each gene's values are points of cost saved and quality lost, both alone; the steps between the
@@ -57,7 +59,7 @@ class Staircase:
         goals: those of the costs that are to be minimized.
 
     Attributes:
-        way: genomes from `start` to everything compressed that saves anything.
+        genomes: from `start` to everything compressed that saves anything.
     """
 
     def __init__(
@@ -71,27 +73,28 @@ class Staircase:
         self._space = space
         steps = _steps(space, start, sensitivities, costs, goals)
         genome = list(start)
-        self.way = [start]
+        self.genomes = [start]
         for _, locus, allele in sorted(steps):
             genome[locus] = allele
-            self.way.append(tuple(genome))
-        left = _shares(space, self.way, costs, goals)
+            self.genomes.append(tuple(genome))
+        left = _shares(space, self.genomes, costs, goals)
         self._places = (left[0] - left) / (left[0] - left[-1])
 
-    def aside(self, count: int, seed: object) -> list[Genome]:
-        """Genomes near the way, at even steps of the costs, with a few genes changed."""
+    def neighbours(self, count: int, seed: object) -> list[Genome]:
+        """Genomes near the path, at even steps of the costs, with a few genes changed."""
+        # The word belongs to the seed: another one would change every search.
         rng = random.Random(f"staircase {seed}")
         places = [(k + rng.random()) / count for k in range(count)]
-        return [mutate(self._space, self._at(place), rng, strength=_ASIDE) for place in places]
+        return [mutant(self._at(place), self._space, rng, _STRENGTH) for place in places]
 
     def _at(self, place: float) -> Genome:
-        """The genome at a place of the way, from 0 to 1 by costs saved."""
-        return self.way[int(np.argmin(np.abs(self._places - place)))]
+        """The genome at a place of the path, from 0 to 1 by costs saved."""
+        return self.genomes[int(np.argmin(np.abs(self._places - place)))]
 
 
 def _shares(
     space: SearchSpace, genomes: Sequence[Genome], costs: KnownCosts, goals: Sequence[str]
-) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+) -> Array:
     """Costs as shares of those of the first genome, the mean over the goals; NaN if unknown."""
     found = costs.of_many([space.decode(genome) for genome in genomes])
     table = np.array([[row.get(goal, np.nan) for goal in goals] for row in found], dtype=float)

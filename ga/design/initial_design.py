@@ -6,58 +6,47 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ga.design.greedy_path import Staircase
+from ga.design.greedy_path import greedy_path
+from ga.evaluation import CORNER, GREEDY, INITIAL, LHS
 from ga.evolution.variation import latin_hypercube
+from ga.problem.known_costs import KnownCosts
+from ga.problem.objectives import Objectives
 from ga.problem.search_space import Genome, SearchSpace
-from ga.problem.uniform_settings import NEUTRAL, corners, setting_of
+from ga.problem.sensitivities import Sensitivities
+from ga.problem.uniform_settings import corners
+
+# The design before the first fit: more would delay the surrogate, which beats it from here on. A
+# choice that came with the surrogate; not tuned.
+_BEFORE_SURROGATE = 12
 
 
-def ladder(space: SearchSpace, sensitivities: Mapping[str, float], rungs: int) -> list[Genome]:
-    """Greedy settings from sensitivities: least sensitive layers are compressed first.
-
-    Starting from nothing pruned at the highest bits, the layers are put to their middle setting
-    one after the other in order of sensitivity, then to their lowest bits; `rungs` stations of
-    that way are returned. It is the greedy list of mixed-precision tools (HAWQ, Sony MCT).
-
-    Args:
-        space: a space that has corners.
-        sensitivities: layer (a gene's name up to the last dot) -> loss of quality; layers that
-            are not named come last.
-        rungs: number of genomes to return.
-    """
-    ends = corners(space)
-    if not ends or rungs < 1:
-        return []
-    order = sorted(
-        range(len(space.groups)),
-        key=lambda g: sensitivities.get(space.loci[space.groups[g][0]].group, float("inf")),
-    )
-    genome, way = list(ends[0]), []
-    for target in ("middle", "low"):
-        for g in order:
-            for i in space.groups[g]:
-                locus = space.loci[i]
-                if locus.kind in NEUTRAL or (locus.kind == "prune" and target == "low"):
-                    continue
-                genome[i] = setting_of(locus.gene, target)
-            way.append(tuple(genome))
-    picks = {max(0, round((k + 1) * len(way) / rungs) - 1) for k in range(rungs)}
-    return [way[i] for i in sorted(picks)]
+def design_size(population_size: int, surrogate: str) -> int:
+    """How many candidates the design has."""
+    return population_size if surrogate == "none" else min(population_size, _BEFORE_SURROGATE)
 
 
 def first_candidates(
     space: SearchSpace,
     count: int,
     initial: Sequence[Mapping[str, Any]],
-    sensitivities: Mapping[str, float],
+    sensitivities: Sensitivities,
+    costs: KnownCosts,
+    objectives: Objectives,
     seed: object,
-    staircase: Staircase | None = None,
 ) -> list[tuple[Genome, str]]:
     """The design to start with: `(genome, origin)`, about `count` of them.
 
-    All of the user's points come first, then corners and ladder (at most half of `count`), then
-    a Latin hypercube fills up. A staircase takes the ladder's place: half of what fills up is near
-    it.
+    All of the user's points come first, then corners (at most half of `count`), then a Latin
+    hypercube fills up. Where there is a greedy path, half of what fills up is near it.
+
+    Args:
+        space: the search space.
+        count: how many candidates are wanted.
+        initial: the user's points.
+        sensitivities: losses of quality of layers or genes alone.
+        costs: known costs.
+        objectives: what is optimized.
+        seed: of everything random.
 
     Raises:
         ValueError: a point of the user that is not in the space.
@@ -65,19 +54,18 @@ def first_candidates(
     design: list[tuple[Genome, str]] = []
     for number, params in enumerate(initial):
         try:
-            design.append((space.encode(params), "initial"))
+            design.append((space.encode(params), INITIAL))
         except ValueError as error:
             raise ValueError(f"initial[{number}] is not in the search space: {error}") from error
     uniform = corners(space)
+    path = greedy_path(space, uniform, sensitivities, costs, objectives)
     share = max(0, count // 2 - len(design))
-    if sensitivities and staircase is None:
-        uniform = uniform[:2] + ladder(space, sensitivities, max(0, share - 2))
-    design += [(genome, "corner") for genome in uniform[:share]]
-    if staircase is not None:
+    design += [(genome, CORNER) for genome in uniform[:share]]
+    if path is not None:
         near = max(0, count - len(design)) // 2
-        design += [(genome, "ladder") for genome in staircase.aside(near, seed)]
+        design += [(genome, GREEDY) for genome in path.neighbours(near, seed)]
     rest = max(0, count - len(design))
-    return design + [(genome, "lhs") for genome in hypercube(space, rest, seed)]
+    return design + [(genome, LHS) for genome in hypercube(space, rest, seed)]
 
 
 def hypercube(space: SearchSpace, count: int, seed: object) -> Iterator[Genome]:

@@ -15,12 +15,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ga.acquisition.improvement import Region
+from ga.acquisition.improvement import ImprovementRegion
 from ga.problem.objectives import Objectives
 from ga.problem.search_space import Genome, SearchSpace
 from ga.problem.sensitivities import Sensitivities
 from ga.surrogate.features import Features
-from ga.surrogate.gaussian_process import Gaussian, Shape
+from ga.surrogate.gaussian_process import Shape, WarpedGaussianProcess
 from ga.surrogate.surrogate import Forecast, Surrogate
 
 Array = NDArray[np.float64]
@@ -101,7 +101,7 @@ class LearningCurveModel:
         asked: Mapping[int, TrialCurve],
         whole: Sequence[TrialCurve],
         surrogate: Surrogate,
-        region: Region,
+        region: ImprovementRegion,
     ) -> dict[int, Outlook]:
         """What trials that have reported are worth.
 
@@ -189,17 +189,19 @@ class _RungModel:
     best: float = 0.0
     span: float = 1.0
 
-    def fit(self, trials: Sequence[TrialCurve], shape: Shape | None = None) -> Gaussian:
+    def fit(
+        self, trials: Sequence[TrialCurve], shape: Shape | None = None
+    ) -> WarpedGaussianProcess:
         ends = np.array([(trial.final or {})[self.name] for trial in trials])
         self.best = float((self.sign * ends).min())
         self.span = float(np.ptp(ends)) or 1.0
         groups = self.features.groups(len(self.costs))
-        model = Gaussian([*groups, max(groups) + 1], self.sign, shape)
+        model = WarpedGaussianProcess([*groups, max(groups) + 1], self.sign, shape)
         model.fit(self.rows(trials), ends)
         return model
 
     def rows(self, trials: Sequence[TrialCurve]) -> Array:
-        """Features and the values, on the logarithm that `Gaussian` may take of the ends."""
+        """Features and the values, on the logarithm that may be taken of the ends."""
         rows = self.features.rows(
             [trial.genome for trial in trials], [trial.costs for trial in trials], self.costs
         )

@@ -6,12 +6,12 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from ga.acquisition.improvement import Region
+from ga.acquisition.improvement import ImprovementRegion
 from ga.early_stopping.learning_curves import LearningCurve, LearningCurveModel, Outlook, TrialCurve
 from ga.evaluation import Candidate
 from ga.history.archive import Archive
 from ga.problem.search_space import Genome
-from ga.surrogate.learner import Lessons
+from ga.surrogate.learner import Learner
 
 
 class Outlooks:
@@ -21,7 +21,7 @@ class Outlooks:
         archive: results.
         genomes: of candidates, by number.
         pending: candidates in flight.
-        lessons: what was learned from results.
+        learner: what was learned from results.
         learning_curves: learns from reports on the way.
         limits: per objective, the largest loss that its own bounds allow; infinite without one.
     """
@@ -31,15 +31,15 @@ class Outlooks:
         archive: Archive,
         genomes: Mapping[int, Genome],
         pending: Mapping[int, Candidate],
-        lessons: Lessons,
+        learner: Learner,
         learning_curves: LearningCurveModel,
         limits: Sequence[float],
     ) -> None:
         self._archive, self._genomes, self._pending = archive, genomes, pending
-        self._lessons, self._learning_curves = lessons, learning_curves
+        self._learner, self._learning_curves = learner, learning_curves
         self._limits = np.array(limits)
 
-    def region(self, but: Collection[int] = ()) -> Region:
+    def region(self, but: Collection[int] = ()) -> ImprovementRegion:
         """What is to be won; candidates in flight count as if told, but for some."""
         front = np.array([scored.losses for scored in self._archive.front()])
         observed = np.array([scored.losses for scored in self._archive.scored.values()])
@@ -51,8 +51,8 @@ class Outlooks:
         running = None
         if pending:
             genomes, costs = zip(*pending, strict=True)
-            running = self._lessons.surrogate.forecast(genomes, costs)
-        return Region(front, observed, self._limits, running)
+            running = self._learner.surrogate.forecast(genomes, costs)
+        return ImprovementRegion(front, observed, self._limits, running)
 
     def of(self, curves: Mapping[int, LearningCurve], numbers: Iterable[int]) -> dict[int, Outlook]:
         """What trials are worth that are on their way or were stopped; needs fitted predictors.
@@ -65,12 +65,12 @@ class Outlooks:
         if not asked:
             return {}
         whole = [self._trial(n, curves) for n in self._archive.scored if n in self._genomes]
-        surrogate, region = self._lessons.surrogate, self.region(asked)
+        surrogate, region = self._learner.surrogate, self.region(asked)
         return self._learning_curves.outlooks(asked, whole, surrogate, region)
 
     def _trial(self, number: int, curves: Mapping[int, LearningCurve]) -> TrialCurve:
         genome, candidate = self._genomes[number], self._pending.get(number)
-        costs = self._lessons.costed.get(genome) if candidate is None else candidate.costs
+        costs = self._learner.costed.get(genome) if candidate is None else candidate.costs
         scored = self._archive.scored.get(number)
-        final = None if scored is None else scored.evaluation.metrics
+        final = None if scored is None else scored.metrics
         return TrialCurve(genome, costs or {}, curves.get(number, ()), final)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import random
+from functools import partial
 
-from ga.evolution.survival import Individual, Survival, rate
+from ga.evolution.individual import Individual
+from ga.evolution.survival import rate, survivors
+from ga.evolution.toolbox import Toolbox
 
 
 class Population:
@@ -15,12 +18,13 @@ class Population:
 
     Args:
         size: number of members (mu of mu+1).
-        survival: picks the survivors.
+        toolbox: its `select` picks the survivors, its `select_parents` who breeds.
+        seed: of what selections draw.
     """
 
-    def __init__(self, size: int, survival: Survival) -> None:
+    def __init__(self, size: int, toolbox: Toolbox, seed: object) -> None:
         self.size = size
-        self._survival = survival
+        self._toolbox, self._seed = toolbox, seed
         self._members: list[Individual] = []
         self._waiting: list[Individual] = []
         self._ranked: list[Individual] = []
@@ -34,11 +38,11 @@ class Population:
         """The survivors, best first, with `rank` and `crowding` set."""
         for newcomer in self._waiting:
             # A repeated measurement of a genome replaces the earlier one: no clones.
-            pool = [m for m in self._members if m.genome != newcomer.genome] + [newcomer]
+            pool = [m for m in self._members if m != newcomer] + [newcomer]
             if len(pool) > self.size:
                 # In order of arrival, whatever order the selection left: ties must fall the same
                 # way in a replay.
-                kept = {id(m) for m in self._survival(pool, self.size)}
+                kept = {id(m) for m in self._survivors(pool, newcomer)}
                 pool = [m for m in pool if id(m) in kept]
             self._members = pool
             self._ranked = []
@@ -47,11 +51,14 @@ class Population:
             self._ranked = rate(self._members)
         return self._ranked
 
-    def parent(self, rng: random.Random) -> Individual:
-        """A member by binary tournament: better front, then the less crowded place."""
-        members = self.members
-        a, b = rng.choice(members), rng.choice(members)
-        return a if (a.rank, -a.crowding) <= (b.rank, -b.crowding) else b
+    def _survivors(self, pool: list[Individual], newcomer: Individual) -> list[Individual]:
+        rng = random.Random(f"select {self._seed} {newcomer.number}")
+        return survivors(partial(self._toolbox.select, rng=rng), pool, self.size)
+
+    def parents(self, rng: random.Random) -> list[Individual]:
+        """Two members that shall breed."""
+        chosen: list[Individual] = self._toolbox.select_parents(self.members, 2, rng=rng)
+        return chosen
 
 
 def population_size_for(budget: int | None, size: int | None = None) -> int:
@@ -61,7 +68,8 @@ def population_size_for(budget: int | None, size: int | None = None) -> int:
         ValueError: the given size is no whole number from 2 on.
     """
     if size is None:
-        # About 5% of the trials did best on the NAS-Bench-201 table; see docs/benchmarks/search.md.
+        # About 5% of the trials did best on the NAS-Bench-201 table with the plain GA of the first
+        # version; the runs were not kept. The bounds are choices.
         return 20 if budget is None else min(100, max(8, round(0.05 * budget)))
     if not isinstance(size, int) or isinstance(size, bool) or size < 2:
         raise ValueError(f"population_size={size!r} should be a whole number from 2 on, or None")

@@ -6,20 +6,21 @@ import random
 from collections.abc import Iterable, Sequence
 
 from ga.evaluation import UnsatisfiableConstraint
-from ga.evolution.variation import crossover, mutate, splice
+from ga.evolution.variation import crossover, mutant, splice
 from ga.problem.known_costs import KnownCosts, broken_limits
 from ga.problem.objectives import Constraint
 from ga.problem.search_space import Genome, SearchSpace
 
-# Effort of the search for a first feasible candidate, in calls of the cost function.
+# Effort of the search for a first feasible candidate, in calls of the cost function, and how many
+# feasible ones are kept. Choices; not tuned.
 _RANDOM_TRIES = 256
-_CLIMB_ROUNDS = 60
-_CLIMB_CHILDREN = 24
+_SEARCH_ROUNDS = 60
+_SEARCH_CHILDREN = 24
 _ENUMERABLE = 4096
 _ANCHORS = 8
 
 
-class Feasibility:
+class Repair:
     """Repairs candidates that break a hard limit by moving them towards feasible ones.
 
     The first time one is needed, feasible *anchors* are looked for: among the corners, random
@@ -95,24 +96,29 @@ class Feasibility:
         else:
             pool = self._corners + [space.sample(rng) for _ in range(_RANDOM_TRIES)]
         scored = sorted(zip(self.violations(pool), pool, strict=True), key=lambda pair: pair[0])
-        for _ in range(0 if everything else _CLIMB_ROUNDS):
+        for _ in range(0 if everything else _SEARCH_ROUNDS):
             if scored[0][0] == 0:
                 break
-            scored = self._climb(scored[:_CLIMB_CHILDREN], rng)
+            scored = self._generation(scored[:_SEARCH_CHILDREN], rng)
         found = [genome for broken, genome in scored if broken == 0]
         if not found:
             self._give_up(scored[0][1], "no candidate" if everything else "no candidate found")
         return rng.sample(found, min(_ANCHORS, len(found)))
 
-    def _climb(
+    def _generation(
         self, parents: list[tuple[float, Genome]], rng: random.Random
     ) -> list[tuple[float, Genome]]:
-        """One generation of a (mu + lambda) search for the smallest violation."""
+        """One generation of a (mu + lambda) search for the smallest violation.
+
+        It breeds with this package's operators, whatever the toolbox holds: with one that moves
+        little, limits would look as if nothing kept them.
+        """
         space = self._space
         children = []
-        for strength in (1.0, 3.0, 0.2 * len(space)) * (_CLIMB_CHILDREN // 3):
+        for strength in (1.0, 3.0, 0.2 * len(space)) * (_SEARCH_CHILDREN // 3):
             a, b = rng.choice(parents)[1], rng.choice(parents)[1]
-            children.append(mutate(space, crossover(space, a, b, rng), rng, strength=strength))
+            child, _ = crossover(list(a), list(b), space, rng)
+            children.append(mutant(tuple(child), space, rng, strength))
         scored = list(zip(self.violations(children), children, strict=True))
         return sorted(parents + scored, key=lambda pair: pair[0])
 

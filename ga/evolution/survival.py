@@ -1,82 +1,44 @@
-"""Who stays in the population: NSGA-II, NSGA-III or hypervolume selection, with constraints.
+"""Who stays in the population, and who breeds: selections in DEAP's form, with constraints.
 
 Constrained domination (Deb et al. 2002): a feasible individual beats an infeasible one, two
 infeasible ones compare by violation, two feasible ones by Pareto domination. DEAP's own
 `ConstrainedFitness` does not do this (its `dominates` ignores the violation and `selNSGA2` cannot
-hash it), so the feasible part goes through DEAP's selection and the infeasible part is ordered
-here; the outcome is the same, because no infeasible one can be ranked before a feasible one.
+hash it), so only the feasible part goes through a selection and the infeasible part is ordered in
+`survivors`; the outcome is the same, because no infeasible one can be ranked before a feasible one.
 """
 
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
-from deap import base, tools
+from deap import tools
 
-from ga.problem.search_space import Genome
+from ga.evolution.global_random import borrowed
+from ga.evolution.individual import Individual
 
-Losses = tuple[float, ...]
+#: `select(individuals, k)`, as DEAP has it: k of more than k feasible individuals.
+Selection = Callable[[Sequence[Individual], int], Sequence[Individual]]
 
-
-class LossFitness(base.Fitness):  # type: ignore[misc]  # DEAP is not typed
-    """A DEAP fitness of which every value is minimized."""
-
-    def __init__(self, losses: Losses) -> None:
-        self.weights = (-1.0,) * len(losses)
-        super().__init__(losses)
+# From so many individuals on DEAP's divide and conquer is faster than comparing all pairs. A
+# choice; not tuned.
+_MANY = 100
 
 
-@dataclass(eq=False)
-class Individual:
-    """A member of the population, in the form that DEAP's operators take.
-
-    Attributes:
-        id: number of the evaluation.
-        genome: its chromosome.
-        losses: objective values, smaller is better.
-        violation: 0 if feasible.
-        rank: index of its non-dominated front; infeasible ones come after all fronts.
-        crowding: NSGA-II's crowding distance within that front.
-    """
-
-    id: int
-    genome: Genome
-    losses: Losses
-    violation: float = 0.0
-    rank: int = 0
-    crowding: float = 0.0
-    fitness: LossFitness = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.fitness = LossFitness(self.losses)
-
-    def beats(self, other: Individual) -> bool:
-        """Constrained domination."""
-        if self.violation or other.violation:
-            return self.violation < other.violation
-        return dominates(self.losses, other.losses)
-
-
-Survival = Callable[[Sequence[Individual], int], list[Individual]]
-
-
-def dominates(a: Losses, b: Losses) -> bool:
-    """Whether `a` is nowhere worse than `b` and somewhere better."""
-    return a != b and all(x <= y for x, y in zip(a, b, strict=True))
+def _sorting(individuals: Sequence[Individual]) -> str:
+    """DEAP's name of the non-dominated sorting; divide and conquer needs two objectives."""
+    many = len(individuals) > _MANY and len(individuals[0].losses) > 1
+    return "log" if many else "standard"
 
 
 def fronts(individuals: Sequence[Individual]) -> list[list[Individual]]:
     """Non-dominated fronts of feasible individuals, best first."""
     if not individuals:
         return []
-    # DEAP's divide and conquer pays off from a hundred on, and needs two objectives.
-    if len(individuals) > 100 and len(individuals[0].losses) > 1:
-        sort = tools.sortLogNondominated
-    else:
-        sort = tools.sortNondominated
+    log = _sorting(individuals) == "log"
+    sort = tools.sortLogNondominated if log else tools.sortNondominated
     return [list(front) for front in sort(individuals, len(individuals)) if front]
 
 
@@ -97,56 +59,57 @@ def rate(individuals: Sequence[Individual]) -> list[Individual]:
     return rated + infeasible
 
 
-def nsga2(individuals: Sequence[Individual], count: int) -> list[Individual]:
-    """The best `count` by front, then crowding distance (Deb et al. 2002), through DEAP."""
-    feasible = [i for i in individuals if not i.violation]
-    if len(feasible) <= count:
-        return rate(individuals)[:count]
-    nd = "log" if len(feasible) > 100 and len(feasible[0].losses) > 1 else "standard"
-    return list(tools.selNSGA2(feasible, count, nd=nd))
+def survivors(select: Selection, individuals: Sequence[Individual], count: int) -> list[Individual]:
+    """The `count` individuals that stay, by constrained domination.
 
+    A selection that picks one individual twice (a tournament, NSGA-III) leaves places free; those
+    go to the others in NSGA-II's order.
 
-def nsga3(individuals: Sequence[Individual], count: int) -> list[Individual]:
-    """NSGA-III (Deb & Jain 2014) through DEAP, for three objectives and more.
-
-    DEAP shuffles with numpy's global generator and may return one individual twice: the generator
-    is seeded for the call and put back, and missing places are filled by NSGA-II's order.
+    Args:
+        select: chooses among feasible ones, where there are more of them than places.
+        individuals: all.
+        count: number of places.
     """
     feasible = [i for i in individuals if not i.violation]
     if len(feasible) <= count:
         return rate(individuals)[:count]
-    m = len(feasible[0].losses)
-    divisions = 1
-    while m > 1 and math.comb(divisions + m, m - 1) <= count:
-        divisions += 1
-    points = tools.uniform_reference_points(m, divisions)
-    state = np.random.get_state()
-    np.random.seed(len(feasible) + feasible[-1].id)
-    try:
-        chosen = tools.selNSGA3(feasible, count, points, nd="log" if m > 1 else "standard")
-    except (np.linalg.LinAlgError, IndexError, ValueError):
-        # Degenerate fronts (an objective that is constant) leave DEAP without a hyperplane.
-        chosen = []
-    finally:
-        np.random.set_state(state)
-    kept = {id(i): i for i in chosen}
-    for individual in rate(feasible):
-        if len(kept) >= count:
-            break
-        kept.setdefault(id(individual), individual)
+    kept = {id(i): i for i in select(feasible, count)}
+    if len(kept) < count:
+        for individual in rate(feasible):
+            kept.setdefault(id(individual), individual)
     return list(kept.values())[:count]
 
 
-def hypervolume_selection(individuals: Sequence[Individual], count: int) -> list[Individual]:
+def nsga2(individuals: Sequence[Individual], k: int) -> list[Individual]:
+    """NSGA-II (Deb et al. 2002): the best k by front, then by crowding distance."""
+    return list(tools.selNSGA2(individuals, k, nd=_sorting(individuals)))
+
+
+def nsga3(individuals: Sequence[Individual], k: int) -> list[Individual]:
+    """NSGA-III (Deb & Jain 2014), for three objectives and more; it may give fewer than k."""
+    m = len(individuals[0].losses)
+    divisions = 1
+    while m > 1 and math.comb(divisions + m, m - 1) <= k:
+        divisions += 1
+    points = tools.uniform_reference_points(m, divisions)
+    with borrowed():
+        np.random.seed(len(individuals) + individuals[-1].number)
+        try:
+            chosen = tools.selNSGA3(individuals, k, points, nd="log" if m > 1 else "standard")
+        except (np.linalg.LinAlgError, IndexError, ValueError):
+            # Degenerate fronts (an objective that is constant) leave DEAP without a hyperplane.
+            chosen = []
+    return list(chosen)
+
+
+def hypervolume(individuals: Sequence[Individual], k: int) -> list[Individual]:
     """SMS-EMOA (Beume et al. 2007): out of the last front goes who adds the least volume."""
-    ranked = [list(f) for f in fronts([i for i in individuals if not i.violation])]
-    infeasible = sorted((i for i in individuals if i.violation), key=lambda i: i.violation)
     chosen: list[Individual] = []
-    for front in ranked:
-        while len(chosen) + len(front) > count and front:
+    for front in fronts(individuals):
+        while len(chosen) + len(front) > k and front:
             front.pop(_least(front))
         chosen += front
-    return (chosen + infeasible)[:count]
+    return chosen
 
 
 def _least(front: Sequence[Individual]) -> int:
@@ -156,12 +119,21 @@ def _least(front: Sequence[Individual]) -> int:
     losses = np.array([i.losses for i in front], dtype=float)
     ideal, worst = losses.min(axis=0), losses.max(axis=0)
     scaled = (losses - ideal) / np.where(worst > ideal, worst - ideal, 1.0)
+    # A reference a little beyond the worst gives the extremes a share too; 1.1 is usual.
     shares = moocore.hv_contributions(scaled, ref=np.full(losses.shape[1], 1.1))
     return int(np.argmin(shares))
 
 
-SURVIVALS: dict[str, Survival] = {
-    "nsga2": nsga2,
-    "nsga3": nsga3,
-    "hypervolume": hypervolume_selection,
-}
+SURVIVALS: dict[str, Selection] = {"nsga2": nsga2, "nsga3": nsga3, "hypervolume": hypervolume}
+
+
+def tournament(individuals: Sequence[Individual], k: int, rng: random.Random) -> list[Individual]:
+    """Parents by binary tournament: the better front, then the less crowded place.
+
+    DEAP's `selTournamentDCD` compares by domination, which is blind to violations.
+    """
+    chosen = []
+    for _ in range(k):
+        a, b = rng.choice(individuals), rng.choice(individuals)
+        chosen.append(a if (a.rank, -a.crowding) <= (b.rank, -b.crowding) else b)
+    return chosen

@@ -11,27 +11,26 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ga.messages import Notes
+from ga.arrays import Array
+from ga.messages import Messages
 from ga.problem.genes import Allele, Ordered
 from ga.problem.known_costs import KnownCosts
 from ga.problem.objectives import Constraint, Objectives
 from ga.problem.search_space import Genome, SearchSpace
 from ga.problem.uniform_settings import corners
 
-Array = NDArray[np.float64]
-
 # Kinds of genes whose larger values compress less, by which quality can only gain.
 _MILDER_ABOVE = ("w_bits", "a_bits", "rank")
 # A cost may depend on the other genes, so alleles are compared in several settings of them.
+# Their numbers are choices; not tuned.
 _CORNERS = 4
 _RANDOM = 4
 # Layers that a message names.
 _NAMED = 4
 
 
-class Idle:
+class UselessAlleles:
     """Replaces alleles that a milder one equals or beats in every known cost that counts.
 
     What counts are the known costs among the objectives and the constraints. Two alleles are
@@ -40,11 +39,11 @@ class Idle:
 
     Args:
         space: the search space.
-        costs: known costs; without any no allele is idle.
+        costs: known costs; without any no allele is useless.
         objectives: what is optimized.
         constraints: what has limits.
         seed: of the random settings.
-        notes: where the idle values are said.
+        messages: where the useless values are said.
     """
 
     def __init__(
@@ -54,18 +53,18 @@ class Idle:
         objectives: Objectives,
         constraints: Sequence[Constraint],
         seed: object,
-        notes: Notes,
+        messages: Messages,
     ) -> None:
-        self._space, self._costs, self._seed, self._notes = space, costs, seed, notes
+        self._space, self._costs, self._seed, self._messages = space, costs, seed, messages
         self._signs = list(zip(objectives.names, objectives.signs, strict=True))
         self._signs += [(c.metric, c.sign) for c in constraints]
 
     @cached_property
     def milder(self) -> dict[int, dict[Allele, Allele]]:
-        """Locus -> {idle allele: the mildest one that costs no more}; found on first use."""
+        """Locus -> {useless allele: the mildest one that costs no more}; found on first use."""
         found = self._compare() if self._costs else {}
         if found:
-            self._notes.once(
+            self._messages.once(
                 "idle",
                 "never asked for, since a milder value costs no more in any metric that counts: "
                 + self._text(found),
@@ -73,8 +72,8 @@ class Idle:
             )
         return found
 
-    def settled(self, genome: Genome) -> Genome:
-        """The genome without idle alleles."""
+    def canonical(self, genome: Genome) -> Genome:
+        """The genome without useless alleles."""
         if not self.milder:
             return genome
         alleles = list(genome)
@@ -83,7 +82,7 @@ class Idle:
         return tuple(alleles)
 
     def _text(self, found: Mapping[int, Mapping[Allele, Allele]]) -> str:
-        """The idle values by kind, with the layers that have them."""
+        """The useless values by kind, with the layers that have them."""
         names: dict[str, list[str]] = {}
         for i, instead in found.items():
             locus = self._space.loci[i]

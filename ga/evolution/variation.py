@@ -1,4 +1,4 @@
-"""Crossover and mutation on genomes, by gene type.
+"""Crossover and mutation by gene type, in DEAP's form: in place, and returned as a tuple.
 
 The random numbers come from the generator that is handed in, never from the `random` module's
 own state as in DEAP's operators: the same seed then gives the same search in any host program.
@@ -8,92 +8,120 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from typing import TypeVar
 
 from ga.problem.genes import Allele, Categorical, Gene, Ordered
 from ga.problem.search_space import Genome, SearchSpace
 
+Alleles = TypeVar("Alleles", bound=list[Allele])
+
 # Distribution indices of Deb & Agrawal, Complex Systems 9 (1995): children of SBX stay near their
 # parents, mutants of polynomial mutation move by a few percent of the range.
+# The values are those usual with NSGA-II; not tuned here.
 _ETA_CROSSOVER = 15.0
 _ETA_MUTATION = 20.0
 
 
-def crossover(space: SearchSpace, a: Genome, b: Genome, rng: random.Random) -> Genome:
-    """A child of two genomes that takes every layer from one of them as a whole.
+def crossover(
+    ind1: Alleles, ind2: Alleles, space: SearchSpace, rng: random.Random
+) -> tuple[Alleles, Alleles]:
+    """Two children, each of which takes every layer as a whole from one of two parents.
 
-    Half of the children are made group by group (uniform crossover), half by cutting the list of
+    Half of the pairs are made group by group (uniform crossover), half by cutting the list of
     layers at two places, which keeps neighbouring layers together too. Bounded simulated binary
     crossover then blends the integer and real genes that both parents have.
+
+    Args:
+        ind1: a parent; becomes the first child.
+        ind2: a parent; becomes the second child, with the layers that the first left.
+        space: of both.
+        rng: source of randomness.
     """
     groups = space.groups
-    child = list(a)
     if rng.random() < 0.5 or len(groups) < 3:
-        from_b = [rng.random() < 0.5 for _ in groups]
+        swapped = [rng.random() < 0.5 for _ in groups]
     else:
         first, last = sorted(rng.sample(range(len(groups) + 1), 2))
-        from_b = [first <= i < last for i in range(len(groups))]
-    for group, take in zip(groups, from_b, strict=True):
+        swapped = [first <= i < last for i in range(len(groups))]
+    for group, swap in zip(groups, swapped, strict=True):
         for i in group:
-            if take:
-                child[i] = b[i]
-            if i in space.blendable and a[i] != b[i]:
-                gene = space.loci[i].gene
-                child[i] = _blend(gene, child[i], a[i] if take else b[i], rng)
-    return tuple(child)
+            a, b = ind1[i], ind2[i]
+            if swap:
+                a, b = b, a
+            if i in space.blendable and a != b:
+                a, b = _blend(space.loci[i].gene, a, b, rng)
+            ind1[i], ind2[i] = a, b
+    return ind1, ind2
 
 
-def _blend(gene: Gene, near: Allele, far: Allele, rng: random.Random) -> Allele:
-    """Simulated binary crossover, the child on the side of `near`."""
+def _blend(gene: Gene, a: Allele, b: Allele, rng: random.Random) -> tuple[Allele, Allele]:
+    """Simulated binary crossover, the first child on the side of `a`."""
     u = rng.random()
     spread = (2 * u) ** (1 / (_ETA_CROSSOVER + 1))
     if u > 0.5:
         spread = (1 / (2 * (1 - u))) ** (1 / (_ETA_CROSSOVER + 1))
-    x, y = gene.to_unit(near), gene.to_unit(far)
-    return gene.from_unit(((1 + spread) * x + (1 - spread) * y) / 2)
+    x, y = gene.to_unit(a), gene.to_unit(b)
+    return (
+        gene.from_unit(((1 + spread) * x + (1 - spread) * y) / 2),
+        gene.from_unit(((1 + spread) * y + (1 - spread) * x) / 2),
+    )
 
 
 def mutate(
-    space: SearchSpace, genome: Genome, rng: random.Random, *, strength: float = 1.0
-) -> Genome:
-    """A genome with something active changed.
+    individual: Alleles, space: SearchSpace, rng: random.Random, strength: float = 1.0
+) -> tuple[Alleles]:
+    """An individual with something active changed.
 
     Mostly about `strength` genes are changed, each on its own: ordered genes move by one step,
     categorical ones to any other value, integers and reals by bounded polynomial mutation. Where
     many layers have genes of one kind, half of the mutations shift that kind by one step in a
     whole run of layers: single steps would take hundreds of trials to cross a deep network.
+
+    Args:
+        individual: becomes the mutant.
+        space: of it.
+        rng: source of randomness.
+        strength: how many genes change on average.
     """
     crowded = space.crowded_kinds
-    if crowded and rng.random() < 0.5:
-        shifted = _shift(space, genome, rng.choice(crowded), rng)
-        if shifted != genome:
-            return shifted
-    active = space.active(genome)
+    if crowded and rng.random() < 0.5 and _shift(individual, space, rng.choice(crowded), rng):
+        return (individual,)
+    active = space.active(individual)
     open_loci = [i for i in space.variable if active[i]]
     if not open_loci:
-        return genome
-    child = list(genome)
+        return (individual,)
     rate = min(1.0, strength / len(open_loci))
     chosen = [i for i in open_loci if rng.random() < rate] or [rng.choice(open_loci)]
     for i in chosen:
-        child[i] = step(space.loci[i].gene, child[i], rng)
-    return tuple(child)
+        individual[i] = step(space.loci[i].gene, individual[i], rng)
+    return (individual,)
 
 
-def _shift(space: SearchSpace, genome: Genome, kind: str, rng: random.Random) -> Genome:
-    """All genes of a kind in a run of layers moved the same way, by one step each."""
+def mutant(genome: Genome, space: SearchSpace, rng: random.Random, strength: float = 1.0) -> Genome:
+    """A mutated copy of a genome; arguments as for `mutate`."""
+    return tuple(mutate(list(genome), space, rng, strength)[0])
+
+
+def _shift(individual: Alleles, space: SearchSpace, kind: str, rng: random.Random) -> bool:
+    """Move all genes of a kind in a run of layers the same way, by one step each.
+
+    Returns:
+        Whether that changed anything.
+    """
     loci = [i for i, locus in enumerate(space.loci) if locus.kind == kind and locus.gene.numeric]
     first, last = sorted(rng.sample(range(len(loci) + 1), 2))
     up = rng.random() < 0.5
     amount = rng.random() ** 2 / 2
-    child = list(genome)
+    changed = False
     for i in loci[first:last]:
-        gene = space.loci[i].gene
+        gene, before = space.loci[i].gene, individual[i]
         size = gene.size
         if isinstance(gene, Ordered) and size is not None:
-            child[i] = min(size - 1, max(0, child[i] + (1 if up else -1)))
+            individual[i] = min(size - 1, max(0, before + (1 if up else -1)))
         else:
-            child[i] = gene.from_unit(gene.to_unit(child[i]) + (amount if up else -amount))
-    return tuple(child)
+            individual[i] = gene.from_unit(gene.to_unit(before) + (amount if up else -amount))
+        changed = changed or individual[i] != before
+    return changed
 
 
 def step(gene: Gene, allele: Allele, rng: random.Random) -> Allele:

@@ -7,7 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Points = NDArray[np.float64]
+from ga.arrays import Array
+from ga.evaluation import Losses
+
+
+def dominates(a: Losses, b: Losses) -> bool:
+    """Whether `a` is nowhere worse than `b` and somewhere better."""
+    return a != b and all(x <= y for x, y in zip(a, b, strict=True))
 
 
 def nondominated(losses: ArrayLike) -> NDArray[np.bool_]:
@@ -62,7 +68,7 @@ def _moocore() -> Any:
     return moocore
 
 
-def _points(losses: ArrayLike) -> Points:
+def _points(losses: ArrayLike) -> Array:
     points = np.asarray(losses, dtype=float)
     if points.ndim != 2:
         raise ValueError(f"losses should be n x m, got an array of shape {points.shape}")

@@ -1,68 +1,102 @@
-"""What a search has found so far: questions that change nothing."""
+"""What a search has asked for and found so far."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
-from ga.evaluation import Candidate, Evaluation
+from ga.evaluation import COMPLETE, Candidate, Evaluation
 from ga.history.archive import Archive
-from ga.history.importance import importances
 from ga.history.pareto import hypervolume
 from ga.history.termination import hypervolume_history, stagnates
-from ga.messages import Notes
-from ga.problem.objectives import Objectives, parse_constraints
-from ga.problem.search_space import Genome, SearchSpace
+from ga.messages import Messages
+from ga.problem.objectives import Constraint, Objectives
+from ga.problem.search_space import Genome
 
 
-class Findings:
-    """The part of an optimizer that answers: its results, their front, history and end.
+class Results:
+    """Candidates in flight and finished ones, their front, history and end.
 
     Args:
-        space: what is searched.
-        objectives: `{metric: "maximize" | "minimize"}`.
-        constraints: `{metric: "<= 256"}`, or a list of bounds for a metric.
-        seed: of the trees that the importances come from.
+        objectives: what is optimized.
+        constraints: what has limits.
+        messages: where the end of the search is said.
         budget: number of trials that are planned.
         stagnation: number of results without growth of the hypervolume that ends the search.
 
-    Raises:
-        ValueError: objectives or constraints that make no sense.
+    Attributes:
+        archive: finished candidates.
+        pending: candidates in flight, by number.
+        genomes: of all candidates that fit the search space, by number.
+        exhausted: whether no new candidate is left.
     """
 
     def __init__(
         self,
-        space: SearchSpace,
-        objectives: Mapping[str, str],
-        constraints: Mapping[str, Any] | Sequence[Any],
-        seed: int,
+        objectives: Objectives,
+        constraints: tuple[Constraint, ...],
+        messages: Messages,
         budget: int | None,
         stagnation: int | None,
     ) -> None:
-        self.space = space
-        self.objectives = Objectives.parse(objectives)
-        self.constraints = parse_constraints(constraints)
-        self.seed = seed
-        self.notes = Notes()
+        self._objectives, self._messages = objectives, messages
         self._budget, self._stagnation = budget, stagnation
-        self._archive = Archive(self.objectives, self.constraints)
-        self._genomes: dict[int, Genome] = {}
-        self._pending: dict[int, Candidate] = {}
-        self._exhausted = False
+        self.archive = Archive(objectives, constraints)
+        self.pending: dict[int, Candidate] = {}
+        self.genomes: dict[int, Genome] = {}
+        self.exhausted = False
 
-    @property
-    def evaluations(self) -> list[Evaluation]:
-        """All finished candidates (complete, failed, censored) in order of completion."""
-        return self._archive.finished
+    def __contains__(self, number: int) -> bool:
+        """Whether a candidate of this number is in flight or finished."""
+        return number in self.pending or number in self.archive
 
-    @property
-    def pending(self) -> list[Candidate]:
-        """Candidates that were asked for and are not finished."""
-        return list(self._pending.values())
+    # ---- from the ask to the report
+
+    def start(self, candidate: Candidate, genome: Genome | None) -> None:
+        """Note a candidate that is on its way now.
+
+        Args:
+            candidate: it.
+            genome: its genome; None if it is outside the search space.
+        """
+        self.pending[candidate.id] = candidate
+        if genome is not None:
+            self.genomes[candidate.id] = genome
+
+    def outstanding(self, number: int) -> Candidate:
+        """A candidate without a result that counts: in flight, failed or stopped.
+
+        Raises:
+            KeyError: an unknown number.
+            ValueError: it has a result.
+        """
+        if number in self.pending:
+            return self.pending[number]
+        if number not in self.archive:
+            raise KeyError(f"candidate {number!r} was never asked for")
+        earlier = self.archive[number]
+        if earlier.status == COMPLETE:
+            raise ValueError(f"candidate {number} was already told: {earlier.metrics}")
+        return Candidate(number, earlier.params, None, earlier.origin)
+
+    def finish(self, evaluation: Evaluation) -> Evaluation:
+        """Store an outcome, scored if it is complete.
+
+        Raises:
+            ValueError: a metric is missing or not a finite number; nothing is stored then.
+        """
+        evaluation = self.archive.add(evaluation)
+        self.pending.pop(evaluation.id, None)
+        return evaluation
+
+    # ---- questions that change nothing
 
     def front(self) -> list[Evaluation]:
         """Feasible evaluations that no other dominates, best first in the first objective."""
-        return [scored.evaluation for scored in self._archive.front()]
+        return self.archive.front()
+
+    def front_genomes(self) -> list[Genome]:
+        """The genomes of the front, without those outside the search space."""
+        return [self.genomes[e.id] for e in self.front() if e.id in self.genomes]
 
     def hypervolume(self, reference: Mapping[str, float]) -> float:
         """The volume between the front and a reference point, in the units of the objectives.
@@ -73,8 +107,8 @@ class Findings:
         Raises:
             ValueError: the reference does not name exactly the objectives.
         """
-        point = self.objectives.reference(reference)
-        return hypervolume([scored.losses for scored in self._archive.front()], point)
+        point = self._objectives.reference(reference)
+        return hypervolume([evaluation.losses for evaluation in self.front()], point)
 
     def hypervolume_history(self, reference: Mapping[str, float] | None = None) -> list[float]:
         """The hypervolume after each complete result, in order of completion.
@@ -83,31 +117,22 @@ class Findings:
             reference: as for `hypervolume`; None scales every objective to what was observed, the
                 reference point just beyond the worst feasible result.
         """
-        point = None if reference is None else self.objectives.reference(reference)
-        return hypervolume_history(list(self._archive.scored.values()), point)
-
-    def importances(self) -> dict[str, dict[str, float]]:
-        """For each objective, the share of its variation that each gene accounts for."""
-        scored = [s for n, s in self._archive.scored.items() if n in self._genomes]
-        genomes = [self._genomes[s.evaluation.id] for s in scored]
-        return {
-            name: importances(self.space, genomes, [s.losses[i] for s in scored], self.seed)
-            for i, name in enumerate(self.objectives.names)
-        }
+        point = None if reference is None else self._objectives.reference(reference)
+        return hypervolume_history(list(self.archive.scored.values()), point)
 
     def should_stop(self) -> str | None:
         """Why the search is over (`budget`, `stagnation`, `exhausted`), or None."""
         reason = None
-        if self._exhausted and not self._pending:
+        if self.exhausted and not self.pending:
             reason = "exhausted"
-        elif self._budget is not None and len(self._archive) >= self._budget:
+        elif self._budget is not None and len(self.archive) >= self._budget:
             reason = "budget"
         elif self._stagnation is not None and stagnates(
-            list(self._archive.scored.values()), self._stagnation
+            list(self.archive.scored.values()), self._stagnation
         ):
             reason = "stagnation"
         if reason:
-            self.notes.once(
-                f"end {reason}", f"the search ends after {len(self._archive)} results: {reason}"
+            self._messages.once(
+                f"end {reason}", f"the search ends after {len(self.archive)} results: {reason}"
             )
         return reason

@@ -6,15 +6,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ga.history.archive import Scored
+from ga.arrays import Array
+from ga.evaluation import Evaluation
 from ga.history.pareto import hypervolume, nondominated
 
-# The hypervolume counts as unchanged when it grew by less than this share.
+# The hypervolume counts as unchanged when it grew by less than this share. A choice; not tuned.
 _GROWTH = 1e-3
 
 
 def hypervolume_history(
-    results: Sequence[Scored], reference: Sequence[float] | None = None
+    results: Sequence[Evaluation], reference: Sequence[float] | None = None
 ) -> list[float]:
     """The hypervolume of the feasible front after each complete result.
 
@@ -23,16 +24,16 @@ def hypervolume_history(
         reference: losses; None takes the worst of all feasible results, and scales every
             objective to the range that was observed, so that the values lie in [0, 1].
     """
-    feasible = [s.losses for s in results if not s.violation]
+    feasible = [e.losses for e in results if not e.violation]
     if not feasible:
         return [0.0] * len(results)
     point, scale = _reference(feasible, reference)
     history: list[float] = []
     front = np.empty((0, len(point)))
-    for scored in results:
+    for evaluation in results:
         volume = history[-1] if history else 0.0
-        if not scored.violation:
-            joined = np.vstack([front, [scored.losses]])
+        if not evaluation.violation:
+            joined = np.vstack([front, [evaluation.losses]])
             keep = nondominated(joined)
             if keep[-1]:
                 front = joined[keep]
@@ -41,14 +42,14 @@ def hypervolume_history(
     return history
 
 
-def stagnates(results: Sequence[Scored], window: int) -> bool:
+def stagnates(results: Sequence[Evaluation], window: int) -> bool:
     """Whether the last `window` results left the hypervolume (nearly) as it was."""
     before = results[:-window]
-    if not before or not any(not s.violation for s in before):
+    if not before or all(e.violation for e in before):
         return False
-    feasible = [s.losses for s in results if not s.violation]
+    feasible = [e.losses for e in results if not e.violation]
     point, scale = _reference(feasible, None)
-    earlier = [s.losses for s in before if not s.violation]
+    earlier = [e.losses for e in before if not e.violation]
     old = hypervolume(np.array(earlier) * scale, point * scale)
     new = hypervolume(np.array(feasible) * scale, point * scale)
     return new <= old * (1 + _GROWTH)
@@ -56,7 +57,7 @@ def stagnates(results: Sequence[Scored], window: int) -> bool:
 
 def _reference(
     feasible: Sequence[Sequence[float]], reference: Sequence[float] | None
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[Array, Array]:
     table = np.array(feasible, dtype=float)
     if reference is not None:
         return np.array(reference, dtype=float), np.ones(table.shape[1])

@@ -5,26 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import Any
 
-from ga.messages import Notes
+from ga.messages import Messages
 from ga.problem.search_space import Genome, SearchSpace
 
 Phenotype = Callable[[dict[str, Any]], Hashable]
 
 
-class Identity:
+class Duplicates:
     """Tells candidates apart, by what becomes of them or else by their genomes.
 
     Args:
         space: the search space.
         phenotype: params -> hashable; equal means the same network. None: the genome decides.
-        notes: where trouble with the function is said.
+        messages: where trouble with the function is said.
 
     Attributes:
         seen: keys of all candidates so far.
     """
 
-    def __init__(self, space: SearchSpace, phenotype: Phenotype | None, notes: Notes) -> None:
-        self._space, self._phenotype, self._notes = space, phenotype, notes
+    def __init__(self, space: SearchSpace, phenotype: Phenotype | None, messages: Messages) -> None:
+        self._space, self._phenotype, self._messages = space, phenotype, messages
         self.seen: set[Hashable] = set()
 
     def is_new(self, genome: Genome) -> bool:
@@ -45,7 +45,7 @@ class Identity:
         try:
             return self._phenotype(params)
         except Exception as error:  # the user's code: the plain genome serves as well
-            self._notes.once(
+            self._messages.once(
                 f"phenotype {type(error).__name__}",
                 f"the phenotype function failed ({error}); candidates are told apart by their "
                 "parameters instead",

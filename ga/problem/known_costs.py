@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from ga.messages import Notes
+from ga.messages import Messages
 from ga.problem.objectives import Constraint, read_metric
 
 CostFunction = Callable[[dict[str, Any]], Mapping[str, float]]
@@ -20,18 +20,18 @@ class KnownCosts:
     Args:
         function: params -> {metric: value}, with an optional method `batch(list of params)` that
             returns a list of the same, faster; None for no known costs.
-        notes: where trouble is said.
+        messages: where trouble is said.
 
     Attributes:
         metrics: names of the metrics that it has returned so far.
     """
 
-    def __init__(self, function: CostFunction | None, notes: Notes) -> None:
+    def __init__(self, function: CostFunction | None, messages: Messages) -> None:
         if function is not None and not callable(function):
             raise ValueError(f"costs={function!r} should be callable: params -> {{metric: value}}")
         self.function = function
         self.metrics: set[str] = set()
-        self._notes = notes
+        self._messages = messages
 
     def __bool__(self) -> bool:
         return self.function is not None
@@ -60,8 +60,25 @@ class KnownCosts:
                 self._trouble(error)
         return [self.of(params) or {} for params in many]
 
+    def compare(self, number: int, known: Mapping[str, float], reported: Mapping[str, Any]) -> None:
+        """Say where a trial reports something else than the function did.
+
+        Args:
+            number: the candidate's id.
+            known: its costs.
+            reported: its result.
+        """
+        for name, cost in known.items():
+            value = reported.get(name, cost)
+            if isinstance(value, (int, float)) and value != cost:
+                self._messages.once(
+                    f"differs {name}",
+                    f"candidate {number} reported {name}={value} where the cost function said "
+                    f"{cost}: they should be equal; the reported value counts",
+                )
+
     def _trouble(self, error: Exception) -> None:
-        self._notes.once(
+        self._messages.once(
             f"costs {type(error).__name__}",
             f"the cost function failed ({type(error).__name__}: {error}); "
             "the search goes on and treats the costs of such candidates as unknown",
@@ -76,7 +93,7 @@ class KnownCosts:
             try:
                 costs[name] = read_metric(raw, name)
             except ValueError as error:
-                self._notes.once(
+                self._messages.once(
                     f"cost {name}",
                     f"the cost function returned a bad value ({error}); "
                     "the search goes on and treats it as unknown",

@@ -16,7 +16,8 @@ from ga.problem.genes import Allele, Categorical, Gene, Ordered, flatten_groups
 Genome = tuple[Allele, ...]
 
 # From this many genes of one kind on, independent draws all look alike on average (the sum
-# concentrates), so samples share a level; see `SearchSpace.sample`.
+# concentrates), so samples share a level; see `SearchSpace.sample`. How many,
+# and how wide samples scatter about the level, are choices; not tuned.
 _CROWD = 6
 _LEVEL_SPREAD = 0.5
 

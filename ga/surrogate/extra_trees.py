@@ -1,4 +1,4 @@
-"""Predictors of one metric, with their uncertainty: extremely randomized trees, Gaussian process.
+"""Extremely randomized trees as a predictor of one metric, with its uncertainty.
 
 scikit-learn is imported on first use: importing `ga` shall stay light.
 """
@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from ga.arrays import Array
 
+# A choice; not tuned.
 _TREES = 64
 # scikit-learn takes no larger random states; seeds may be of any size.
 _STATES = 2**32
@@ -27,7 +27,7 @@ class Predictor(Protocol):
         """Mean and standard deviation for each row."""
 
 
-class Trees:
+class ExtraTrees:
     """Extremely randomized trees (Geurts et al. 2006); the spread of the trees is the deviation.
 
     Args:
@@ -46,7 +46,7 @@ class Trees:
         from sklearn.tree import ExtraTreeRegressor
 
         # Fewer columns per split lose no accuracy on wide chromosomes and save most of the time;
-        # narrow ones need them all.
+        # narrow ones need them all. The two numbers are choices; not tuned.
         share = 1.0 if rows.shape[1] <= 60 else 0.25
         single, target = rows.astype(np.float32), np.ascontiguousarray(values, dtype=float)
         self._model = [

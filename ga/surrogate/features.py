@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ga.arrays import Array
 from ga.problem.genes import Categorical, Integer, Ordered
 from ga.problem.search_space import Genome, Locus, SearchSpace
 from ga.problem.sensitivities import Sensitivities, are_ratios, removed_per_left
 
-Array = NDArray[np.float64]
-
 # Genes of one family (same kind, or same list of values) get summary columns from this many on.
+# This number and the next two are choices; not tuned one by one.
 _FAMILY = 3
 # A loss of quality below which sensitivities are alike.
 _SLIGHT = 0.01

@@ -11,7 +11,7 @@ from ga.problem.search_space import Genome
 from ga.surrogate.surrogate import Surrogate
 
 
-class Lessons:
+class Learner:
     """Keeps a surrogate and the known costs of what it was taught.
 
     Args:

@@ -11,16 +11,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ga.messages import Notes
+from ga.arrays import Array
+from ga.messages import Messages
 from ga.problem.objectives import Constraint, Objectives
 from ga.problem.search_space import Genome, SearchSpace
 from ga.problem.sensitivities import Sensitivities
-from ga.surrogate.extra_trees import Predictor, Trees
+from ga.surrogate.extra_trees import ExtraTrees, Predictor
 from ga.surrogate.features import Features
-from ga.surrogate.gaussian_process import Gaussian, Shape
-from ga.surrogate.training_data import Samples
-
-Array = NDArray[np.float64]
+from ga.surrogate.gaussian_process import Shape, WarpedGaussianProcess
+from ga.surrogate.training_data import TrainingData
 
 _log = logging.getLogger("ga")
 
@@ -28,13 +27,16 @@ KINDS = ("auto", "trees", "gp", "none")
 
 # Fewer results than this teach a predictor nothing; from the second number on its rank
 # correlation says enough to act on (below, five or six held-back results would decide).
+# These and the threshold of the rank correlation are choices; not tuned.
 _MINIMUM = 10
 _CHECKED = 24
 _CHECK_STEPS = 8
 _THRESHOLD = 0.3
 # Two predictors that rank alike differ in their uncertainty, where a Gaussian process is better.
+# Chosen on seeds 0 to 5 of NAS-Bench-201 (docs/search.md).
 _HEAD_START = {"gp": 0.05}
 # Up to this many results every one leads to a new fit; each doubling then doubles the interval.
+# This and the next two bound the time of a fit and of a check. Choices; not tuned.
 _EVERY_FIT = 64
 _MOST_ROWS = 1000
 _QUICK_TREES = 21
@@ -80,7 +82,7 @@ class Surrogate:
         kind: `trees`, `gp`, or `auto`: whichever ranked held-back results better.
         sensitivities: losses of quality of layers and genes alone, used as features.
         seed: of the predictors.
-        notes: where a fallback is said.
+        messages: where a fallback is said.
 
     Attributes:
         tau: rank correlation of each expensive metric at the last check.
@@ -94,7 +96,7 @@ class Surrogate:
         kind: str,
         sensitivities: Sensitivities,
         seed: int,
-        notes: Notes,
+        messages: Messages,
     ) -> None:
         if kind not in KINDS:
             raise ValueError(f"surrogate={kind!r} (allowed: {', '.join(KINDS)})")
@@ -103,7 +105,7 @@ class Surrogate:
         self._constraints = tuple(constraints)
         self._kinds = {"auto": ("trees", "gp"), "none": ()}.get(kind, (kind,))
         self._seed = seed
-        self._notes = notes
+        self._messages = messages
         self._fitted: tuple[int, tuple[str, ...], tuple[str, ...]] | None = None
         self._checked: tuple[int, tuple[str, ...], tuple[str, ...]] | None = None
         self._models: dict[str, Predictor] = {}
@@ -113,7 +115,7 @@ class Surrogate:
         self._goals = set(zip(objectives.names, objectives.signs, strict=True))
         needed = [*objectives.names, *(c.metric for c in constraints)]
         self._needed = tuple(dict.fromkeys(needed))
-        self._samples = Samples(self._needed)
+        self._data = TrainingData(self._needed)
 
     def add(
         self,
@@ -124,7 +126,7 @@ class Surrogate:
         guessed: bool = False,
     ) -> None:
         """A complete result with its known costs, or a guess at one that may come later."""
-        self._samples.add(genome, costs, metrics, guessed=guessed)
+        self._data.add(genome, costs, metrics, guessed=guessed)
         self._cost_names = tuple(sorted({*self._cost_names, *costs}))
 
     def prepare(self, cheap: set[str]) -> bool:
@@ -133,11 +135,11 @@ class Surrogate:
         Args:
             cheap: the metrics that the cost function knows.
         """
-        count = self._samples.results
+        count = self._data.results
         if count < _MINIMUM or not self._kinds:
             return False
         expensive = tuple(name for name in self._needed if name not in cheap)
-        fitted = _boundary(len(self._samples), _EVERY_FIT)
+        fitted = _boundary(len(self._data), _EVERY_FIT)
         checked = _boundary(count, _CHECK_STEPS)
         # Costs that come into sight late are new columns: everything is learned anew then.
         due = (fitted, expensive, self._cost_names)
@@ -156,7 +158,7 @@ class Surrogate:
             if name in self._objectives.names and tau + slack < _THRESHOLD
         }
         if weak and count >= _CHECKED:
-            self._notes.once(
+            self._messages.once(
                 "surrogate fallback",
                 f"after {count} results the surrogate ranks "
                 f"{', '.join(f'{n} with tau={t:.2f}' for n, t in weak.items())} "
@@ -200,7 +202,7 @@ class Surrogate:
     def _fit(self, count: int, expensive: tuple[str, ...]) -> None:
         self._models = {}
         rng = random.Random(f"fit {self._seed} {count}")
-        genomes, costs, table = self._samples.first(count)
+        genomes, costs, table = self._data.first(count)
         places = list(range(len(genomes)))
         if len(places) > _MOST_ROWS:
             # The recent half is where the search is; the rest stands for the whole space.
@@ -212,16 +214,16 @@ class Surrogate:
         for name in expensive:
             shape = self._shapes.get(name)
             model: Predictor = (
-                Trees(self._seed + count)
+                ExtraTrees(self._seed + count)
                 if shape is None
-                else Gaussian(self._groups(), self._sign(name), shape)
+                else WarpedGaussianProcess(self._groups(), self._sign(name), shape)
             )
             model.fit(rows, table[places, self._needed.index(name)])
             self._models[name] = model
 
     def _floor(self, name: str) -> float:
         model = self._models.get(name)
-        return model.floor if isinstance(model, Gaussian) else -np.inf
+        return model.floor if isinstance(model, WarpedGaussianProcess) else -np.inf
 
     def _groups(self) -> list[int]:
         return self._features.groups(len(self._cost_names))
@@ -231,7 +233,7 @@ class Surrogate:
         return dict(zip(self._objectives.names, self._objectives.signs, strict=True)).get(name, 0.0)
 
     def _check(self, count: int, expensive: tuple[str, ...]) -> None:
-        genomes, costs, table = self._samples.first(count, guesses=False)
+        genomes, costs, table = self._data.first(count, guesses=False)
         # The latest results suffice to judge, and keep the check as cheap as a fit.
         latest = slice(-_MOST_ROWS // 3, None)
         rows = self._features.rows(genomes[latest], costs[latest], self._cost_names)
@@ -241,7 +243,7 @@ class Surrogate:
             taus: dict[str, float] = {}
             shape = None
             if "gp" in self._kinds:
-                model = Gaussian(self._groups(), self._sign(name))
+                model = WarpedGaussianProcess(self._groups(), self._sign(name))
                 model.fit(rows, values)
                 shape = model.shape
                 taus["gp"] = _tau(model.left_out(), values[-len(model.left_out()) :])
@@ -285,7 +287,7 @@ def _held_back_tau(rows: Array, values: Array, seed: int) -> float:
     seen, predicted = [], []
     for fold in folds if len(values) < 100 else folds[:1]:
         rest = np.setdiff1d(order, fold)
-        model = Trees(seed, _QUICK_TREES)
+        model = ExtraTrees(seed, _QUICK_TREES)
         model.fit(rows[rest], values[rest])
         predicted.append(model.predict(rows[fold])[0])
         seen.append(values[fold])

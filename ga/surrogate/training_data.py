@@ -6,15 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ga.arrays import Array
 from ga.problem.search_space import Genome
-
-Array = NDArray[np.float64]
 
 
 @dataclass
-class _Sample:
+class _Entry:
     """Sums over the results of a genome, or one guess."""
 
     costs: Mapping[str, float]
@@ -23,7 +21,7 @@ class _Sample:
     guessed: bool
 
 
-class Samples:
+class TrainingData:
     """A log of results and guesses; a result takes the place of its genome's guess.
 
     What is learned from the first n entries depends on nothing that came later, so that a search
@@ -66,13 +64,13 @@ class Samples:
         Returns:
             n genomes, n costs, n x metrics.
         """
-        found: dict[Genome, _Sample] = {}
+        found: dict[Genome, _Entry] = {}
         log = self._log if guesses else [entry for entry in self._log if not entry[3]]
         for genome, costs, values, guessed in log[:count]:
             known = found.get(genome)
             if known is None or (known.guessed and not guessed):
                 found.pop(genome, None)  # the result comes where it came, not where its guess was
-                found[genome] = _Sample(costs, values, 1, guessed)
+                found[genome] = _Entry(costs, values, 1, guessed)
             elif not guessed:
                 known.sums = known.sums + values
                 known.times += 1

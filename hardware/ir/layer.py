@@ -10,6 +10,9 @@ from typing import Any
 WEIGHTED_OPS = frozenset({"conv", "depthwise", "conv_transpose", "linear"})
 """Operators that hold weights, and so have bit genes and can lose output channels."""
 
+VIEW_OPS = frozenset({"reshape", "batchnorm"})
+"""Operators that do nothing at run time: their output is their input's bytes."""
+
 BIT_WIDTHS = (1, 2, 3, 4, 5, 6, 7, 8, 16, 32)
 """Bit-widths a tensor can have; a device may support fewer (`Device.weight_bits`)."""
 

@@ -11,13 +11,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from hardware.ir.layer import UNIFORM, Layer
+from hardware.ir.layer import UNIFORM, VIEW_OPS, Layer
 from hardware.latency.kernel_calls import KNOWN_OPS, needs_unpacking
 from hardware.latency.layer_instructions import counted, layer_class
 from hardware.memory.planner import fused_activations
 from hardware.runtime import Stack
-
-_VIEWS = frozenset({"reshape", "batchnorm"})
 
 
 def layer_cycles(layers: Sequence[Layer], core: str, stack: Stack) -> list[float]:
@@ -39,7 +37,7 @@ def cycles_of(layer: Layer, core: str, stack: Stack) -> float:
     if stack.model == "kernels":
         factor = {"depthwise": stack.depthwise, "linear": stack.linear}.get(layer_class(layer), 1.0)
         return stack.kappa * factor * counted(layer, core)
-    if layer.op in _VIEWS:
+    if layer.op in VIEW_OPS:
         return 0.0
     return _ne16(layer, stack) if stack.model == "ne16" else _from_table(layer, stack)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from hardware.ir.layer import UNIFORM, Layer, Shape
+from hardware.ir.layer import UNIFORM, VIEW_OPS, Layer, Shape
 from hardware.memory.weight_packing import stored_sparse, weight_rows
 
 KINDS = (
@@ -22,11 +22,10 @@ _BY_ELEMENT = {
     "activation": "lookup", "concat": "copy", "resize": "copy", "pad": "copy", "slice": "copy",
     "transpose": "copy",
 }  # fmt: skip
-_FREE = frozenset({"reshape", "batchnorm"})
 
 KNOWN_OPS = tuple(
     sorted(
-        {*_BY_ELEMENT, *_FREE, "conv", "depthwise", "conv_transpose", "linear", "matmul", "pool",
+        {*_BY_ELEMENT, *VIEW_OPS, "conv", "depthwise", "conv_transpose", "linear", "matmul", "pool",
          "global_pool", "softmax", "layernorm"}
     )
 )  # fmt: skip
@@ -96,7 +95,7 @@ def jobs(layer: Layer) -> Jobs:
     Raises:
         ValueError: The operator has no kernel; the message names it.
     """
-    if layer.op in _FREE:
+    if layer.op in VIEW_OPS:
         return []
     make = {
         "conv": _convolution,

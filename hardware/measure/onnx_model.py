@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hardware.ir.layer import Layer, Shape
+from hardware.ir.layer import VIEW_OPS, Layer, Shape
 from hardware.ir.shape_inference import input_shapes
 from hardware.measure.backend import BackendUnavailableError
 from hardware.memory.planner import fused_activations
@@ -146,7 +146,7 @@ def _append(graph: _Graph, layer: Layer, fused: frozenset[str]) -> None:
         graph.node("Softmax", sources, out, axis=1 if len(layer.out_shape) == 1 else -1)
     elif layer.op in ("pool", "global_pool"):
         _pool(graph, layer, sources[0])
-    elif layer.op in ("reshape", "batchnorm"):
+    elif layer.op in VIEW_OPS:
         graph.reshape(sources[0], layer.out_shape, out)
     elif layer.op == "layernorm":
         ones = graph.constant(f"{out}.gain", np.ones(layer.in_shape[-1], np.float32))

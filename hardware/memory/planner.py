@@ -7,18 +7,16 @@ reference networks it gives the real arena head to the byte.
 
 from __future__ import annotations
 
-from bisect import insort
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from hardware.ir.layer import Layer, Shape
+from hardware.ir.layer import VIEW_OPS, Layer, Shape
 from hardware.ir.shape_inference import input_shapes
 from hardware.memory.weight_packing import tensor_bytes
 
 ALIGNMENT = 16
-_VIEWS = frozenset({"reshape", "batchnorm"})
 _FUSABLE = frozenset({"conv", "depthwise", "conv_transpose", "linear", "add"})
 
 
@@ -75,7 +73,7 @@ def _skeleton(graph: tuple[tuple[str, str, tuple[str, ...]], ...]) -> Skeleton:
     last = dict.fromkeys(inputs_of_network, 0)
     readers: dict[str, list[int]] = {name: [] for name in inputs_of_network}
     for step, (name, op, inputs) in enumerate(graph):
-        view = op in _VIEWS or name in fused
+        view = op in VIEW_OPS or name in fused
         for source in inputs:
             last[root[source]] = step
             if not view:
@@ -128,23 +126,8 @@ def buffers(layers: Sequence[Layer], scratch: Sequence[int] = ()) -> list[Buffer
 
 def plan(blocks: Sequence[Buffer]) -> int:
     """Return the bytes of the arena in which the greedy planner places the buffers."""
-    pending = [Buffer(-(-b.size // ALIGNMENT) * ALIGNMENT, b.first, b.last) for b in blocks]
-    # tflite-micro fills its list from the tail before a stable sort: of equals, the last is first.
-    pending.reverse()
-    pending.sort(key=lambda b: -b.size)
-    placed: list[tuple[int, int, int, int]] = []  # offset, end, first, last
-    top = 0
-    for size, first, last in pending:
-        offset = 0
-        for start, end, other_first, other_last in placed:
-            if other_first > last or other_last < first:
-                continue
-            if start >= offset + size:
-                break
-            offset = max(offset, end)
-        insort(placed, (offset, offset + size, first, last))
-        top = max(top, offset + size)
-    return top
+    planner = _planner(tuple((b.first, b.last) for b in blocks))
+    return planner.place([b.size for b in blocks])[1]
 
 
 def liveness_peak(blocks: Sequence[Buffer]) -> int:
@@ -154,10 +137,10 @@ def liveness_peak(blocks: Sequence[Buffer]) -> int:
 
 
 class Planner:
-    """Arena sizes for buffers with fixed lifetimes, equal to `plan` for each set of sizes.
+    """The greedy planner, for buffers with fixed lifetimes.
 
     Args:
-        spans: First and last step at which each buffer is alive, both included.
+        spans: first and last step at which each buffer is alive, both included.
     """
 
     def __init__(self, spans: Sequence[tuple[int, int]]) -> None:
@@ -166,13 +149,19 @@ class Planner:
             for i, (first, end) in enumerate(spans)
         ]
 
-    def top(self, sizes: Sequence[int]) -> int:
-        """Return the bytes of the arena that holds buffers of these sizes, in bytes."""
+    def place(self, sizes: Sequence[int]) -> tuple[list[int], int]:
+        """Place buffers of these sizes, in bytes.
+
+        Returns:
+            The offset of each buffer, and the bytes of the arena that holds them.
+        """
         aligned = [-(-size // ALIGNMENT) * ALIGNMENT for size in sizes]
-        # Largest first and of equals the last, as `plan`: `reverse` keeps the order of ties.
+        # tflite-micro fills its list from the tail before a stable sort: of equals, the last is
+        # first. `reverse` keeps the order of ties. What is empty takes no place.
         filled = [i for i in range(len(sizes) - 1, -1, -1) if aligned[i]]
         order = sorted(filled, key=aligned.__getitem__, reverse=True)
         taken: list[list[tuple[int, int]]] = [[] for _ in sizes]
+        offsets = [0] * len(sizes)
         top = 0
         for i in order:
             size, offset = aligned[i], 0
@@ -181,9 +170,16 @@ class Planner:
                     break
                 if end > offset:
                     offset = end
+            offsets[i] = offset
             place = (offset, offset + size)
             for j in self._near[i]:
                 taken[j].append(place)
             if place[1] > top:
                 top = place[1]
-        return top
+        return offsets, top
+
+
+@lru_cache(maxsize=64)
+def _planner(spans: tuple[tuple[int, int], ...]) -> Planner:
+    """All candidates of a network have the same lifetimes."""
+    return Planner(spans)

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -60,6 +61,9 @@ def main() -> None:
     ``JOINT_GA_TRACEBACK=1`` shows where an error comes from.
     """
     signal.signal(signal.SIGTERM, _interrupt)
+    # As `python -m` has it: what lies beside a task may be imported as late as in its metric.
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.insert(0, here)
     try:
         app()
     except KeyboardInterrupt:

@@ -186,12 +186,12 @@ def _export(
     from evaluators.export import EPOCHS_FACTOR, export_candidate
 
     built = load_task(task, data)
-    built = replace(built, schedule=schedule or built.schedule)
-    epochs = EPOCHS_FACTOR * built.epochs if epochs is None else epochs
+    built.recipe = replace(built.recipe, schedule=schedule or built.recipe.schedule)
+    epochs = EPOCHS_FACTOR * built.recipe.epochs if epochs is None else epochs
     again = ["joint-ga", "export", "--task", task, "--device", device]
     again += ["--params", str(output / "params.json"), "--network", str(output / "network.json")]
     again += ["--data", data] if data else []
-    again += ["--schedule", built.schedule, "--epochs", str(epochs), "--seed", str(seed)]
+    again += ["--schedule", built.recipe.schedule, "--epochs", str(epochs), "--seed", str(seed)]
     result = export_candidate(
         built,
         {key: value for key, value in chromosome.items() if key != UID},

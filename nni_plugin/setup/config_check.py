@@ -82,7 +82,7 @@ class _Check:
                 options = args.optimizer_options(costs)
                 optimizer = ga.Optimizer(space, args.objectives, **options)
                 optimizer.ask()
-                self.problems += optimizer.notes.troubles
+                self.problems += optimizer.messages.troubles
 
     def _space(self) -> ga.SearchSpace | None:
         given = [

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import ga
 from ga.early_stopping.decision import StopDecision
-from ga.evaluation import COMPLETE, FAILED, IMPORT, RUNNING
+from ga.evaluation import COMPLETE, FAILED, IMPORTED, RUNNING
 from nni_plugin import search_space
 from nni_plugin.protocol.json_types import NniSpace
 from nni_plugin.protocol.log import logger
@@ -124,7 +124,7 @@ class Study:
         Chromosomes in flight count towards a budget: it is a number of trials.
         """
         budget = self.args.options.get("budget")
-        asked = sum(trial.origin != IMPORT for trial in self.trials.values())
+        asked = sum(trial.origin != IMPORTED for trial in self.trials.values())
         if budget is not None and asked >= budget:
             return "budget"
         return self.optimizer.should_stop()
@@ -224,7 +224,7 @@ class Study:
             Its uid; None if it was taken in before or can't be used (said in the log).
         """
         params = {name: allele for name, allele in params.items() if name != UID}
-        if any(t.origin == IMPORT and t.params == params for t in self.trials.values()):
+        if any(t.origin == IMPORTED and t.params == params for t in self.trials.values()):
             return None
         try:
             metrics = read_metrics(value, self.args.required)

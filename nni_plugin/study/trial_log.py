@@ -23,7 +23,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ga.evaluation import CENSORED, COMPLETE, FAILED, IMPORT, RUNNING, Evaluation
+from ga.evaluation import CENSORED, COMPLETE, FAILED, IMPORTED, RUNNING, Evaluation
 from nni_plugin.protocol.json_types import JsonObject, Metrics, Params
 from nni_plugin.protocol.metrics import DEFAULT, UID, is_number
 from nni_plugin.study.journal import parse
@@ -39,7 +39,7 @@ BASELINE = "baseline_"
 _ENDINGS = {"tell": COMPLETE, "fail": FAILED, "censor": CENSORED}
 _NO_ASK = "the journal's line that asked for it is damaged: its parameters are unknown"
 # As written before the move into rooms.
-_OLD_ORIGINS = {"imported": IMPORT}
+_OLD_ORIGINS = {"imported": IMPORTED}
 
 
 @dataclass
@@ -168,7 +168,7 @@ class TrialLog:
                 trial.origin = _OLD_ORIGINS.get(trial.origin, trial.origin)
                 trial.costs = _finite(event["costs"]) if event.get("costs") is not None else None
                 if kind == "import":
-                    trial.origin, trial.asked = IMPORT, None
+                    trial.origin, trial.asked = IMPORTED, None
                     return self._settle(trial, COMPLETE, event)
             return None
         if kind not in _ENDINGS and kind != "again":

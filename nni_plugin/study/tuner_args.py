@@ -14,12 +14,13 @@ from typing import Any
 
 import ga
 from ga.evaluation import COMPLETE
+from ga.evolution.operators import read_replacements
 from ga.problem.objectives import parse_constraints
 from nni_plugin.protocol.dispatcher import experiment_config, find_file, folders
 from nni_plugin.protocol.json_types import JsonObject, Params
 from nni_plugin.protocol.metrics import DEFAULT, UID
 from nni_plugin.study.trial_log import TrialLog
-from nni_plugin.study.user_functions import load_function
+from nni_plugin.study.user_functions import import_path, load_function
 
 CostModel = Callable[[Params], Mapping[str, float]]
 
@@ -45,7 +46,9 @@ class TunerArgs:
         optimize_mode: direction of ``default``; NNI's UI ranks trials by it.
         initial: parameters to begin with: a list of dicts, a JSON file with such a list, or the
             journal of an earlier experiment, whose complete trials' parameters are taken.
-        options: the optimizer's own options, see ``search_options``.
+        options: the optimizer's own options, see ``search_options``. Its ``toolbox`` holds
+            operators as ``module:function``, or ``{function: module:function, ...}`` with further
+            arguments.
         folders: where relative paths start from.
     """
 
@@ -95,6 +98,7 @@ class TunerArgs:
             tuple(folders(experiment_config()) if base is None else base),
         )
         parsed._try_options()
+        parsed._check_toolbox()
         return parsed
 
     @property
@@ -168,10 +172,23 @@ class TunerArgs:
     def _try_options(self) -> None:
         """Lets the optimizer itself judge its options, on a space of two points."""
         space = ga.SearchSpace([ga.Categorical("x", ("a", "b"))])
+        # Operators may be written for the real space: they are tried there, when a search starts.
+        options = {name: value for name, value in self.options.items() if name != "toolbox"}
         try:
-            ga.Optimizer(space, self.objectives, self.constraints, **self.options)
+            ga.Optimizer(space, self.objectives, self.constraints, **options)
         except TypeError as error:
             raise ValueError(f"classArgs: {error}") from error
+
+    def _check_toolbox(self) -> None:
+        """Imports the operators of ``toolbox``; their modules may lie in one of the folders."""
+        try:
+            with import_path(*self.folders):
+                read_replacements(self.options.get("toolbox"))
+        except ValueError as error:
+            places = ", ".join(map(str, self.folders)) or "no folder"
+            raise ValueError(
+                f"{error} (beside the installed packages, looked in {places})"
+            ) from error
 
 
 def _check_costs(costs: object) -> None:

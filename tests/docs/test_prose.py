@@ -4,11 +4,11 @@ import importlib.util
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+from support.paths import REPOSITORY
+
 SHORT = "The tuner asks for one candidate. A trial trains it.\n"
 LONG = f"{'very ' * 20}long.\n"
 

@@ -6,6 +6,7 @@ import copy
 import json
 import random
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from evaluators import evaluate, trace
 from evaluators.compression.decisions import read_candidate
 from evaluators.compression.low_rank_sparsity import thin
 from evaluators.compression.pruning import prune
-from evaluators.compression.qat import strip
+from evaluators.compression.quantization import strip
 from evaluators.tracing.fx_graph import graph_of
 from evaluators.tracing.fx_to_layers import GraphLayers
 from hardware import cost_function, load_device
@@ -96,7 +97,14 @@ def random_net(rng: random.Random) -> nn.Module:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("seed", range(60))
+def seeds(count: int) -> list[Any]:
+    """The first few for the fast tests, all for the whole suite."""
+    return [
+        seed if seed < 10 else pytest.param(seed, marks=pytest.mark.slow) for seed in range(count)
+    ]
+
+
+@pytest.mark.parametrize("seed", seeds(60))
 def test_random_networks(seed: int) -> None:
     rng = random.Random(seed)
     model = randomize(random_net(rng), seed)
@@ -131,7 +139,7 @@ def thinned_by_hand(model: nn.Module, candidate) -> nn.Module:
     return model
 
 
-@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("seed", seeds(30))
 def test_thinner_networks(seed: int) -> None:
     rng = random.Random(seed)
     model = randomize(random_net(rng), seed)

@@ -14,7 +14,7 @@ from torch import nn
 
 from evaluators import Task, evaluate, load_task, trace
 from evaluators.baseline import baseline_metric
-from evaluators.compression.qat import QuantizedInput, strip
+from evaluators.compression.quantization import QuantizedInput, strip
 from evaluators.training import predict, score
 from hardware import cost_function, load_device
 from support.nets import ZOO, randomize
@@ -52,9 +52,9 @@ def test_every_structure_through_the_whole_pipeline(name: str) -> None:
         module = plain.get_submodule(layer)
         axis = 1 if isinstance(module, nn.ConvTranspose2d) else 0
         weight = module.weight.detach().transpose(0, axis)
-        bits, scale = entry["weight"]["bits"], entry["weight"]["scale"]
+        bits, scale = entry.weight.bits, entry.weight.scale
         assert bits == params[f"{layer}.w_bits"]
-        assert entry["input"]["bits"] == params[f"{layer}.a_bits"]
+        assert entry.input.bits == params[f"{layer}.a_bits"]
         integers = weight / scale.reshape(-1, *[1] * (weight.dim() - 1))
         assert (integers - integers.round()).abs().max() < 1e-3
         assert integers.abs().max() <= 2 ** (bits - 1) - 1 + 1e-3
@@ -100,10 +100,10 @@ def test_costs_equal_the_tuners_on_many_chromosomes(digits: Task) -> None:
 def test_signed_inputs_get_a_zero_point() -> None:
     build, shape = ZOO["autoencoder"]
     result = evaluate(build_task(build(), shape), {}, device="stm32f746", epochs=0)
-    first = result.calibration["body.0"]["input"]
-    assert 64 < first["zero_point"] < 192
-    later = result.calibration["body.3"]["input"]
-    assert later["zero_point"] == 0
+    first = result.calibration["body.0"].input
+    assert 64 < first.zero_point < 192
+    later = result.calibration["body.3"].input
+    assert later.zero_point == 0
 
 
 def test_no_epochs_is_post_training_quantization(digits: Task) -> None:

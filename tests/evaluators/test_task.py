@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import pytest
 import torch
 from torch import nn
 
-from evaluators import Task, evaluate, load_task, trace
+from evaluators import Recipe, Task, evaluate, load_task, trace
+from evaluators.recipe import RecipeFields
 from evaluators.tracing.fx_graph import TraceError
 from evaluators.training import score
 from support.nets import ZOO
@@ -180,6 +182,16 @@ def test_importing_the_package_loads_no_torch() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_no_public_name_is_hidden_by_a_module_that_is_called_alike() -> None:
+    code = (
+        "import inspect, evaluators; from evaluators import *; "
+        "hidden = [n for n in evaluators.__all__ if inspect.ismodule(getattr(evaluators, n))]; "
+        "assert not hidden, hidden"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.slow
 def test_truncated_baseline_is_trained_again(cache: Path, caplog: pytest.LogCaptureFixture) -> None:
     task = load_task("evaluators.tasks.digits:build")
     assert isinstance(task, Task)
@@ -199,8 +211,55 @@ def test_truncated_baseline_is_trained_again(cache: Path, caplog: pytest.LogCapt
 
 @pytest.mark.parametrize(("removed", "rate"), [(0.0, 1e-4), (0.25, 1e-3), (0.5, 1e-2), (0.9, 1e-2)])
 def test_pruned_networks_learn_faster_up_to_half_the_channels(removed: float, rate: float) -> None:
-    task = load_task("evaluators.tasks.digits:build")
-    task.learning_rate, task.pruned_learning_rate = 1e-4, 1e-2
-    assert task.fine_tuning_rate(removed) == pytest.approx(rate)
-    task.pruned_learning_rate = None
-    assert task.fine_tuning_rate(removed) == 1e-4
+    recipe = Recipe(learning_rate=1e-4, pruned_learning_rate=1e-2)
+    assert recipe.rate_after(removed) == pytest.approx(rate)
+    assert replace(recipe, pruned_learning_rate=None).rate_after(removed) == 1e-4
+
+
+def test_the_recipe_may_be_given_field_by_field() -> None:
+    build, shape = ZOO["residual"]
+    short = build_task(build(), shape, learning_rate=3e-3, epochs=2)
+    assert short.recipe == Recipe(learning_rate=3e-3, epochs=2)
+    mixed = build_task(build(), shape, recipe=Recipe(learning_rate=3e-3, pruner="l2"), epochs=2)
+    assert mixed.recipe == Recipe(learning_rate=3e-3, pruner="l2", epochs=2)
+    assert build_task(build(), shape).recipe == Recipe()
+    assert set(RecipeFields.__annotations__) == {field.name for field in fields(Recipe)}
+    assert {f for f in dir(short) if hasattr(Recipe(), f) and f[0] != "_"} == {
+        field.name for field in fields(Recipe)
+    }
+
+
+def test_fields_of_the_recipe_are_read_and_set_in_the_task() -> None:
+    build, shape = ZOO["residual"]
+    task = build_task(build(), shape, epochs=2)
+    given = task.recipe
+    assert (task.epochs, task.distillation_loss, task.pruner) == (2, None, "l1")
+    task.epochs, task.schedule = 5, "progressive"
+    assert task.recipe == Recipe(epochs=5, schedule="progressive")
+    # A recipe may be shared by tasks: none is changed.
+    assert given == Recipe(epochs=2)
+    changed = replace(task, pruner="l2", name="other")  # type: ignore[call-arg]
+    assert (changed.recipe.epochs, changed.pruner, task.pruner) == (5, "l2", "l1")
+    with pytest.raises(ValueError, match=r"learning_rate=-1 must be above 0"):
+        task.learning_rate = -1
+    assert task.learning_rate == 1e-3
+
+
+@pytest.mark.parametrize(
+    ("field", "words"),
+    [
+        ({"epochs": -1}, r"epochs=-1 must not be negative"),
+        ({"distillation": 2.0}, r"distillation=2\.0 must be in \[0, 1\]"),
+        ({"attention": float("inf")}, r"attention=inf must be 0 or more"),
+        ({"schedule": "slow"}, r"schedule='slow' is unknown \(use direct, progressive\)"),
+        ({"pruned_learning_rate": 0.0}, r"pruned_learning_rate=0\.0 must be above 0, or None"),
+    ],
+)
+def test_recipes_check_their_fields(field: dict[str, Any], words: str) -> None:
+    build, shape = ZOO["residual"]
+    with pytest.raises(ValueError, match=words):
+        Recipe(**field)
+    with pytest.raises(ValueError, match=words):
+        build_task(build(), shape, **field)
+    with pytest.raises(TypeError, match=r"Task\(\) takes no epoch=: its own fields and those of"):
+        build_task(build(), shape, epoch=3)

@@ -21,7 +21,7 @@ from ga import (
     SpaceExhausted,
     UnsatisfiableConstraint,
 )
-from ga.evolution.survival import dominates
+from ga.history.pareto import dominates
 from support.spaces import GOALS, bits_space, mixed_space, size_only, truth
 
 
@@ -120,7 +120,7 @@ def test_a_phenotype_function_that_raises_is_done_without() -> None:
 
     optimizer = plain(bits_space(1), GOALS, phenotype=broken)
     assert optimizer.ask().params != optimizer.ask().params
-    assert any("phenotype" in note for note in optimizer.notes.messages)
+    assert any("phenotype" in note for note in optimizer.messages.texts)
 
 
 def test_the_same_seed_gives_the_same_sequence() -> None:
@@ -177,7 +177,7 @@ def test_replay_keeps_what_no_longer_fits_the_space() -> None:
     log = [Evaluation(3, {"gone": 1}, {"accuracy": 0.9, "size_kb": 1.0})]
     optimizer = Optimizer.replay(bits_space(), GOALS, log)
     assert [e.id for e in optimizer.front()] == [3]
-    assert any("does not fit" in note for note in optimizer.notes.messages)
+    assert any("does not fit" in note for note in optimizer.messages.texts)
     assert optimizer.ask().id == 4
 
 
@@ -262,13 +262,13 @@ def test_a_cost_function_that_misbehaves_is_said_and_lived_with(costs: object) -
     optimizer = plain(bits_space(), GOALS, {"size_kb": "<= 60"}, costs)  # type: ignore[arg-type]
     run(optimizer, 30)
     assert len(optimizer.evaluations) == 30
-    assert any("cost function" in note for note in optimizer.notes.messages)
+    assert any("cost function" in note for note in optimizer.messages.texts)
 
 
 def test_a_cost_that_differs_from_the_trial_is_said() -> None:
     optimizer = plain(bits_space(), GOALS, costs=lambda p: {"size_kb": 1.0})
     run(optimizer, 3)
-    assert sum("should be equal" in note for note in optimizer.notes.messages) == 1
+    assert sum("should be equal" in note for note in optimizer.messages.texts) == 1
 
 
 def test_known_costs_fill_in_what_a_trial_leaves_out() -> None:
@@ -423,3 +423,12 @@ def test_ask_and_tell_are_quick() -> None:
         optimizer.tell(candidate.id, {"a": rng.random(), "b": rng.random()})
         times.append(time.process_time() - begin)
     assert median(times) < 0.02
+
+
+def test_attributes_that_went_say_what_takes_their_place() -> None:
+    optimizer = plain(bits_space(), GOALS)
+    for name, instead in (("notes", "messages"), ("importances", "the page of `joint-ga watch`")):
+        with pytest.raises(AttributeError, match=rf"Optimizer\.{name} went: .*{instead}"):
+            getattr(optimizer, name)
+    with pytest.raises(AttributeError, match="no attribute 'median'"):
+        optimizer.median  # type: ignore[attr-defined]  # noqa: B018 - that it raises is the point

@@ -11,7 +11,12 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from evaluators.compression.qat import QuantizedInput
+from evaluators.compression.quantization import (
+    InputQuantization,
+    LayerQuantization,
+    WeightQuantization,
+    quantize_input,
+)
 
 
 def cbr(i: int, o: int, k: int = 3, s: int = 1, g: int = 1) -> nn.Sequential:
@@ -118,7 +123,7 @@ WEIGHTED = (nn.Conv1d, nn.Conv2d, nn.Linear, nn.ConvTranspose2d)
 class Quantized:
     float_model: nn.Module
     model: nn.Module
-    calibration: dict[str, Any]
+    calibration: dict[str, LayerQuantization]
     x: torch.Tensor
 
 
@@ -154,12 +159,9 @@ def round_all(
         low, high = ranges[name]
         step = (high - low) / (2**a_bits - 1)
         zero = round(-low / step)
-        calibration[name] = {
-            "weight": {"scale": scale, "bits": w_bits},
-            "input": {"scale": step, "zero_point": zero, "bits": a_bits},
-        }
-        parent, _, last = name.rpartition(".")
-        setattr(model.get_submodule(parent), last, QuantizedInput(module, step, zero, a_bits))
+        given = InputQuantization(step, zero, a_bits)
+        calibration[name] = LayerQuantization(WeightQuantization(scale, w_bits), given)
+        quantize_input(model, name, given)
     return Quantized(original, model.eval(), calibration, x)
 
 
@@ -177,7 +179,9 @@ def make(kind: str, bits: Callable[[int], tuple[int, int]] = lambda i: (8, 8)) -
     return round_all(model, torch.randn(64, *model.shape), bits)
 
 
-def layers_of(model: nn.Module, x: torch.Tensor, calibration: dict[str, Any]) -> tuple[Any, ...]:
+def layers_of(
+    model: nn.Module, x: torch.Tensor, calibration: dict[str, LayerQuantization]
+) -> tuple[Any, ...]:
     """`hardware` layers of a float model, bits set as its calibration says."""
     from evaluators.tracing.fx_graph import graph_of
     from evaluators.tracing.fx_to_layers import GraphLayers
@@ -187,8 +191,8 @@ def layers_of(model: nn.Module, x: torch.Tensor, calibration: dict[str, Any]) ->
     network = Network(tuple(GraphLayers(graph_of(model, (x[:2],))).build()), ())
     params: dict[str, int] = {}
     for name, entry in calibration.items():
-        params[f"{name}.w_bits"] = entry["weight"]["bits"]
-        params[f"{name}.a_bits"] = entry["input"]["bits"]
+        params[f"{name}.w_bits"] = entry.weight.bits
+        params[f"{name}.a_bits"] = entry.input.bits
     return network.apply(params)
 
 

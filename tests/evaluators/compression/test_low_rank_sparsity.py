@@ -10,7 +10,7 @@ from evaluators import evaluate, trace
 from evaluators.compression.decisions import read_candidate
 from evaluators.compression.low_rank_sparsity import factorize, level_masks, sparsify, thin
 from evaluators.compression.pruning import prune
-from evaluators.compression.qat import strip
+from evaluators.compression.quantization import strip
 from support.nets import ZOO, randomize
 from support.tasks import build_task
 
@@ -99,11 +99,11 @@ def test_a_trial_keeps_zeros_factors_and_powers(name: str) -> None:
             continue
         weight = plain.get_submodule(layer.module).weight
         assert int((weight == 0).sum()) >= layer.zeros > 0 or layer.weights == 1, layer.name
-        entry = result.calibration[layer.module]["weight"]
+        entry = result.calibration[layer.module].weight
         axis = 1 if isinstance(plain.get_submodule(layer.module), nn.ConvTranspose2d) else 0
-        scale = entry["scale"].reshape([-1 if d == axis else 1 for d in range(weight.dim())])
+        scale = entry.scale.reshape([-1 if d == axis else 1 for d in range(weight.dim())])
         steps = (weight / scale).abs().round()
-        assert entry.get("scheme", "uniform") == layer.w_scheme
+        assert entry.scheme == layer.w_scheme
         if layer.w_scheme == "power_of_two":
             assert set(steps.flatten().int().tolist()) <= {0, 1, 2, 4, 8, 16, 32, 64}
             assert steps.max() <= 2 ** (min(7, 2 ** (layer.w_bits - 1) - 1) - 1)
@@ -124,7 +124,7 @@ def test_more_than_the_zeros_are_trained() -> None:
         after = end.get_submodule(name).weight.detach()
         # The places stay, and the rest moves by more than rounding to 8 bits.
         assert (after[before == 0] == 0).all()
-        step = result.calibration[name]["weight"]["scale"].max()
+        step = result.calibration[name].weight.scale.max()
         assert float((after - before).abs().max()) > float(step)
 
 

@@ -14,7 +14,8 @@ from evaluators.compression.fake_quantize import (
     round_weights,
     weight_scale,
 )
-from evaluators.compression.qat import QuantizedInput, input_ranges, quantization_config
+from evaluators.compression.qat import input_ranges, quantization_config
+from evaluators.compression.quantization import InputQuantization, QuantizedInput
 
 
 @pytest.mark.parametrize("bits", [2, 3, 4, 6, 8])
@@ -84,5 +85,5 @@ def test_input_ranges_are_means_over_batches() -> None:
     model = nn.Sequential(nn.Identity(), nn.Linear(2, 1))
     batches = [(torch.tensor([[0.0, 1.0]]), 0), (torch.tensor([[-2.0, 3.0]]), 0)]
     assert input_ranges(model, ["1"], batches) == {"1": (-1.0, 2.0)}
-    wrapped = QuantizedInput(model[1], *affine_grid(-1.0, 2.0, 8), 8)
+    wrapped = QuantizedInput(model[1], InputQuantization(*affine_grid(-1.0, 2.0, 8), 8))
     assert "bits=8" in repr(wrapped)

@@ -91,6 +91,7 @@ def test_cifar10_never_unpickles_foreign_bytes(tmp_path: Path) -> None:
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.slow
 def test_cifar10_pack(data: Path) -> None:
     read = load_cifar10(data / "cifar10_webp.npz")
     assert read.train_images.shape == (50000, 32, 32, 3)

@@ -2,11 +2,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 
+from evaluators.compression.quantization import InputQuantization
 from evaluators.export import checkpoint, fold, load
+
+WRITTEN_BEFORE = Path(__file__).with_name("written_before")
+"""Files of commit 92e111d: `Linear(3, 2)` behind 4-bit inputs, exported and pickled."""
 
 ALONE = """
 import sys
@@ -46,3 +51,21 @@ def test_a_truncated_checkpoint_is_refused(network, tmp_path):
         load(path)
     with pytest.raises(FileNotFoundError):
         load(tmp_path / "nowhere.pt")
+
+
+def test_files_of_before_the_modules_moved_still_load():
+    x = torch.linspace(-2, 2, 12).reshape(4, 3)
+    exported = load(WRITTEN_BEFORE / "model.pt")
+    assert exported.metadata["seed"] == 5
+    pickled = torch.load(WRITTEN_BEFORE / "pickled_model.pt", weights_only=False)
+    assert pickled[0].quantization == InputQuantization(0.05, 20, 4)
+    with torch.no_grad():
+        got = exported(x)
+        assert torch.equal(pickled(x), got)
+    # What they gave then.
+    assert got.tolist()[0] == [0.15835288166999817, 0.9502177834510803]
+
+
+def test_the_old_home_of_the_quantizer_says_where_its_other_names_are():
+    with pytest.raises(ImportError, match=r"FakeQuantizer is evaluators\.compression\.qat\.Fake"):
+        from evaluators.quantize import FakeQuantizer  # noqa: F401 - it isn't there

@@ -4,13 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from evaluators.compression.qat import round_affine
-from evaluators.export.folding import (
-    InputQuantization,
-    RoundedInput,
-    fold,
-    strip_quantizers,
-)
+from evaluators.compression.fake_quantize import round_affine
+from evaluators.compression.quantization import InputQuantization, QuantizedInput
+from evaluators.export.folding import fold, strip_quantizers
 
 KINDS = ["Residual", "Depthwise", "Branches", "Sequence", "Dense"]
 
@@ -38,13 +34,13 @@ def test_integers_and_scales_reproduce_the_folded_weights(network):
 
 
 @pytest.mark.parametrize("bits", [2, 4, 5, 8])
-def test_rounded_input_is_what_training_rounds_to(bits):
+def test_quantized_input_is_what_training_rounds_to(bits):
     torch.manual_seed(bits)
     x = torch.randn(10_000) * 3
     x = torch.cat([x, torch.arange(-300, 300) * 0.5 * 0.037])  # ties
     q = InputQuantization(0.037, 2**bits // 3, bits)
     want = round_affine(x, q.scale, q.zero_point, q.high)
-    assert torch.equal(RoundedInput(nn.Identity(), q)(x), want)
+    assert torch.equal(QuantizedInput(nn.Identity(), q)(x), want)
 
 
 def test_float_weights_are_refused_by_name(network):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -144,8 +145,8 @@ def test_sixteen_bits_are_refused(network):
 )
 def test_a_layer_in_float_is_refused(network, dropped, message):
     net = network("Residual")
-    calibration = {k: dict(v) for k, v in net.calibration.items()}
-    del calibration["conv1"][dropped]
+    conv1 = replace(net.calibration["conv1"], **{dropped: None})
+    calibration = {**net.calibration, "conv1": conv1}
     if dropped == "input":
         net.model.conv1 = net.model.conv1.module
     with pytest.raises(UnsupportedNetworkError, match=message):

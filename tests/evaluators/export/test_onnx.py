@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import pytest
@@ -89,8 +91,8 @@ def test_outputs_that_are_no_classes_are_compared_by_value():
 @pytest.mark.parametrize("dropped", ["weight", "input"])
 def test_layers_that_stay_partly_in_float(network, tmp_path, dropped):
     net = network("Residual")
-    calibration = {k: dict(v) for k, v in net.calibration.items()}
-    del calibration["conv1"][dropped]
+    conv1 = replace(net.calibration["conv1"], **{dropped: None})
+    calibration = {**net.calibration, "conv1": conv1}
     if dropped == "input":
         net.model.conv1 = net.model.conv1.module
     path = tmp_path / "model.onnx"

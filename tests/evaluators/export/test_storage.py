@@ -60,7 +60,7 @@ def test_the_arena_is_the_one_that_the_search_counts(network, describe, kind):
     assert {t.quantization.kind for s in integer.steps for t in s.inputs} == {"uint8_t"}
     counted = planner.plan(planner.buffers(describe(net.float_model, net.x, net.calibration)))
     # The output is four bytes a value here; it lives with nothing large.
-    extra = 3 * int(np.prod(integer.output.shape)) + arena.ALIGNMENT
+    extra = 3 * int(np.prod(integer.output.shape)) + planner.ALIGNMENT
     assert 0 <= arena.plan(integer).size - counted <= (extra if kind == "Dense" else 0)
 
 

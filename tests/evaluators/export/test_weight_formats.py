@@ -12,9 +12,8 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from evaluators.export import emulate
+from evaluators.export import emulate, export_model
 from evaluators.export.c_code import write_c
-from evaluators.export.folder import export_model
 from evaluators.export.packed import header, weights_file
 from hardware import flash, load_device
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 import ga
-from ga.design.greedy_path import Staircase, staircase
-from ga.messages import Notes
+from ga.design.greedy_path import GreedyPath, greedy_path
+from ga.messages import Messages
 from ga.problem.known_costs import KnownCosts
 from ga.problem.objectives import Objectives
 from ga.problem.sensitivities import Sensitivities
@@ -26,35 +26,35 @@ ALIKE: dict[str, Any] = {
 }
 
 
-def look(sensitivities: Any, costs: Any) -> Staircase | None:
+def look(sensitivities: Any, costs: Any) -> GreedyPath | None:
     space = bits_space(3)
-    return staircase(
+    return greedy_path(
         space,
         corners(space),
         Sensitivities.parse(sensitivities),
-        KnownCosts(costs, Notes()),
+        KnownCosts(costs, Messages()),
         Objectives.parse(GOALS),
     )
 
 
-def way(sensitivities: dict[str, Any] = ALIKE) -> Staircase:
+def path(sensitivities: dict[str, Any] = ALIKE) -> GreedyPath:
     found = look(sensitivities, size_only)
     assert found is not None
     return found
 
 
 def test_what_saves_most_for_its_loss_comes_first() -> None:
-    space, found = bits_space(3), way()
-    first = space.decode(found.way[1])
+    space, found = bits_space(3), path()
+    first = space.decode(found.genomes[1])
     changed = {name: value for name, value in first.items() if value not in (0.0, 8)}
     assert changed == {"layer2.w_bits": 4}, "half of the bytes of the largest layer for .01"
-    sizes = [size_only(space.decode(genome))["size_kb"] for genome in found.way]
+    sizes = [size_only(space.decode(genome))["size_kb"] for genome in found.genomes]
     assert sizes == sorted(sizes, reverse=True)
     assert len(set(sizes)) == len(sizes)
 
 
 def test_everything_that_saves_is_compressed_in_the_end() -> None:
-    last = bits_space(3).decode(way().way[-1])
+    last = bits_space(3).decode(path().genomes[-1])
     for i in range(3):
         assert last[f"layer{i}.prune"] == 0.75
         assert last[f"layer{i}.w_bits"] == 2
@@ -64,7 +64,7 @@ def test_everything_that_saves_is_compressed_in_the_end() -> None:
 def test_a_value_that_loses_more_and_saves_less_is_passed_over() -> None:
     # Half of the channels lose more than three quarters do: nobody takes them.
     poor = {**ALIKE, "layer2.prune": {0.25: 0.02, 0.5: 0.5, 0.75: 0.1}}
-    chosen = {bits_space(3).decode(genome)["layer2.prune"] for genome in way(poor).way}
+    chosen = {bits_space(3).decode(genome)["layer2.prune"] for genome in path(poor).genomes}
     assert 0.5 not in chosen
 
 
@@ -85,17 +85,17 @@ def search(**options: Any) -> ga.Optimizer:
 def test_part_of_the_design_is_near_the_way() -> None:
     optimizer = search()
     asked = [optimizer.ask() for _ in range(12)]
-    assert [c.origin for c in asked[:8]] == ["corner"] * 5 + ["ladder"] * 3
-    sizes = [c.costs["size_kb"] for c in asked if c.origin == "ladder" and c.costs]
+    assert [c.origin for c in asked[:8]] == ["corner"] * 5 + ["greedy"] * 3
+    sizes = [c.costs["size_kb"] for c in asked if c.origin == "greedy" and c.costs]
     assert max(sizes) > 1.5 * min(sizes), "from mild to strong"
 
 
 def test_genomes_aside_are_a_few_genes_from_the_way() -> None:
-    found = way()
-    for genome in found.aside(8, seed=1):
-        changes = [sum(a != b for a, b in zip(genome, on, strict=True)) for on in found.way]
+    found = path()
+    for genome in found.neighbours(8, seed=1):
+        changes = [sum(a != b for a, b in zip(genome, on, strict=True)) for on in found.genomes]
         assert min(changes) <= 6
-    assert found.aside(8, seed=1) == found.aside(8, seed=1) != found.aside(8, seed=2)
+    assert found.neighbours(8, seed=1) == found.neighbours(8, seed=1) != found.neighbours(8, seed=2)
 
 
 def test_a_limit_on_a_known_cost_holds_for_the_stations() -> None:

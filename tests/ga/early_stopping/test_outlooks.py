@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import ga
-from ga.surrogate.training_data import Samples
+from ga.surrogate.training_data import TrainingData
 from support.spaces import GOALS, bits_space, size_only, truth
 
 # A rung shows the end but for what the layers' bits still add, which the chromosome says.
@@ -122,7 +122,7 @@ def test_a_replay_knows_what_runs_again(finished: bool) -> None:
 
 
 def test_a_result_takes_the_place_of_a_guess() -> None:
-    samples = Samples(["accuracy"])
+    samples = TrainingData(["accuracy"])
     first, second = (0,), (1,)
     samples.add(first, {}, {"accuracy": 0.1}, guessed=True)
     samples.add(second, {}, {"accuracy": 0.2}, guessed=False)

@@ -50,10 +50,10 @@ def test_what_saves_nothing_is_never_asked_for_and_said_once() -> None:
     tried = asked(optimizer)
     assert {params[f"{n}.a_bits"] for params in tried for n in LAYERS} == {8}
     assert {params["a.w_bits"] for params in tried} == {2, 4, 8}
-    said = [text for text in optimizer.notes.messages if "costs no more" in text]
+    said = [text for text in optimizer.messages.texts if "costs no more" in text]
     assert len(said) == 1
     assert "a_bits 4 in a, b, c" in said[0]
-    assert not optimizer.notes.troubles
+    assert not optimizer.messages.troubles
 
 
 def test_a_limit_makes_a_value_worth_asking_for_where_it_helps() -> None:
@@ -73,7 +73,7 @@ def test_the_users_own_points_stay_as_they_are() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("known", [None, lambda params: {"macs": 1.0}])
-def test_nothing_is_idle_without_costs_that_count(known: Any) -> None:
+def test_nothing_is_useless_without_costs_that_count(known: Any) -> None:
     optimizer = ga.Optimizer(space(), OBJECTIVES, costs=known, seed=1)
     assert {params["a.a_bits"] for params in asked(optimizer)} == {4, 8}
 

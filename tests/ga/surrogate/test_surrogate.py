@@ -17,13 +17,13 @@ from ga import (
     Real,
     SearchSpace,
 )
-from ga.acquisition.ehvi import Boxes
+from ga.acquisition.ehvi import BoxDecomposition
 from ga.history.pareto import hypervolume, nondominated
-from ga.messages import Notes
+from ga.messages import Messages
 from ga.problem.sensitivities import Sensitivities
-from ga.surrogate.extra_trees import Predictor, Trees
+from ga.surrogate.extra_trees import ExtraTrees, Predictor
 from ga.surrogate.features import Features
-from ga.surrogate.gaussian_process import Gaussian, Process
+from ga.surrogate.gaussian_process import GaussianProcess, WarpedGaussianProcess
 from ga.surrogate.surrogate import Surrogate
 from support.spaces import GOALS, bits_space, size_only, truth
 
@@ -47,39 +47,39 @@ def test_gain_of_a_known_candidate_is_the_difference_of_hypervolumes(m: int) -> 
     candidates = rng.random((30, m)) * 1.3 - 0.2
     before = hypervolume(points, reference)
     expected = [hypervolume(np.vstack([points, c]), reference) - before for c in candidates]
-    gains = Boxes(points, reference).expected_gain(candidates, np.zeros_like(candidates))
+    gains = BoxDecomposition(points, reference).ehvi(candidates, np.zeros_like(candidates))
     assert gains == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize("m", [2, 3])
 def test_expected_gain_is_the_mean_over_what_may_come(m: int) -> None:
     rng = np.random.default_rng(0)
-    boxes = Boxes(rng.random((8, m)), np.ones(m))
+    boxes = BoxDecomposition(rng.random((8, m)), np.ones(m))
     mean, deviation = np.full((1, m), 0.4), np.array([[0.2, *[0.0] * (m - 1)]])
     draws = mean + deviation * rng.standard_normal((20000, m))
-    sampled = boxes.expected_gain(draws, np.zeros_like(draws)).mean()
-    assert boxes.expected_gain(mean, deviation)[0] == pytest.approx(sampled, rel=0.05)
+    sampled = boxes.ehvi(draws, np.zeros_like(draws)).mean()
+    assert boxes.ehvi(mean, deviation)[0] == pytest.approx(sampled, rel=0.05)
 
 
 @pytest.mark.parametrize("m", [2, 3])
 def test_expected_gain_of_a_loss_that_cannot_fall_below_a_floor(m: int) -> None:
     rng = np.random.default_rng(1)
-    boxes = Boxes(rng.random((8, m)), np.ones(m))
+    boxes = BoxDecomposition(rng.random((8, m)), np.ones(m))
     mean, deviation = np.full((1, m), 0.4), np.array([[0.25, *[0.0] * (m - 1)]])
     floor = np.array([0.1, *[-np.inf] * (m - 1)])
     draws = np.repeat(mean, 40000, axis=0)
     draws[:, 0] = 0.1 + 0.3 * np.exp(0.25 / 0.3 * rng.standard_normal(len(draws)))
-    sampled = boxes.expected_gain(draws, np.zeros_like(draws)).mean()
-    gain = boxes.expected_gain(mean, deviation, floor)[0]
+    sampled = boxes.ehvi(draws, np.zeros_like(draws)).mean()
+    gain = boxes.ehvi(mean, deviation, floor)[0]
     assert gain == pytest.approx(sampled, rel=0.03)
-    assert gain != pytest.approx(boxes.expected_gain(mean, deviation)[0], rel=0.05)
-    sure = boxes.expected_gain(mean, np.zeros((1, m)), floor)
-    assert sure == pytest.approx(boxes.expected_gain(mean, np.zeros((1, m))), abs=1e-6)
+    assert gain != pytest.approx(boxes.ehvi(mean, deviation)[0], rel=0.05)
+    sure = boxes.ehvi(mean, np.zeros((1, m)), floor)
+    assert sure == pytest.approx(boxes.ehvi(mean, np.zeros((1, m))), abs=1e-6)
 
 
 def test_gain_over_an_empty_front_and_of_a_hopeless_candidate() -> None:
-    boxes = Boxes(np.empty((0, 2)), np.ones(2))
-    gains = boxes.expected_gain(np.array([[0.5, 0.5], [1.5, 0.0]]), np.zeros((2, 2)))
+    boxes = BoxDecomposition(np.empty((0, 2)), np.ones(2))
+    gains = boxes.ehvi(np.array([[0.5, 0.5], [1.5, 0.0]]), np.zeros((2, 2)))
     assert gains.tolist() == [0.25, 0.0]
 
 
@@ -119,7 +119,7 @@ def test_predictors_learn_and_know_what_they_do_not_know(kind: str) -> None:
 
 
 def made(kind: str, columns: int, sign: float = 0.0) -> Predictor:
-    return Trees(0) if kind == "trees" else Gaussian(range(columns), sign)
+    return ExtraTrees(0) if kind == "trees" else WarpedGaussianProcess(range(columns), sign)
 
 
 def make_fitted(kind: str, rows: Any, values: Any) -> Any:
@@ -256,7 +256,7 @@ def test_costs_that_nobody_told_are_learned_from_a_few_results() -> None:
     products = (1.2 - rows[:, :4]) * (1.5 - rows[:, 4:]) @ weights[:4]
     for values, learned, share in ((sums, 30, 0.02), (products, 60, 0.1)):
         for sign in (1.0, -1.0):
-            model = Gaussian(range(8), sign)
+            model = WarpedGaussianProcess(range(8), sign)
             model.fit(rows[:learned], values[:learned])
             gaps = np.abs(model.predict(rows[60:])[0] - values[60:])
             assert gaps.mean() < share * np.std(values), (learned, sign)
@@ -266,7 +266,7 @@ def test_a_process_predicts_each_value_from_the_others() -> None:
     rng = np.random.default_rng(0)
     rows = rng.random((12, 2))
     values = np.sin(4 * rows[:, 0]) + rows[:, 1]
-    process = Process(range(2))
+    process = GaussianProcess(range(2))
     kernel = process.fit(rows, values)
     left_out = process.left_out()
     # Leaving a row out by giving it to predict: the columns stay standardized as with all rows.
@@ -305,7 +305,7 @@ def test_noise_falls_back_to_the_plain_search_and_says_so() -> None:
         optimizer.inject(params, {"accuracy": rng.random(), **size_only(params)})
     asked = [optimizer.ask() for _ in range(20)]  # the design comes first
     assert all(candidate.origin != "surrogate" for candidate in asked)
-    assert any("plain genetic algorithm goes on" in note for note in optimizer.notes.messages)
+    assert any("plain genetic algorithm goes on" in note for note in optimizer.messages.texts)
 
 
 def test_pending_candidates_count() -> None:
@@ -368,7 +368,7 @@ def test_a_cost_function_that_fails_now_and_then() -> None:
     optimizer = Optimizer(bits_space(), GOALS, costs=costs, surrogate="gp")
     run(optimizer, 25)
     assert len(optimizer.evaluations) == 25
-    assert len(optimizer.notes.messages) == 2
+    assert len(optimizer.messages.texts) == 2
 
 
 def test_costs_that_come_into_sight_late_are_learned_from() -> None:
@@ -402,7 +402,7 @@ def test_a_batch_method_is_used_and_checked() -> None:
 
 
 def test_a_candidate_of_unknown_costs_can_be_forecast_beside_known_ones() -> None:
-    surrogate = Surrogate(bits_space(1), Objectives.parse(GOALS), (), "gp", NONE, 0, Notes())
+    surrogate = Surrogate(bits_space(1), Objectives.parse(GOALS), (), "gp", NONE, 0, Messages())
     for i in range(12):
         genome = bits_space(1).nth(i)
         surrogate.add(genome, {"size_kb": float(i)}, {"accuracy": i / 12, "size_kb": float(i)})
@@ -416,7 +416,7 @@ def test_limits_of_objectives_end_the_region_to_be_won_and_others_are_chances() 
     def feasible(metric: str) -> np.ndarray[Any, Any]:
         surrogate = Surrogate(
             bits_space(1), Objectives.parse(GOALS), (Constraint(metric, ">=", 0.5),), "gp", NONE, 0,
-            Notes(),
+            Messages(),
         )  # fmt: skip
         for i in range(12):
             kb, quality = float(i), math.sin(i)
@@ -440,7 +440,7 @@ def test_repeated_results_are_averaged() -> None:
         "gp",
         NONE,
         0,
-        Notes(),
+        Messages(),
     )
     genomes = [bits_space(1).nth(i) for i in range(11)]
     for genome in genomes * 2:
@@ -479,7 +479,7 @@ def test_small_differences_near_the_best_are_told_apart(sign: float) -> None:
     train, good = slice(0, 80), np.arange(80, 160)[np.argsort(sign * values[80:])[:30]]
     gaps = {}
     for ends in (0.0, sign):
-        model = Gaussian(range(4), ends)
+        model = WarpedGaussianProcess(range(4), ends)
         model.fit(rows[train], values[train])
         assert model.shape is not None
         assert model.shape.stretched is bool(ends)

@@ -52,6 +52,7 @@ def test_published_networks_are_ranked_as_measured():
     assert 2 * statistics.mean(apart) - 1 >= 0.97
 
 
+@pytest.mark.slow
 def test_published_boards_left_out():
     errors = [p.error_pct for p in boards()]
     assert len(errors) == 40

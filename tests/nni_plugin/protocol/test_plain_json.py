@@ -36,6 +36,7 @@ def read(message: object, guarded: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["type", "object", "symbol", "instance"])
 def test_a_message_builds_nothing(kind: str, tmp_path: Path) -> None:
     target = tmp_path / "pwned"

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import base64
 import json
+import random
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from nni_plugin.protocol.dispatcher import experiment_config, find_file, folders
+from nni_plugin.study.study import Study
 from nni_plugin.study.tuner_args import TunerArgs
 
 
@@ -38,6 +40,11 @@ def test_required_metrics_are_those_of_objectives_and_constraints() -> None:
         ({"optimize_mode": "up"}, ValueError, ["optimize_mode", "'up'", "maximize"]),
         ({"population_size": 0}, ValueError, ["population_size", "0"]),
         ({"population_size": "many"}, ValueError, ["population_size", "many"]),
+        ({"toolbox": {"mutation": "a:b"}}, ValueError, ["toolbox", "'mutation'", "mutate"]),
+        ({"toolbox": "deap.tools:cxTwoPoint"}, ValueError, ["toolbox", "deap.tools:cxTwoPoint"]),
+        ({"toolbox": {"mate": "deap.tools"}}, ValueError, ["mate", "deap.tools", "function'"]),
+        ({"toolbox": {"mate": "no_such:f"}}, ValueError, ["mate", "no_such:f", "imported"]),
+        ({"toolbox": {"mate": "deap.tools:emo"}}, ValueError, ["mate", "emo", "callable"]),
         ({"costs": {"network": "n.json"}}, ValueError, ["costs", "device"]),
         ({"costs": {"network": 3, "device": "x"}}, ValueError, ["network", "3"]),
     ],
@@ -67,6 +74,25 @@ def test_a_cost_function_is_found_beside_the_config(tmp_path: Path) -> None:
     for wrong in ("my_costs_a:none", "no_such_module:f", "my_costs_a"):
         with pytest.raises(ValueError, match=wrong):
             TunerArgs.parse({"costs": wrong}, [tmp_path]).cost_model()
+
+
+def test_operators_are_found_beside_the_config_and_tried_on_its_space(tmp_path: Path) -> None:
+    (tmp_path / "my_operators_a.py").write_text(
+        "def first(individual, to):\n    individual[0] = to\n    return (individual,)\n"
+    )
+
+    def study(to: int) -> Study:
+        mutate = {"function": "my_operators_a:first", "to": to}
+        class_args = {"toolbox": {"mutate": mutate, "mate": "deap.tools:cxTwoPoint"}}
+        args = TunerArgs.parse({**class_args, "surrogate": "none"}, [tmp_path])
+        space = {name: {"_type": "choice", "_value": [1, 2, 4]} for name in "abc"}
+        return Study(args, space, tmp_path / f"{to}.jsonl", class_args)
+
+    optimizer = study(2).optimizer
+    child = optimizer.toolbox.child((0, 0, 0), (0, 1, 1), random.Random(0))
+    assert optimizer.space.decode(child)["a"] == 4
+    with pytest.raises(ValueError, match=r"mutate=.*my_operators_a:first.*allele 3 of 'a'"):
+        study(3)
 
 
 def test_starting_points_come_from_a_list_a_file_or_a_journal(tmp_path: Path) -> None:

@@ -1,0 +1,56 @@
+"""A public call leaves its caller's process as it found it."""
+
+from __future__ import annotations
+
+import logging
+import random
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+
+@contextmanager
+def process_as_found(threads: int | None = None) -> Iterator[None]:
+    """Restores what belongs to the whole process, also when the block raises.
+
+    That is: torch's number of threads, ``sys.path``, the random states of Python, numpy and torch,
+    the filters of warnings, and the levels of loggers. Not meant for two threads at once, which
+    share all of it. As a decorator it holds around each call.
+
+    Args:
+        threads: of torch inside; as it is if None.
+    """
+    found_threads, path = torch.get_num_threads(), list(sys.path)
+    loggers = [logging.root, *logging.root.manager.loggerDict.values()]
+    levels = [(x, x.level, x.disabled) for x in loggers if isinstance(x, logging.Logger)]
+    try:
+        with _random_states(), warnings.catch_warnings():
+            if threads is not None:
+                torch.set_num_threads(threads)
+            yield
+    finally:
+        torch.set_num_threads(found_threads)
+        sys.path[:] = path
+        for logger, level, disabled in levels:
+            logger.setLevel(level)
+            logger.disabled = disabled
+
+
+@contextmanager
+def _random_states() -> Iterator[None]:
+    python, array = random.getstate(), np.random.get_state()
+    tensor = torch.get_rng_state()
+    cuda = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    devices = torch.cuda.get_rng_state_all() if cuda else []
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(array)
+        torch.set_rng_state(tensor)
+        if devices:
+            torch.cuda.set_rng_state_all(devices)
