@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import InitVar, dataclass
 from typing import TYPE_CHECKING, Any
 
-from hardware.ir.gene_values import PRUNERS
+from hardware.ir.gene_kinds.pruner import PRUNERS
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

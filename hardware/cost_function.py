@@ -10,11 +10,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from hardware.costs import Costs, estimate, layer_flash, scratch_bytes, unique
 from hardware.device import Device
-from hardware.ir.gene_values import PRUNER, read_pruner, read_scheme, read_sparsity
+from hardware.ir.gene_kinds import A_BITS, PRUNE, PRUNER, SPARSITY, W_BITS, W_SCHEME
+from hardware.ir.gene_kinds.pruner import read_pruner
+from hardware.ir.gene_kinds.registry import Params
+from hardware.ir.gene_kinds.sparsity import read_sparsity
+from hardware.ir.gene_kinds.weight_bits import UNCOMPRESSED_BITS
+from hardware.ir.gene_kinds.weight_scheme import read_scheme
 from hardware.ir.layer import UNIFORM, Layer, Shape
 from hardware.ir.network import Network
 from hardware.ir.shape_inference import operator_left, propagate
@@ -125,11 +130,11 @@ class _Bytes:
 class _Gene:
     """Reads one gene of many chromosomes; what a value means is looked up once."""
 
-    def __init__(self, key: str, default: float, read: Callable[[Mapping[str, Any]], int]) -> None:
+    def __init__(self, key: str, default: float, read: Callable[[Params], int]) -> None:
         self.key, self.default, self.read = key, default, read
-        self.known: dict[Any, int] = {}
+        self.known: dict[object, int] = {}
 
-    def of(self, params: Mapping[str, Any]) -> int:
+    def of(self, params: Params) -> int:
         """Return what the gene says in a chromosome.
 
         Raises:
@@ -141,7 +146,7 @@ class _Gene:
             found = self.known[value] = self.read({self.key: value})
         return found
 
-    def column(self, members: Sequence[Mapping[str, Any]]) -> list[int]:
+    def column(self, members: Sequence[Params]) -> list[int]:
         """Return what the gene says in each chromosome.
 
         Raises:
@@ -180,23 +185,23 @@ class CostFunction:
             + [(step, step) for step in self._scratch]
         )
         self._kept = {
-            group.name: _Gene(f"{group.name}.prune", 0.0, partial(_kept, network, group.name))
+            group.name: _Gene(PRUNE.key(group.name), 0.0, partial(_kept, network, group.name))
             for group in network.groups
         }
         self._bits = {
             name: tuple(
-                _Gene(f"{name}.{kind}", 8, partial(_bits, network, name, k))
-                for k, kind in enumerate(("w_bits", "a_bits"))
+                _Gene(kind.key(name), UNCOMPRESSED_BITS, partial(_bits, network, name, k))
+                for k, kind in enumerate((W_BITS, A_BITS))
             )
             for name in network.gene_layers
         }
         genes = [*self._kept.values(), *(gene for pair in self._bits.values() for gene in pair)]
         self._plain = {gene.key for gene in genes} | {"uid"}
-        kinds = ("w_scheme", "sparsity")
-        self._formed = {f"{name}.{kind}" for name in network.gene_layers for kind in kinds}
-        self._single = self._plain | self._formed | {PRUNER}
+        kinds = (W_SCHEME, SPARSITY)
+        self._formed = {kind.key(name) for name in network.gene_layers for kind in kinds}
+        self._single = self._plain | self._formed | {PRUNER.name}
 
-    def __call__(self, params: Mapping[str, Any]) -> dict[str, float]:
+    def __call__(self, params: Params) -> dict[str, float]:
         """Return the rounded metrics of a chromosome.
 
         Raises:
@@ -209,7 +214,7 @@ class CostFunction:
             pass  # the slow way says what is wrong
         return estimate(self.network.apply(params), self.device).as_dict()
 
-    def batch(self, population: Iterable[Mapping[str, Any]]) -> list[dict[str, float]]:
+    def batch(self, population: Iterable[Params]) -> list[dict[str, float]]:
         """Return the metrics of many chromosomes, each exactly as a single call gives them.
 
         Raises:
@@ -225,30 +230,28 @@ class CostFunction:
             pass  # one by one tells the bad one from the good
         return [self(params) for params in members]
 
-    def phenotype(self, params: Mapping[str, Any]) -> Hashable:
+    def phenotype(self, params: Params) -> Hashable:
         """Equal for two chromosomes exactly if they make the same network."""
         return self.network.phenotype(params)
 
-    def _is_plain(self, params: Mapping[str, Any], genes: set[str]) -> bool:
+    def _is_plain(self, params: Params, genes: set[str]) -> bool:
         """Whether there are no genes but these; `True` would pass for a 1 in what is remembered."""
         return params.keys() <= genes and bool not in map(type, params.values())
 
-    def _forms(
-        self, params: Mapping[str, Any], bits: Mapping[str, tuple[int, int]]
-    ) -> Mapping[str, _Form]:
+    def _forms(self, params: Params, bits: Mapping[str, tuple[int, int]]) -> Mapping[str, _Form]:
         """Bits of each layer with genes, and the scheme and sparsity that a chromosome asks for."""
         read_pruner(params)
         if self._formed.isdisjoint(params):
             return bits
         forms: dict[str, _Form] = {}
         for name, (w, a) in bits.items():
-            scheme = read_scheme(params, f"{name}.w_scheme", w)
-            sparsity = read_sparsity(params, f"{name}.sparsity")
+            scheme = read_scheme(params, W_SCHEME.key(name), w)
+            sparsity = read_sparsity(params, SPARSITY.key(name))
             plain = scheme == UNIFORM and not sparsity
             forms[name] = (w, a) if plain else (w, a, scheme, sparsity)
         return forms
 
-    def _one(self, params: Mapping[str, Any]) -> dict[str, float]:
+    def _one(self, params: Params) -> dict[str, float]:
         """Costs of one chromosome from remembered parts."""
         kept = {name: gene.of(params) for name, gene in self._kept.items()}
         bits = {name: (w.of(params), a.of(params)) for name, (w, a) in self._bits.items()}
@@ -268,7 +271,7 @@ class CostFunction:
         sizes += [found[i].scratch for i in self._scratch]
         return self._sum(found, self._planner.top(sizes))
 
-    def _by_columns(self, members: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
+    def _by_columns(self, members: Sequence[Params]) -> list[dict[str, float]]:
         """Costs from remembered parts, column by column: a list holds one value per member."""
         nothing = [None] * len(members)
         kept = {name: gene.column(members) for name, gene in self._kept.items()}
@@ -278,8 +281,8 @@ class CostFunction:
         numbers: list[list[int]] = []
         found: list[list[_Terms]] = []
         for one in self._layers:
-            sources: list[Any] = [numbers[i] if i >= 0 else first for i in one.sources]
-            shapes: list[Any] = list(zip(*sources, strict=True))
+            sources = [numbers[i] if i >= 0 else first for i in one.sources]
+            shapes = list(zip(*sources, strict=True))
             chosen = pairs[one.owner] if one.owner else [one.bits] * len(members)
             keys = list(zip(shapes, kept.get(one.group, nothing), chosen, strict=True))
             try:
@@ -324,11 +327,11 @@ class CostFunction:
         ).as_dict()
 
 
-def _kept(network: Network, group: str, params: Mapping[str, Any]) -> int:
+def _kept(network: Network, group: str, params: Params) -> int:
     return network.kept(params)[group]
 
 
-def _bits(network: Network, layer: str, which: int, params: Mapping[str, Any]) -> int:
+def _bits(network: Network, layer: str, which: int, params: Params) -> int:
     return network.bits(params)[layer][which]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from ga.design.greedy_path import Staircase
 from ga.evolution.variation import latin_hypercube
 from ga.problem.search_space import Genome, SearchSpace
-from ga.problem.uniform_settings import NEUTRAL, corners, setting_of
+from ga.problem.uniform_settings import corners, setting_of
 
 
 def ladder(space: SearchSpace, sensitivities: Mapping[str, float], rungs: int) -> list[Genome]:
@@ -33,13 +33,15 @@ def ladder(space: SearchSpace, sensitivities: Mapping[str, float], rungs: int) -
         key=lambda g: sensitivities.get(space.loci[space.groups[g][0]].group, float("inf")),
     )
     genome, way = list(ends[0]), []
-    for target in ("middle", "low"):
+    for to_the_end in (False, True):
         for g in order:
             for i in space.groups[g]:
-                locus = space.loci[i]
-                if locus.kind in NEUTRAL or (locus.kind == "prune" and target == "low"):
+                traits = space.loci[i].traits
+                if traits is None or not traits.corners:
                     continue
-                genome[i] = setting_of(locus.gene, target)
+                place = traits.end if to_the_end else "middle"
+                if place is not None:
+                    genome[i] = setting_of(space.loci[i].gene, place)
             way.append(tuple(genome))
     picks = {max(0, round((k + 1) * len(way) / rungs) - 1) for k in range(rungs)}
     return [way[i] for i in sorted(picks)]

@@ -22,8 +22,6 @@ from ga.problem.uniform_settings import corners
 
 Array = NDArray[np.float64]
 
-# Kinds of genes whose larger values compress less, by which quality can only gain.
-_MILDER_ABOVE = ("w_bits", "a_bits", "rank")
 # A cost may depend on the other genes, so alleles are compared in several settings of them.
 _CORNERS = 4
 _RANDOM = 4
@@ -104,7 +102,7 @@ class Idle:
         places = [
             (i, locus.gene.size)
             for i, locus in enumerate(space.loci)
-            if isinstance(locus.gene, Ordered) and locus.kind in _MILDER_ABOVE
+            if isinstance(locus.gene, Ordered) and locus.traits and locus.traits.milder
         ]
         genomes = [
             (*setting[:i], allele, *setting[i + 1 :])
@@ -118,8 +116,9 @@ class Idle:
         for i, size in places:
             table = losses[at : at + size * len(settings)].reshape(size, -1)
             at += size * len(settings)
-            gene = space.loci[i].gene
-            mild_first = sorted(range(size), key=gene.decode, reverse=True)
+            gene, traits = space.loci[i].gene, space.loci[i].traits
+            downwards = traits is not None and traits.milder == "high"
+            mild_first = sorted(range(size), key=gene.decode, reverse=downwards)
             instead: dict[Allele, Allele] = {}
             for place, allele in enumerate(mild_first):
                 # A cost that is not known is nan, which compares as false.
