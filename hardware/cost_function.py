@@ -50,10 +50,10 @@ class _Variants:
     """All variants of a layer that were met, by shapes of the inputs, kept channels and bits.
 
     Attributes:
-        sources: Indices of the producing layers; below 0 for inputs of the network.
-        group: Name of the layer's channel group, if it is in one.
-        owner: Layer whose bit genes it follows; empty for an operator without weights.
-        bits: Its bits if it follows none.
+        sources: indices of the producing layers; below 0 for inputs of the network.
+        group: name of the layer's channel group, if it is in one.
+        owner: layer whose bit genes it follows; empty for an operator without weights.
+        bits: its bits if it follows none.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class _Variants:
         """Work out a variant and remember it.
 
         Raises:
-            ValueError: The layer cannot have these channels or bits.
+            ValueError: the layer cannot have these channels or bits.
         """
         in_shape, out_shape, groups = propagate(self.layer, inputs, self.before, kept)
         layer = object.__new__(Layer)  # its fields were checked when the network was made
@@ -112,9 +112,9 @@ class _Bytes:
     """Bytes of a tensor by its shape and by the bits of those who read it.
 
     Attributes:
-        producer: Index of the layer that writes it; below 0 for an input of the network.
-        readers: Owners of the bits of the weighted layers that read it.
-        least: The bits that it has anyway.
+        producer: index of the layer that writes it; below 0 for an input of the network.
+        readers: owners of the bits of the weighted layers that read it.
+        least: the bits that it has anyway.
     """
 
     def __init__(self, network: Network, tensor: Tensor, owners: Mapping[str, str]) -> None:
@@ -138,7 +138,7 @@ class _Gene:
         """Return what the gene says in a chromosome.
 
         Raises:
-            ValueError: A value that it cannot have.
+            ValueError: a value that it cannot have.
         """
         value = params.get(self.key, self.default)
         found = self.known.get(value)
@@ -150,7 +150,7 @@ class _Gene:
         """Return what the gene says in each chromosome.
 
         Raises:
-            ValueError: A value that it cannot have.
+            ValueError: a value that it cannot have.
         """
         key, known, default = self.key, self.known, self.default
         try:
@@ -163,7 +163,7 @@ class CostFunction:
     """Costs of a chromosome on a device: what the tuner computes and every trial reports.
 
     Raises:
-        ValueError: An operator of the network has no cost model on the device.
+        ValueError: an operator of the network has no cost model on the device.
     """
 
     def __init__(self, network: Network, device: Device) -> None:
@@ -205,7 +205,7 @@ class CostFunction:
         """Return the rounded metrics of a chromosome.
 
         Raises:
-            ValueError: A chromosome for another model, or bits that the device cannot run.
+            ValueError: a chromosome for another model, or bits that the device cannot run.
         """
         try:
             if self._is_plain(params, self._single):
@@ -218,7 +218,7 @@ class CostFunction:
         """Return the metrics of many chromosomes, each exactly as a single call gives them.
 
         Raises:
-            ValueError: As a single call does.
+            ValueError: as a single call does.
         """
         members = list(population)
         if not members:
@@ -346,6 +346,6 @@ def cost_function(network: Network, device: Device) -> CostFunction:
     """Return a callable from trial parameters to `{metric: value}`.
 
     Raises:
-        ValueError: An operator of the network has no cost model on the device.
+        ValueError: an operator of the network has no cost model on the device.
     """
     return CostFunction(network, device)

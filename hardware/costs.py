@@ -126,11 +126,11 @@ def estimate(layers: Sequence[Layer], device: Device) -> Costs:
     """Return what a network costs on a device.
 
     Args:
-        layers: In execution order, as `Network.apply` returns them.
-        device: Profile with the software stack in use.
+        layers: in execution order, as `Network.apply` returns them.
+        device: profile with the software stack in use.
 
     Raises:
-        ValueError: Bits that the device cannot run, or an operator without a cost model.
+        ValueError: bits that the device cannot run, or an operator without a cost model.
     """
     macs = bops = 0
     for layer in layers:
@@ -151,7 +151,7 @@ def duty_cycle_energy_mj(costs: Costs, device: Device, period_ms: float) -> floa
     `P_active * t + P_sleep * (T - t)`, with the profile's `sleep_mw`.
 
     Raises:
-        ValueError: The profile has no sleep power, or the inference takes longer than the period.
+        ValueError: the profile has no sleep power, or the inference takes longer than the period.
     """
     if not device.sleep_mw:
         raise ValueError(f"device {device.id!r} has no sleep_mw; add it with its source")
@@ -174,7 +174,7 @@ def layer_costs(layers: Sequence[Layer], device: Device) -> list[dict[str, Any]]
     layer.
 
     Raises:
-        ValueError: As `estimate`.
+        ValueError: as `estimate`.
     """
     blocks = ram_buffers(layers, device)
     owners = {id(layer) for layer in unique(layers)}

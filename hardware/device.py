@@ -46,20 +46,20 @@ class Device:
     """A board as the search sees it.
 
     Attributes:
-        id: Name of the profile.
-        name: The board's own name.
-        core: An emulated core or one that behaves like it (`closed_form.COUNTED_AS`), or one of
+        id: name of the profile.
+        name: the board's own name.
+        core: an emulated core or one that behaves like it (`closed_form.COUNTED_AS`), or one of
             `TABLE_CORES`.
-        clock_mhz: Clock of the core.
-        flash_kb: Flash, in units of 1024 bytes.
+        clock_mhz: clock of the core.
+        flash_kb: flash, in units of 1024 bytes.
         ram_kb: RAM, likewise.
-        board_power_mw: Power while an inference runs, where a stack has no own measurement.
-        sleep_mw: Power between inferences, for a duty cycle; 0 if unknown.
-        weight_bits: Weight bit-widths its kernels run.
-        activation_bits: Activation bit-widths its kernels run.
-        stacks: Software stacks by name.
-        stack: The one in use.
-        sources: Source of every number, by its dotted path in the profile.
+        board_power_mw: power while an inference runs, where a stack has no own measurement.
+        sleep_mw: power between inferences, for a duty cycle; 0 if unknown.
+        weight_bits: weight bit-widths its kernels run.
+        activation_bits: activation bit-widths its kernels run.
+        stacks: software stacks by name.
+        stack: the one in use.
+        sources: source of every number, by its dotted path in the profile.
     """
 
     id: str
@@ -99,7 +99,7 @@ class Device:
         """Return the device with another of its stacks in use.
 
         Raises:
-            ValueError: It has no such stack.
+            ValueError: it has no such stack.
         """
         if name not in self.stacks:
             raise ValueError(
@@ -111,7 +111,7 @@ class Device:
         """Refuse bit-widths that the device cannot run.
 
         Raises:
-            ValueError: Names the value and what is allowed.
+            ValueError: names the value and what is allowed.
         """
         for what, value, allowed in (
             ("weight_bits", w_bits, self.weight_bits),
@@ -135,7 +135,7 @@ def load_device(id_or_path: str | Path) -> Device:
     `"stm32l4r5:tflm"` picks a stack other than the profile's own choice.
 
     Raises:
-        ValueError: No such profile, or one with a missing, wrong or unsourced number.
+        ValueError: no such profile, or one with a missing, wrong or unsourced number.
     """
     text = str(id_or_path)
     ident, _, stack = (text, "", "") if Path(text).exists() else text.partition(":")
@@ -182,12 +182,12 @@ def parse_device(
     """Check a profile and make a `Device` of it.
 
     Args:
-        data: Contents of the YAML file.
-        fits: Calibrated stacks by device id, added to those of the profile. Stacks known from
+        data: contents of the YAML file.
+        fits: calibrated stacks by device id, added to those of the profile. Stacks known from
             other boards with the same core are added as borrowed.
 
     Raises:
-        ValueError: A field is missing, unknown, out of range, or a number has no source.
+        ValueError: a field is missing, unknown, out of range, or a number has no source.
     """
     if unknown := set(data) - _KNOWN:
         raise ValueError(
@@ -272,7 +272,7 @@ def check_sources(data: Mapping[str, Any], sources: Mapping[str, Any]) -> None:
     The source of `stacks.tflm` also stands for `stacks.tflm.kappa`.
 
     Raises:
-        ValueError: Names the number.
+        ValueError: names the number.
     """
     for path in _numbers(data, ""):
         parts = path.split(".")

@@ -45,14 +45,14 @@ class Network:
     genes are named after the first of them.
 
     Attributes:
-        layers: The unpruned 8-bit layers, each after its producers.
-        groups: Channel groups; a weighted layer in none keeps its channels.
-        name: For messages and reports.
-        channel_multiple: Kept channels are multiples of it where the group's count is.
+        layers: the unpruned 8-bit layers, each after its producers.
+        groups: channel groups; a weighted layer in none keeps its channels.
+        name: for messages and reports.
+        channel_multiple: kept channels are multiples of it where the group's count is.
         metadata: JSON data carried along (task, metric name and mode, device).
 
     Raises:
-        ValueError: Layers out of order, unknown or repeated names, groups that do not fit.
+        ValueError: layers out of order, unknown or repeated names, groups that do not fit.
     """
 
     def __init__(
@@ -182,10 +182,10 @@ class Network:
         """Channels kept per group: `clip(floor(C (1 - ratio) / step + 0.5) step, step, C)`.
 
         Args:
-            params: A chromosome; groups without a gene keep all channels.
+            params: a chromosome; groups without a gene keep all channels.
 
         Raises:
-            ValueError: A key that names nothing here, a ratio outside [0, 1), or a ratio above 0
+            ValueError: a key that names nothing here, a ratio outside [0, 1), or a ratio above 0
                 for a group that cannot be pruned.
         """
         self._check_keys(params)
@@ -206,7 +206,7 @@ class Network:
         """Weight and activation bits of each weighted layer; 8 where no gene says otherwise.
 
         Raises:
-            ValueError: A gene is no bit-width.
+            ValueError: a gene is no bit-width.
         """
         read = {
             name: (read_bits(params, w_key), read_bits(params, a_key))
@@ -218,7 +218,7 @@ class Network:
         """Equal for two chromosomes exactly if they make the same network.
 
         Raises:
-            ValueError: As `apply`.
+            ValueError: as `apply`.
         """
         bits = self.bits(params)
         kept = self.kept(params)
@@ -248,7 +248,7 @@ class Network:
         """Return the layers of the pruned and quantized network, in order.
 
         Raises:
-            ValueError: As `kept` and `bits`, another gene that is out of its range, or channels
+            ValueError: as `kept` and `bits`, another gene that is out of its range, or channels
                 that cannot be followed through the graph.
         """
         kept = self.kept(params)
@@ -318,7 +318,7 @@ class Network:
         """Rebuild a network from `to_json`.
 
         Raises:
-            ValueError: No network JSON, another format, or contents that do not fit together.
+            ValueError: no network JSON, another format, or contents that do not fit together.
         """
         try:
             data = json.loads(text)
@@ -348,8 +348,8 @@ class Network:
         """Read a file written by `save`.
 
         Raises:
-            FileNotFoundError: There is no such file.
-            ValueError: As `from_json`, with the path in the message.
+            FileNotFoundError: there is no such file.
+            ValueError: as `from_json`, with the path in the message.
         """
         try:
             return cls.from_json(Path(path).read_text(encoding="utf-8"))

@@ -24,7 +24,7 @@ def layer_cycles(layers: Sequence[Layer], core: str, stack: Stack) -> list[float
     """Return the cycles of each layer of one inference; 0 for views and fused activations.
 
     Raises:
-        ValueError: An operator without a cost model; the message names it.
+        ValueError: an operator without a cost model; the message names it.
     """
     fused = fused_activations(layers)
     return [0.0 if layer.name in fused else cycles_of(layer, core, stack) for layer in layers]
@@ -34,7 +34,7 @@ def cycles_of(layer: Layer, core: str, stack: Stack) -> float:
     """Return the cycles of one layer that no other has taken in; 0 for a view.
 
     Raises:
-        ValueError: As `layer_cycles`.
+        ValueError: as `layer_cycles`.
     """
     if stack.model == "kernels":
         factor = {"depthwise": stack.depthwise, "linear": stack.linear}.get(layer_class(layer), 1.0)

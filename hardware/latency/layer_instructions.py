@@ -32,7 +32,7 @@ def layer_instructions(layers: Sequence[Layer], core: str) -> list[float]:
     """Instructions of each layer on a core; 0 for a view and for a fused activation.
 
     Raises:
-        ValueError: An operator without a kernel.
+        ValueError: an operator without a kernel.
     """
     fused = fused_activations(layers)
     return [0.0 if layer.name in fused else counted(layer, core) for layer in layers]

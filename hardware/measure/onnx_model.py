@@ -85,13 +85,13 @@ def build(layers: Sequence[Layer], int8: bool = True) -> bytes:
     """Return the bytes of a model, batch size 1.
 
     Args:
-        layers: In execution order.
-        int8: Weights by channel and activations by tensor, as QuantizeLinear / DequantizeLinear
+        layers: in execution order.
+        int8: weights by channel and activations by tensor, as QuantizeLinear / DequantizeLinear
             pairs; otherwise 32-bit floats.
 
     Raises:
         BackendUnavailableError: `onnx` is not installed.
-        ValueError: An operator that is not written here.
+        ValueError: an operator that is not written here.
     """
     try:
         from onnx import TensorProto, helper

@@ -50,7 +50,7 @@ def load_schema() -> Any:
     """Return the generated schema module.
 
     Raises:
-        BackendUnavailableError: Neither package that brings it is installed.
+        BackendUnavailableError: neither package that brings it is installed.
     """
     for name in _SCHEMAS:
         if importlib.util.find_spec(name.split(".")[0]) is not None:
@@ -146,8 +146,8 @@ def build(layers: Sequence[Layer]) -> bytes:
     """Return the bytes of an int8 model, batch size 1.
 
     Raises:
-        BackendUnavailableError: No package with the schema is installed.
-        ValueError: An operator that is not written here; the message names it.
+        BackendUnavailableError: no package with the schema is installed.
+        ValueError: an operator that is not written here; the message names it.
     """
     model = _Model()
     shapes = dict(input_shapes(layers))

@@ -39,7 +39,7 @@ class TFLMArena:
 
         Raises:
             BackendUnavailableError: tflite-micro is not installed or refused the model.
-            ValueError: An operator that cannot be written to TensorFlow Lite.
+            ValueError: an operator that cannot be written to TensorFlow Lite.
         """
         if importlib.util.find_spec("tflite_micro") is None:
             raise BackendUnavailableError(

@@ -17,7 +17,7 @@ def check_ratio(value: object, key: str) -> float:
     """Return a prune ratio.
 
     Raises:
-        ValueError: It is no number in [0, 1).
+        ValueError: it is no number in [0, 1).
     """
     if not isinstance(value, (int, float)) or not is_number(value) or not 0 <= value < 1:
         raise ValueError(

@@ -14,7 +14,7 @@ def read_pruner(params: Params) -> str | None:
     """Return the pruner that a chromosome names, None if it names none.
 
     Raises:
-        ValueError: There is no such pruner.
+        ValueError: there is no such pruner.
     """
     return _check(params.get(PRUNER.name), PRUNER.name)
 

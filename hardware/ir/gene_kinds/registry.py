@@ -147,7 +147,7 @@ def register(kind: GeneKind) -> GeneKind:
     """Make a kind known, before any network is made whose genes are of it.
 
     Raises:
-        ValueError: Its name, or the name that a space asks for it by, is taken.
+        ValueError: its name, or the name that a space asks for it by, is taken.
     """
     for other in _KINDS.values():
         if other.name == kind.name or (kind.extra and other.extra == kind.extra):
@@ -163,7 +163,7 @@ def unregister(name: str) -> None:
     """Forget a kind; networks that were made before keep its genes.
 
     Raises:
-        KeyError: There is no such kind.
+        KeyError: there is no such kind.
     """
     del _KINDS[name]
 

@@ -16,7 +16,7 @@ def read_sparsity(params: Params, key: str) -> float:
     """Return the fraction of a layer's weights that are zero, 0 if the gene is missing.
 
     Raises:
-        ValueError: It is no number in [0, 1).
+        ValueError: it is no number in [0, 1).
     """
     return _check(params.get(key, 0.0), key)
 

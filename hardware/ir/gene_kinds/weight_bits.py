@@ -16,7 +16,7 @@ def read_bits(params: Params, key: str) -> int:
     """Return a bit-width, 8 if the gene is missing.
 
     Raises:
-        ValueError: It is none.
+        ValueError: it is none.
     """
     value = params.get(key, UNCOMPRESSED_BITS)
     return value if type(value) is int and value in BIT_WIDTHS else check_bits(value, key)

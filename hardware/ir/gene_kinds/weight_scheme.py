@@ -16,7 +16,7 @@ def read_scheme(params: Params, key: str, w_bits: int) -> str:
     """Return the scheme that the weights have: at 2 bits both are one, called uniform.
 
     Raises:
-        ValueError: There is no such scheme, or none of powers of two at this width.
+        ValueError: there is no such scheme, or none of powers of two at this width.
     """
     return _at_width(_check(params.get(key, UNIFORM), key), key, w_bits)
 
