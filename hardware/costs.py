@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypedDict
 
 from hardware.device import Device
 from hardware.ir.layer import Layer
@@ -16,6 +16,7 @@ from hardware.memory.weight_packing import weight_bytes
 
 KB = 1024
 BIAS_BYTES = 4
+"""Of the kernels' 32-bit accumulators."""
 OFFSETS_BYTES = 8
 """Input and output zero points of a weighted layer, as two 32-bit words."""
 
@@ -50,6 +51,18 @@ class Costs:
             "macs": self.macs,
             "bops": self.bops,
         }
+
+
+class LayerCosts(TypedDict):
+    """One layer's row in a table; `ram_kb` is what is alive while it runs."""
+
+    name: str
+    op: str
+    macs: int
+    size_kb: float
+    ram_kb: float
+    latency_ms: float
+    energy_mj: float
 
 
 @dataclass(frozen=True)
@@ -167,11 +180,8 @@ def tops_per_watt(costs: Costs) -> float:
     return 2 * costs.macs / (costs.energy_mj * 1e-3) / 1e12
 
 
-def layer_costs(layers: Sequence[Layer], device: Device) -> list[dict[str, Any]]:
-    """Return one row per layer: name, op, macs, size_kb, ram_kb, latency_ms, energy_mj.
-
-    `ram_kb` is what is alive while the layer runs; sizes of shared weights stand at their first
-    layer.
+def layer_costs(layers: Sequence[Layer], device: Device) -> list[LayerCosts]:
+    """Return one row per layer; sizes of shared weights stand at their first layer.
 
     Raises:
         ValueError: as `estimate`.
@@ -179,7 +189,7 @@ def layer_costs(layers: Sequence[Layer], device: Device) -> list[dict[str, Any]]
     blocks = ram_buffers(layers, device)
     owners = {id(layer) for layer in unique(layers)}
     cycles = layer_cycles(layers, device.core, device.runtime)
-    rows = []
+    rows: list[LayerCosts] = []
     for step, layer in enumerate(layers):
         latency_ms = cycles[step] / device.clock_mhz / 1000
         rows.append(

@@ -7,14 +7,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from hardware.ir.layer import is_number
+
 STATUSES = ("calibrated", "borrowed", "uncalibrated")
 MODELS = ("kernels", "table", "ne16")
 SCRATCH = ("none", "im2col16")
 
 
+RuntimeFields = Mapping[str, Any]
+"""Fields of a software stack, as a profile or the fitted table gives them."""
+
+
 @dataclass(frozen=True)
-class Stack:
-    """One software stack.
+class Runtime:
+    """One software stack, called a stack in profiles.
 
     Attributes:
         name: for example `tflm` or `xcubeai-9`.
@@ -54,24 +60,23 @@ class Stack:
     source: str = ""
 
 
-_FIELDS = frozenset(f.name for f in fields(Stack)) - {"name"}
+_FIELDS = frozenset(f.name for f in fields(Runtime)) - {"name"}
 _POSITIVE = ("kappa", "depthwise", "linear", "power_mw")
 _NOT_NEGATIVE = ("layer_cycles", "element_cycles", "error", "networks", "requant_bytes")
 
 
-def positive(value: Any, where: str, zero: bool = False) -> float:
+def positive(value: object, where: str, zero: bool = False) -> float:
     """Return `value` as a float.
 
     Raises:
         ValueError: it is no finite number above 0 (or, with `zero`, at least 0).
     """
-    good = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not good or not math.isfinite(value) or value < 0 or (value == 0 and not zero):
+    if not is_number(value) or not math.isfinite(value) or value < 0 or (value == 0 and not zero):
         raise ValueError(f"{where}={value!r} must be a number {'>= 0' if zero else 'above 0'}")
     return float(value)
 
 
-def parse_stack(name: str, values: Any) -> Stack:
+def parse_runtime(name: str, values: object) -> Runtime:
     """Check the fields of a stack in a profile.
 
     Raises:
@@ -80,7 +85,7 @@ def parse_stack(name: str, values: Any) -> Stack:
     where = f"stacks.{name}"
     if not isinstance(values, Mapping):
         raise ValueError(f"{where} must be a mapping, got {values!r}")
-    table = dict(values)
+    table: dict[str, Any] = dict(values)
     if unknown := set(table) - _FIELDS:
         raise ValueError(
             f"{where}: unknown field {sorted(unknown)[0]!r} (known: {', '.join(sorted(_FIELDS))})"
@@ -104,4 +109,4 @@ def parse_stack(name: str, values: Any) -> Stack:
             raise ValueError(f"{where}.macs_per_cycle.{kind}={rates!r} must map bits to a rate")
         for bits, rate in rates.items():
             positive(rate, f"{where}.macs_per_cycle.{kind}.{bits}")
-    return Stack(name, **table)
+    return Runtime(name, **table)

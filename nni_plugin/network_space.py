@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -61,31 +62,10 @@ def for_network(
             _at_least(first_last, w_bits, device.weight_bits, device),
             _at_least(first_last, a_bits, device.activation_bits, device),
         )
+    offers = _Offers(network, device, (w_bits, a_bits), end_bits, ends, max_prune)
     kinds = [kind for kind in gene_kinds() if not kind.extra or kind.extra in extra]
-    carriers = {kind.name: _carriers(network, kind) for kind in kinds}
-
-    def place(kind: GeneKind, layer: Layer | None, prunes: bool) -> Place:
-        name = "" if layer is None else layer.name
-        return Place(
-            layer,
-            *(end_bits if name in ends else (w_bits, a_bits)),
-            max_prune=max_prune,
-            prunes=prunes,
-            channels_left=partial(_channels_left, network, name),
-            saves=partial(_saves, network, device, name, kind),
-        )
-
-    space: NniSpace = {}
-    for layer in network.layers:
-        for kind in kinds:
-            if layer.name in carriers[kind.name] and not (kind.extra and layer.name in ends):
-                _offer(space, kind, layer.name, kind.offer(place(kind, layer, False)))
-    prunes = any(map(PRUNE.owns, space))
-    whole: NniSpace = {}
-    for kind in kinds:
-        if kind.scope == "network":
-            _offer(whole, kind, "", kind.offer(place(kind, None, prunes)))
-    space = whole | space
+    space = offers.of_layers(kinds)
+    space = offers.of_network(kinds, any(map(PRUNE.owns, space))) | space
     if not space:
         reasons = "; ".join(f"{g.name}: {g.reason}" for g in network.groups if not g.prunable)
         raise ValueError(
@@ -99,6 +79,52 @@ def for_network(
 def extra_genes() -> tuple[str, ...]:
     """Genes that a space has only if they are asked for: each widens the search."""
     return tuple(kind.extra for kind in gene_kinds() if kind.extra)
+
+
+Widths = tuple[Sequence[int], Sequence[int]]
+"""Bits of weights and of activations that are on offer, in ascending order."""
+
+
+@dataclass(frozen=True)
+class _Offers:
+    """Asks the kinds of genes what they offer at each place of a network."""
+
+    network: Network
+    device: Device
+    widths: Widths
+    end_widths: Widths
+    ends: set[str]
+    max_prune: float
+
+    def of_layers(self, kinds: Sequence[GeneKind]) -> NniSpace:
+        """Choices of layers and of groups, which are called after their first layers."""
+        carriers = {kind.name: _carriers(self.network, kind) for kind in kinds}
+        space: NniSpace = {}
+        for layer in self.network.layers:
+            for kind in kinds:
+                left_out = kind.extra and layer.name in self.ends
+                if layer.name in carriers[kind.name] and not left_out:
+                    _offer(space, kind, layer.name, kind.offer(self._place(kind, layer, False)))
+        return space
+
+    def of_network(self, kinds: Sequence[GeneKind], prunes: bool) -> NniSpace:
+        """Choices that all layers share."""
+        space: NniSpace = {}
+        for kind in kinds:
+            if kind.scope == "network":
+                _offer(space, kind, "", kind.offer(self._place(kind, None, prunes)))
+        return space
+
+    def _place(self, kind: GeneKind, layer: Layer | None, prunes: bool) -> Place:
+        name = "" if layer is None else layer.name
+        return Place(
+            layer,
+            *(self.end_widths if name in self.ends else self.widths),
+            max_prune=self.max_prune,
+            prunes=prunes,
+            channels_left=partial(_channels_left, self.network, name),
+            saves=partial(_saves, self.network, self.device, name, kind),
+        )
 
 
 def _check_extra(extra: Sequence[str], device: Device) -> None:

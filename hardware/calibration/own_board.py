@@ -13,7 +13,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -66,7 +65,7 @@ class Calibration:
         ]
         return "\n".join(lines)
 
-    def fields(self) -> dict[str, Any]:
+    def fields(self) -> dict[str, float | str]:
         """Return the stack's fields for a device profile."""
         return {
             "kappa": round(self.kappa, 4),
@@ -175,7 +174,7 @@ def _cell(path: Path, number: int, line: Mapping[str, str], board: Device, stack
     )
 
 
-def _params(path: Path) -> dict[str, Any]:
+def _params(path: Path) -> dict[str, object]:
     """The chromosome in a file; the empty one where none is named."""
     if path.is_dir():
         return {}

@@ -16,6 +16,7 @@ from hardware.device import Device
 from hardware.ir.layer import Layer
 
 COVERAGE = 0.90
+"""Share of boards that an interval should hold: the usual choice."""
 _QUANTILE = 1.645  # of the normal distribution, for a two-sided 90 % interval
 POWER_ERROR = 0.05
 """Standard error of a board's power between networks.

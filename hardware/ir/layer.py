@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeGuard
 
 WEIGHTED_OPS = frozenset({"conv", "depthwise", "conv_transpose", "linear"})
 """Operators that hold weights, and so have bit genes and can lose output channels."""
@@ -27,22 +28,26 @@ def is_input_name(name: str) -> bool:
     return _INPUT_NAME.fullmatch(name) is not None
 
 
-def check_bits(value: Any, what: str) -> int:
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Whether a value is an int or a float, and no bool."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def check_bits(value: object, what: str) -> int:
     """Return `value` as an int bit-width.
 
     Raises:
         ValueError: it is not one of `BIT_WIDTHS`.
     """
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value not in BIT_WIDTHS:
+    if not is_number(value) or value not in BIT_WIDTHS:
         raise ValueError(f"{what}={value!r} is not a bit-width (use one of {BIT_WIDTHS})")
     return int(value)
 
 
-def _dims(values: Any, what: str, low: int) -> Shape:
-    try:
-        dims = tuple(values)
-    except TypeError:
-        raise ValueError(f"{what}={values!r} must be a tuple of integers") from None
+def _dims(values: object, what: str, low: int) -> Shape:
+    if not isinstance(values, Iterable):
+        raise ValueError(f"{what}={values!r} must be a tuple of integers")
+    dims = tuple(values)
     for v in dims:
         if isinstance(v, bool) or not isinstance(v, int) or v < low:
             raise ValueError(f"{what}={values!r} must hold integers >= {low}")
@@ -121,7 +126,7 @@ class Layer:
             raise ValueError(
                 f"{where}w_scheme={self.w_scheme!r} must be one of {', '.join(W_SCHEMES)}"
             )
-        if isinstance(self.sparsity, bool) or not isinstance(self.sparsity, (int, float)):
+        if not is_number(self.sparsity):
             raise ValueError(f"{where}sparsity={self.sparsity!r} must be a number in [0, 1)")
         if not 0 <= self.sparsity < 1:
             raise ValueError(f"{where}sparsity={self.sparsity!r} must be in [0, 1)")

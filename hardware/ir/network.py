@@ -33,6 +33,7 @@ from hardware.ir.shape_inference import input_shapes, operator_left, propagate
 __all__ = ["ChannelGroup", "Layer", "Network"]
 
 _FORMAT = 1
+"""Of network files; it grows when older versions cannot read what is written."""
 
 _GRAPH_KINDS = (PRUNER, PRUNE, W_BITS, A_BITS)
 """What a network reads by itself: channels and bits go through the graph together."""
@@ -366,7 +367,7 @@ class Network:
         return f"Network({self.name!r}, {len(self.layers)} layers, {len(self.groups)} groups)"
 
 
-def _as_dict(layer: Layer) -> dict[str, Any]:
+def _as_dict(layer: Layer) -> dict[str, object]:
     """A layer's fields, without those of optional genes: files stay readable by older versions."""
     fields = asdict(layer)
     return {

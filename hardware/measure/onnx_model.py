@@ -14,12 +14,12 @@ from hardware.ir.shape_inference import input_shapes
 from hardware.measure.backend import BackendUnavailableError
 from hardware.memory.planner import fused_activations
 
-_OPSET = 17
+_OPSET = 17  # the first one with LayerNormalization
 _SIMPLE = {
     "add": "Add", "sub": "Sub", "mul": "Mul", "div": "Div", "maximum": "Max", "minimum": "Min",
     "activation": "Relu",
 }  # fmt: skip
-_SCALE = 0.05
+_SCALE = 0.05  # of random data, which only has to run
 
 
 class _Graph:

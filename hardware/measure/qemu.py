@@ -26,6 +26,7 @@ CLASSES = ("alu", "load", "store", "mac", "divide", "branch", "vector")
 COMMON = ("start.c", "main.c", "rows.c", "codes.c")
 """Sources that all cores share."""
 TIMEOUT_S = 300
+"""Of a compiler's or an emulator's run: a choice; both take seconds."""
 _SHIFT_MAX = 24
 
 

@@ -24,9 +24,10 @@ _SCHEMAS = (
     "ai_edge_litert.schema_py_generated",
     "tflite_micro.tensorflow.lite.micro.python.schema_py_generated",
 )
+# Numbers of the schema's enumerations.
 _INT8, _INT32 = 9, 2
 _RELU = 1
-_ZERO_POINT = -3
+_ZERO_POINT = -3  # any: activations are rarely symmetric
 # Operator codes and option tables of the TensorFlow Lite schema.
 _OPS: dict[str, tuple[str, str]] = {
     "conv": ("CONV_2D", "Conv2DOptions"),

@@ -14,7 +14,7 @@ from hardware.ir.layer import Layer
 from hardware.measure.backend import BackendUnavailableError
 from hardware.measure.tflite_model import build
 
-_ARENA = 16 * 1024 * 1024
+_ARENA = 16 * 1024 * 1024  # ample: what is used of it is what is read
 _PROGRAM = """
 import sys, numpy
 from tflite_micro import runtime

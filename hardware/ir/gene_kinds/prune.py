@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hardware.ir.gene_kinds.registry import GeneKind, Place, is_number
+from hardware.ir.gene_kinds.registry import GeneKind, Place
+from hardware.ir.layer import is_number
 
 # Prune ratios on offer per group, in eighths up to 7/8; a group of very many channels gets
 # sixteenths, since one step of an eighth would already remove dozens of them. A choice.
@@ -19,7 +20,7 @@ def check_ratio(value: object, key: str) -> float:
     Raises:
         ValueError: it is no number in [0, 1).
     """
-    if not isinstance(value, (int, float)) or not is_number(value) or not 0 <= value < 1:
+    if not is_number(value) or not 0 <= value < 1:
         raise ValueError(
             f"{key}={value!r} must be a number in [0, 1): the fraction of channels to remove"
         )

@@ -6,15 +6,15 @@ import math
 from collections.abc import Mapping, Sequence
 
 from hardware.ir.factorization import factorized, full_rank
-from hardware.ir.gene_kinds.registry import LARGE, GeneKind, Place, is_number
-from hardware.ir.layer import Layer
+from hardware.ir.gene_kinds.registry import LARGE, GeneKind, Place
+from hardware.ir.layer import Layer, is_number
 
 # Shares on offer, in eighths: a choice, the same steps as prune ratios.
 _PARTS = 8
 
 
 def _check(value: object, key: str) -> float:
-    if not isinstance(value, (int, float)) or not is_number(value) or not 0 < value <= 1:
+    if not is_number(value) or not 0 < value <= 1:
         raise ValueError(
             f"{key}={value!r} must be a number in (0, 1]: the share of the full rank to keep"
         )

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from hardware.ir.layer import Layer
+from hardware.ir.layer import Layer, is_number
 
 Params = Mapping[str, object]
 """A chromosome: the parameters of a trial by the names of their genes."""
@@ -177,8 +177,3 @@ def kind_of(gene: str) -> GeneKind | None:
     """Return the kind of a gene by its name; None if no kind owns it."""
     kind = _KINDS.get(gene.rpartition(".")[2])
     return kind if kind is not None and kind.owns(gene) else None
-
-
-def is_number(value: object) -> bool:
-    """Whether a value is an int or a float, and no bool."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hardware.ir.factorization import changed
-from hardware.ir.gene_kinds.registry import LARGE, GeneKind, Params, Place, is_number
-from hardware.ir.layer import Layer
+from hardware.ir.gene_kinds.registry import LARGE, GeneKind, Params, Place
+from hardware.ir.layer import Layer, is_number
 
 # Below a half, a bitmap of the zeros saves next to nothing at 4 bits.
 _OFFERED = (0.5, 0.75, 0.875)
@@ -22,7 +22,7 @@ def read_sparsity(params: Params, key: str) -> float:
 
 
 def _check(value: object, key: str) -> float:
-    if not isinstance(value, (int, float)) or not is_number(value) or not 0 <= value < 1:
+    if not is_number(value) or not 0 <= value < 1:
         raise ValueError(
             f"{key}={value!r} must be a number in [0, 1): the fraction of weights that are zero"
         )
