@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from hardware.ir.gene_values import PRUNERS
+from hardware.ir.gene_kinds.pruner import PRUNERS
 
 if TYPE_CHECKING:
     from torch import Tensor

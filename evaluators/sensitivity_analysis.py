@@ -28,6 +28,7 @@ from evaluators.task_checks import check_data
 from evaluators.tracing.trace import trace
 from evaluators.training import channels_last, reestimate_batch_norm, score
 from hardware import Device, Network, load_device
+from hardware.ir.gene_kinds import A_BITS, PRUNE, W_BITS, GeneKind, gene_kinds, kind_of
 
 LOG = logging.getLogger(__name__)
 
@@ -77,7 +78,16 @@ def sensitivity(
 
     # Not the network's metadata: this very table is noted there.
     shapes = (network.layers, network.groups, network.channel_multiple)
-    settings = (*shapes, task.metric_name, task.recipe.pruner, tuple(ratios), w_bits, a_bits)
+    further = [(k.name, tuple(k.tried)) for k in gene_kinds() if k.compress is not None]
+    settings = (
+        *shapes,
+        task.metric_name,
+        task.recipe.pruner,
+        tuple(ratios),
+        w_bits,
+        a_bits,
+        *further,
+    )
     key = fingerprint(*settings, *metric_and_data(task), *weights_of(task.model))
     return cached(f"{task.name}-sensitivity-{key}.json", make, load=_load, save=_save)
 
@@ -99,11 +109,11 @@ def _measure(
     baseline = baseline_metric(task)
     sign = 1.0 if task.metric_mode == "max" else -1.0
 
-    def row(layer: str, kind: str, value: float, model: nn.Module) -> Row:
+    def row(layer: str, kind: GeneKind, value: float, model: nn.Module) -> Row:
         metric = score(task, model, task.val)
         return {
             "layer": layer,
-            "gene": f"{layer}.{kind}",
+            "gene": kind.key(layer),
             "value": value,
             "metric": round(metric, 6),
             "drop": round(sign * (baseline - metric), 6),
@@ -112,7 +122,7 @@ def _measure(
     for group in network.groups:
         done = set()
         for ratio in ratios if group.prunable else ():
-            params = {f"{group.name}.prune": ratio}
+            params = {PRUNE.key(group.name): ratio}
             kept = network.kept(params)[group.name]
             if kept == group.channels or kept in done:
                 continue
@@ -127,7 +137,7 @@ def _measure(
                 task=task,
             )
             reestimate_batch_norm(model, task.train)
-            yield row(group.name, "prune", ratio, channels_last(model, task.inputs))
+            yield row(group.name, PRUNE, ratio, channels_last(model, task.inputs))
 
     model = copy.deepcopy(task.model).eval()
     torch.manual_seed(0)
@@ -137,13 +147,21 @@ def _measure(
         weight = module.weight.detach().clone()
         for bits in w_bits:
             module.weight.data.copy_(round_weights(module, bits))
-            yield row(name, "w_bits", bits, model)
+            yield row(name, W_BITS, bits, model)
             module.weight.data.copy_(weight)
         for bits in a_bits:
             changed = copy.deepcopy(model)
             grid = affine_grid(*ranges[name], bits)
             quantize_input(changed, name, InputQuantization(*grid, bits))
-            yield row(name, "a_bits", bits, changed)
+            yield row(name, A_BITS, bits, changed)
+    for kind in gene_kinds():
+        if kind.compress is None:
+            continue
+        for name in network.carriers(kind):
+            for value in kind.tried:
+                changed = copy.deepcopy(model)
+                kind.compress(changed.get_submodule(name), value)
+                yield row(name, kind, value, changed)
 
 
 def ladder(rows: Sequence[Row], *, steps: int = 8) -> list[dict[str, float]]:
@@ -170,11 +188,12 @@ def ladder(rows: Sequence[Row], *, steps: int = 8) -> list[dict[str, float]]:
         rung: dict[str, float] = {}
         for row in rows:
             gene, value = row["gene"], row["value"]
+            kind = kind_of(gene)
             # More channels removed, or fewer bits, is stronger.
             stronger = (
-                value > rung.get(gene, 0.0)
-                if gene.endswith(".prune")
-                else (value < rung.get(gene, FLOAT_BITS))
+                value > rung.get(gene, kind.neutral)
+                if kind is not None and kind.grows
+                else value < rung.get(gene, FLOAT_BITS)
             )
             if row["drop"] <= limit and stronger:
                 rung[gene] = value

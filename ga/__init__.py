@@ -5,6 +5,7 @@ from ga.evaluation import Candidate, Evaluation, SpaceExhausted, UnsatisfiableCo
 from ga.history.pareto import hypervolume, nondominated
 from ga.moved import install
 from ga.optimizer import Optimizer
+from ga.problem.gene_traits import GeneTraits
 from ga.problem.genes import Categorical, Gene, Integer, Normal, Ordered, Real
 from ga.problem.objectives import Constraint, Objectives, parse_constraints, violation
 from ga.problem.search_space import SearchSpace
@@ -15,6 +16,7 @@ __all__ = [
     "Constraint",
     "Evaluation",
     "Gene",
+    "GeneTraits",
     "Integer",
     "Normal",
     "Objectives",

@@ -16,7 +16,7 @@ from hardware.device import Device, list_devices, load_device
 from hardware.ir.layer import ChannelGroup, Layer
 from hardware.ir.network import Network
 from hardware.moved import install
-from hardware.runtime import Stack
+from hardware.runtime import Runtime
 
 __all__ = [
     "ChannelGroup",
@@ -27,6 +27,7 @@ __all__ = [
     "Interval",
     "Layer",
     "Network",
+    "Runtime",
     "Stack",
     "cost_function",
     "duty_cycle_energy_mj",
@@ -41,3 +42,5 @@ __all__ = [
 ]
 
 install()
+
+Stack = Runtime

@@ -10,11 +10,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from hardware.costs import Costs, estimate, layer_flash, scratch_bytes, unique
 from hardware.device import Device
-from hardware.ir.gene_values import PRUNER, read_pruner, read_scheme, read_sparsity
+from hardware.ir.gene_kinds import A_BITS, PRUNE, PRUNER, SPARSITY, W_BITS, W_SCHEME
+from hardware.ir.gene_kinds.pruner import read_pruner
+from hardware.ir.gene_kinds.registry import Params
+from hardware.ir.gene_kinds.sparsity import read_sparsity
+from hardware.ir.gene_kinds.weight_bits import UNCOMPRESSED_BITS
+from hardware.ir.gene_kinds.weight_scheme import read_scheme
 from hardware.ir.layer import UNIFORM, Layer, Shape
 from hardware.ir.network import Network
 from hardware.ir.shape_inference import operator_left, propagate
@@ -45,10 +50,10 @@ class _Variants:
     """All variants of a layer that were met, by shapes of the inputs, kept channels and bits.
 
     Attributes:
-        sources: Indices of the producing layers; below 0 for inputs of the network.
-        group: Name of the layer's channel group, if it is in one.
-        owner: Layer whose bit genes it follows; empty for an operator without weights.
-        bits: Its bits if it follows none.
+        sources: indices of the producing layers; below 0 for inputs of the network.
+        group: name of the layer's channel group, if it is in one.
+        owner: layer whose bit genes it follows; empty for an operator without weights.
+        bits: its bits if it follows none.
     """
 
     def __init__(
@@ -77,7 +82,7 @@ class _Variants:
         """Work out a variant and remember it.
 
         Raises:
-            ValueError: The layer cannot have these channels or bits.
+            ValueError: the layer cannot have these channels or bits.
         """
         in_shape, out_shape, groups = propagate(self.layer, inputs, self.before, kept)
         layer = object.__new__(Layer)  # its fields were checked when the network was made
@@ -107,9 +112,9 @@ class _Bytes:
     """Bytes of a tensor by its shape and by the bits of those who read it.
 
     Attributes:
-        producer: Index of the layer that writes it; below 0 for an input of the network.
-        readers: Owners of the bits of the weighted layers that read it.
-        least: The bits that it has anyway.
+        producer: index of the layer that writes it; below 0 for an input of the network.
+        readers: owners of the bits of the weighted layers that read it.
+        least: the bits that it has anyway.
     """
 
     def __init__(self, network: Network, tensor: Tensor, owners: Mapping[str, str]) -> None:
@@ -125,15 +130,15 @@ class _Bytes:
 class _Gene:
     """Reads one gene of many chromosomes; what a value means is looked up once."""
 
-    def __init__(self, key: str, default: float, read: Callable[[Mapping[str, Any]], int]) -> None:
+    def __init__(self, key: str, default: float, read: Callable[[Params], int]) -> None:
         self.key, self.default, self.read = key, default, read
-        self.known: dict[Any, int] = {}
+        self.known: dict[object, int] = {}
 
-    def of(self, params: Mapping[str, Any]) -> int:
+    def of(self, params: Params) -> int:
         """Return what the gene says in a chromosome.
 
         Raises:
-            ValueError: A value that it cannot have.
+            ValueError: a value that it cannot have.
         """
         value = params.get(self.key, self.default)
         found = self.known.get(value)
@@ -141,11 +146,11 @@ class _Gene:
             found = self.known[value] = self.read({self.key: value})
         return found
 
-    def column(self, members: Sequence[Mapping[str, Any]]) -> list[int]:
+    def column(self, members: Sequence[Params]) -> list[int]:
         """Return what the gene says in each chromosome.
 
         Raises:
-            ValueError: A value that it cannot have.
+            ValueError: a value that it cannot have.
         """
         key, known, default = self.key, self.known, self.default
         try:
@@ -158,7 +163,7 @@ class CostFunction:
     """Costs of a chromosome on a device: what the tuner computes and every trial reports.
 
     Raises:
-        ValueError: An operator of the network has no cost model on the device.
+        ValueError: an operator of the network has no cost model on the device.
     """
 
     def __init__(self, network: Network, device: Device) -> None:
@@ -180,27 +185,27 @@ class CostFunction:
             + [(step, step) for step in self._scratch]
         )
         self._kept = {
-            group.name: _Gene(f"{group.name}.prune", 0.0, partial(_kept, network, group.name))
+            group.name: _Gene(PRUNE.key(group.name), 0.0, partial(_kept, network, group.name))
             for group in network.groups
         }
         self._bits = {
             name: tuple(
-                _Gene(f"{name}.{kind}", 8, partial(_bits, network, name, k))
-                for k, kind in enumerate(("w_bits", "a_bits"))
+                _Gene(kind.key(name), UNCOMPRESSED_BITS, partial(_bits, network, name, k))
+                for k, kind in enumerate((W_BITS, A_BITS))
             )
             for name in network.gene_layers
         }
         genes = [*self._kept.values(), *(gene for pair in self._bits.values() for gene in pair)]
         self._plain = {gene.key for gene in genes} | {"uid"}
-        kinds = ("w_scheme", "sparsity")
-        self._formed = {f"{name}.{kind}" for name in network.gene_layers for kind in kinds}
-        self._single = self._plain | self._formed | {PRUNER}
+        kinds = (W_SCHEME, SPARSITY)
+        self._formed = {kind.key(name) for name in network.gene_layers for kind in kinds}
+        self._single = self._plain | self._formed | {PRUNER.name}
 
-    def __call__(self, params: Mapping[str, Any]) -> dict[str, float]:
+    def __call__(self, params: Params) -> dict[str, float]:
         """Return the rounded metrics of a chromosome.
 
         Raises:
-            ValueError: A chromosome for another model, or bits that the device cannot run.
+            ValueError: a chromosome for another model, or bits that the device cannot run.
         """
         try:
             if self._is_plain(params, self._single):
@@ -209,11 +214,11 @@ class CostFunction:
             pass  # the slow way says what is wrong
         return estimate(self.network.apply(params), self.device).as_dict()
 
-    def batch(self, population: Iterable[Mapping[str, Any]]) -> list[dict[str, float]]:
+    def batch(self, population: Iterable[Params]) -> list[dict[str, float]]:
         """Return the metrics of many chromosomes, each exactly as a single call gives them.
 
         Raises:
-            ValueError: As a single call does.
+            ValueError: as a single call does.
         """
         members = list(population)
         if not members:
@@ -225,30 +230,28 @@ class CostFunction:
             pass  # one by one tells the bad one from the good
         return [self(params) for params in members]
 
-    def phenotype(self, params: Mapping[str, Any]) -> Hashable:
+    def phenotype(self, params: Params) -> Hashable:
         """Equal for two chromosomes exactly if they make the same network."""
         return self.network.phenotype(params)
 
-    def _is_plain(self, params: Mapping[str, Any], genes: set[str]) -> bool:
+    def _is_plain(self, params: Params, genes: set[str]) -> bool:
         """Whether there are no genes but these; `True` would pass for a 1 in what is remembered."""
         return params.keys() <= genes and bool not in map(type, params.values())
 
-    def _forms(
-        self, params: Mapping[str, Any], bits: Mapping[str, tuple[int, int]]
-    ) -> Mapping[str, _Form]:
+    def _forms(self, params: Params, bits: Mapping[str, tuple[int, int]]) -> Mapping[str, _Form]:
         """Bits of each layer with genes, and the scheme and sparsity that a chromosome asks for."""
         read_pruner(params)
         if self._formed.isdisjoint(params):
             return bits
         forms: dict[str, _Form] = {}
         for name, (w, a) in bits.items():
-            scheme = read_scheme(params, f"{name}.w_scheme", w)
-            sparsity = read_sparsity(params, f"{name}.sparsity")
+            scheme = read_scheme(params, W_SCHEME.key(name), w)
+            sparsity = read_sparsity(params, SPARSITY.key(name))
             plain = scheme == UNIFORM and not sparsity
             forms[name] = (w, a) if plain else (w, a, scheme, sparsity)
         return forms
 
-    def _one(self, params: Mapping[str, Any]) -> dict[str, float]:
+    def _one(self, params: Params) -> dict[str, float]:
         """Costs of one chromosome from remembered parts."""
         kept = {name: gene.of(params) for name, gene in self._kept.items()}
         bits = {name: (w.of(params), a.of(params)) for name, (w, a) in self._bits.items()}
@@ -268,7 +271,7 @@ class CostFunction:
         sizes += [found[i].scratch for i in self._scratch]
         return self._sum(found, self._planner.place(sizes)[1])
 
-    def _by_columns(self, members: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
+    def _by_columns(self, members: Sequence[Params]) -> list[dict[str, float]]:
         """Costs from remembered parts, column by column: a list holds one value per member."""
         nothing = [None] * len(members)
         kept = {name: gene.column(members) for name, gene in self._kept.items()}
@@ -278,8 +281,8 @@ class CostFunction:
         numbers: list[list[int]] = []
         found: list[list[_Terms]] = []
         for one in self._layers:
-            sources: list[Any] = [numbers[i] if i >= 0 else first for i in one.sources]
-            shapes: list[Any] = list(zip(*sources, strict=True))
+            sources = [numbers[i] if i >= 0 else first for i in one.sources]
+            shapes = list(zip(*sources, strict=True))
             chosen = pairs[one.owner] if one.owner else [one.bits] * len(members)
             keys = list(zip(shapes, kept.get(one.group, nothing), chosen, strict=True))
             try:
@@ -324,11 +327,11 @@ class CostFunction:
         ).as_dict()
 
 
-def _kept(network: Network, group: str, params: Mapping[str, Any]) -> int:
+def _kept(network: Network, group: str, params: Params) -> int:
     return network.kept(params)[group]
 
 
-def _bits(network: Network, layer: str, which: int, params: Mapping[str, Any]) -> int:
+def _bits(network: Network, layer: str, which: int, params: Params) -> int:
     return network.bits(params)[layer][which]
 
 
@@ -343,6 +346,6 @@ def cost_function(network: Network, device: Device) -> CostFunction:
     """Return a callable from trial parameters to `{metric: value}`.
 
     Raises:
-        ValueError: An operator of the network has no cost model on the device.
+        ValueError: an operator of the network has no cost model on the device.
     """
     return CostFunction(network, device)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypedDict
 
 from hardware.device import Device
 from hardware.ir.layer import Layer
@@ -16,6 +16,7 @@ from hardware.memory.weight_packing import weight_bytes
 
 KB = 1024
 BIAS_BYTES = 4
+"""Of the kernels' 32-bit accumulators."""
 OFFSETS_BYTES = 8
 """Input and output zero points of a weighted layer, as two 32-bit words."""
 
@@ -50,6 +51,18 @@ class Costs:
             "macs": self.macs,
             "bops": self.bops,
         }
+
+
+class LayerCosts(TypedDict):
+    """One layer's row in a table; `ram_kb` is what is alive while it runs."""
+
+    name: str
+    op: str
+    macs: int
+    size_kb: float
+    ram_kb: float
+    latency_ms: float
+    energy_mj: float
 
 
 @dataclass(frozen=True)
@@ -126,11 +139,11 @@ def estimate(layers: Sequence[Layer], device: Device) -> Costs:
     """Return what a network costs on a device.
 
     Args:
-        layers: In execution order, as `Network.apply` returns them.
-        device: Profile with the software stack in use.
+        layers: in execution order, as `Network.apply` returns them.
+        device: profile with the software stack in use.
 
     Raises:
-        ValueError: Bits that the device cannot run, or an operator without a cost model.
+        ValueError: bits that the device cannot run, or an operator without a cost model.
     """
     macs = bops = 0
     for layer in layers:
@@ -151,7 +164,7 @@ def duty_cycle_energy_mj(costs: Costs, device: Device, period_ms: float) -> floa
     `P_active * t + P_sleep * (T - t)`, with the profile's `sleep_mw`.
 
     Raises:
-        ValueError: The profile has no sleep power, or the inference takes longer than the period.
+        ValueError: the profile has no sleep power, or the inference takes longer than the period.
     """
     if not device.sleep_mw:
         raise ValueError(f"device {device.id!r} has no sleep_mw; add it with its source")
@@ -167,19 +180,16 @@ def tops_per_watt(costs: Costs) -> float:
     return 2 * costs.macs / (costs.energy_mj * 1e-3) / 1e12
 
 
-def layer_costs(layers: Sequence[Layer], device: Device) -> list[dict[str, Any]]:
-    """Return one row per layer: name, op, macs, size_kb, ram_kb, latency_ms, energy_mj.
-
-    `ram_kb` is what is alive while the layer runs; sizes of shared weights stand at their first
-    layer.
+def layer_costs(layers: Sequence[Layer], device: Device) -> list[LayerCosts]:
+    """Return one row per layer; sizes of shared weights stand at their first layer.
 
     Raises:
-        ValueError: As `estimate`.
+        ValueError: as `estimate`.
     """
     blocks = ram_buffers(layers, device)
     owners = {id(layer) for layer in unique(layers)}
     cycles = layer_cycles(layers, device.core, device.runtime)
-    rows = []
+    rows: list[LayerCosts] = []
     for step, layer in enumerate(layers):
         latency_ms = cycles[step] / device.clock_mhz / 1000
         rows.append(

@@ -11,9 +11,12 @@ from typing import Any
 
 import yaml
 
-from hardware.ir.layer import BIT_WIDTHS
+from hardware.ir.layer import BIT_WIDTHS, is_number
 from hardware.latency.instruction_counts import COUNTED_AS
-from hardware.runtime import Stack, parse_stack, positive
+from hardware.runtime import Runtime, RuntimeFields, parse_runtime, positive
+
+Stacks = Mapping[str, Mapping[str, RuntimeFields]]
+"""Software stacks by device and name."""
 
 _FOLDER = Path(__file__).with_name("devices")
 _FITTED = Path(__file__).with_name("data") / "stacks.json"
@@ -24,7 +27,7 @@ TABLE_CORES = (
 )  # fmt: skip
 """Cores that are not emulated: their stacks need the model `table` or `ne16`."""
 
-RUNTIMES: Mapping[str, Mapping[str, Any]] = {
+RUNTIMES: Mapping[str, RuntimeFields] = {
     "xcubeai": {"requant_bytes": 0},
     "tflm": {"scratch": "none"},
 }
@@ -46,20 +49,19 @@ class Device:
     """A board as the search sees it.
 
     Attributes:
-        id: Name of the profile.
-        name: The board's own name.
-        core: An emulated core or one that behaves like it (`closed_form.COUNTED_AS`), or one of
-            `TABLE_CORES`.
-        clock_mhz: Clock of the core.
-        flash_kb: Flash, in units of 1024 bytes.
+        id: name of the profile.
+        name: the board's own name.
+        core: an emulated core or one that behaves like it (`COUNTED_AS`), or one of `TABLE_CORES`.
+        clock_mhz: clock of the core.
+        flash_kb: flash, in units of 1024 bytes.
         ram_kb: RAM, likewise.
-        board_power_mw: Power while an inference runs, where a stack has no own measurement.
-        sleep_mw: Power between inferences, for a duty cycle; 0 if unknown.
-        weight_bits: Weight bit-widths its kernels run.
-        activation_bits: Activation bit-widths its kernels run.
-        stacks: Software stacks by name.
-        stack: The one in use.
-        sources: Source of every number, by its dotted path in the profile.
+        board_power_mw: power while an inference runs, where a stack has no own measurement.
+        sleep_mw: power between inferences, for a duty cycle; 0 if unknown.
+        weight_bits: weight bit-widths its kernels run.
+        activation_bits: activation bit-widths its kernels run.
+        stacks: software stacks by name.
+        stack: the one in use.
+        sources: source of every number, by its dotted path in the profile.
     """
 
     id: str
@@ -72,7 +74,7 @@ class Device:
     sleep_mw: float
     weight_bits: tuple[int, ...]
     activation_bits: tuple[int, ...]
-    stacks: Mapping[str, Stack]
+    stacks: Mapping[str, Runtime]
     stack: str
     sources: Mapping[str, str] = field(default_factory=dict)
 
@@ -80,7 +82,7 @@ class Device:
         return hash((self.id, self.stack))
 
     @property
-    def runtime(self) -> Stack:
+    def runtime(self) -> Runtime:
         """The software stack in use."""
         return self.stacks[self.stack]
 
@@ -99,7 +101,7 @@ class Device:
         """Return the device with another of its stacks in use.
 
         Raises:
-            ValueError: It has no such stack.
+            ValueError: it has no such stack.
         """
         if name not in self.stacks:
             raise ValueError(
@@ -111,7 +113,7 @@ class Device:
         """Refuse bit-widths that the device cannot run.
 
         Raises:
-            ValueError: Names the value and what is allowed.
+            ValueError: names the value and what is allowed.
         """
         for what, value, allowed in (
             ("weight_bits", w_bits, self.weight_bits),
@@ -135,7 +137,7 @@ def load_device(id_or_path: Device | str | Path) -> Device:
     `"stm32l4r5:tflm"` picks a stack other than the profile's own choice.
 
     Raises:
-        ValueError: No such profile, or one with a missing, wrong or unsourced number.
+        ValueError: no such profile, or one with a missing, wrong or unsourced number.
     """
     if isinstance(id_or_path, Device):
         return id_or_path
@@ -172,24 +174,22 @@ def fitted() -> Mapping[str, Any]:
     return data
 
 
-def fitted_stacks() -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
+def fitted_stacks() -> Stacks:
     """Calibrated stacks by device."""
-    stacks: Mapping[str, Mapping[str, Mapping[str, Any]]] = fitted()["devices"]
+    stacks: Stacks = fitted()["devices"]
     return stacks
 
 
-def parse_device(
-    data: Mapping[str, Any], fits: Mapping[str, Mapping[str, Mapping[str, Any]]] | None = None
-) -> Device:
+def parse_device(data: Mapping[str, Any], fits: Stacks | None = None) -> Device:
     """Check a profile and make a `Device` of it.
 
     Args:
-        data: Contents of the YAML file.
-        fits: Calibrated stacks by device id, added to those of the profile. Stacks known from
+        data: contents of the YAML file.
+        fits: calibrated stacks by device id, added to those of the profile. Stacks known from
             other boards with the same core are added as borrowed.
 
     Raises:
-        ValueError: A field is missing, unknown, out of range, or a number has no source.
+        ValueError: a field is missing, unknown, out of range, or a number has no source.
     """
     if unknown := set(data) - _KNOWN:
         raise ValueError(
@@ -213,7 +213,7 @@ def parse_device(
     found = {**borrowed_stacks(core), **measured}
     if not found:
         raise ValueError(f"field 'stacks' is missing, and no stack was measured on core {core!r}")
-    stacks = {name: parse_stack(name, _completed(name, v)) for name, v in found.items()}
+    stacks = {name: parse_runtime(name, _completed(name, v)) for name, v in found.items()}
     stack = data.get("stack", next(iter(measured or found)))
     if stack not in stacks:
         raise ValueError(f"stack={stack!r} is none of its stacks ({', '.join(stacks)})")
@@ -237,26 +237,26 @@ def parse_device(
     )
 
 
-def _completed(name: str, values: Any) -> Any:
+def _completed(name: str, values: object) -> object:
     if not isinstance(values, Mapping):
         return values
     return {**RUNTIMES.get(name.split("-")[0], {}), **values}
 
 
-def borrowed_stacks(core: str) -> Mapping[str, Mapping[str, Any]]:
+def borrowed_stacks(core: str) -> Mapping[str, RuntimeFields]:
     """Stacks measured on other boards with a core, and their mean as `borrowed`; may be empty."""
     like = {"cortex-m55": "cortex-m85"}.get(core, core)
-    found: Mapping[str, Mapping[str, Any]] = fitted()["borrowed"].get(like, {})
+    found: Mapping[str, RuntimeFields] = fitted()["borrowed"].get(like, {})
     return found
 
 
-def _bits(values: Any, where: str) -> tuple[int, ...]:
+def _bits(values: object, where: str) -> tuple[int, ...]:
     if not isinstance(values, list) or not values or any(v not in BIT_WIDTHS for v in values):
         raise ValueError(f"{where}={values!r} must be a list of bit-widths out of {BIT_WIDTHS}")
     return tuple(sorted(set(values)))
 
 
-def _numbers(value: Any, path: str) -> Iterator[str]:
+def _numbers(value: object, path: str) -> Iterator[str]:
     if isinstance(value, Mapping):
         for key, inner in value.items():
             if path or key != "sources":
@@ -264,17 +264,17 @@ def _numbers(value: Any, path: str) -> Iterator[str]:
     elif isinstance(value, list):
         if any(isinstance(v, (int, float)) for v in value):
             yield path
-    elif isinstance(value, (int, float)) and not isinstance(value, bool):
+    elif is_number(value):
         yield path
 
 
-def check_sources(data: Mapping[str, Any], sources: Mapping[str, Any]) -> None:
+def check_sources(data: Mapping[str, object], sources: Mapping[str, object]) -> None:
     """Refuse a profile in which a number has no source.
 
     The source of `stacks.tflm` also stands for `stacks.tflm.kappa`.
 
     Raises:
-        ValueError: Names the number.
+        ValueError: names the number.
     """
     for path in _numbers(data, ""):
         parts = path.split(".")
@@ -289,7 +289,7 @@ def check_sources(data: Mapping[str, Any], sources: Mapping[str, Any]) -> None:
             )
 
 
-def _at(data: Any, parts: list[str]) -> Any:
+def _at(data: object, parts: list[str]) -> object:
     for part in parts:
         data = data.get(part) if isinstance(data, Mapping) else None
     return data

@@ -26,7 +26,7 @@ MOVED = {
     "hardware.calibration.weighted": "hardware.calibration.model.weighted",
     "hardware.closed_form": "hardware.latency.instruction_counts",
     "hardware.fit_devices": "hardware.calibration.fit_shipped_devices",
-    "hardware.genes": "hardware.ir.gene_values",
+    "hardware.genes": "hardware.ir.gene_kinds",
     "hardware.intervals": "hardware.calibration.prediction_intervals",
     "hardware.jobs": "hardware.latency.kernel_calls",
     "hardware.latency.cycles_of": "hardware.latency.cycles.cycles_of",

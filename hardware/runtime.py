@@ -7,33 +7,39 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from hardware.ir.layer import is_number
+
 STATUSES = ("calibrated", "borrowed", "uncalibrated")
 MODELS = ("kernels", "table", "ne16")
 SCRATCH = ("none", "im2col16")
 
 
+RuntimeFields = Mapping[str, Any]
+"""Fields of a software stack, as a profile or the fitted table gives them."""
+
+
 @dataclass(frozen=True)
-class Stack:
-    """One software stack.
+class Runtime:
+    """One software stack, called a stack in profiles.
 
     Attributes:
-        name: For example `tflm` or `xcubeai-9`.
-        model: How cycles are estimated: `kernels`, `table` or `ne16` (see `latency`).
-        kappa: Cycles per instruction that the kernels of `kernels/` need (model `kernels`).
-        depthwise: Factor on depthwise convolutions.
-        linear: Factor on fully-connected layers.
-        macs_per_cycle: By class of layer and `a<bits>w<bits>` (model `table`).
-        layer_cycles: Cycles of calling one layer (model `table`).
-        element_cycles: Cycles per element of an operator without weights (models but `kernels`).
-        error: Standard error of the logarithm of a latency, from leaving benchmarks out; 0 if
+        name: for example `tflm` or `xcubeai-9`.
+        model: how cycles are estimated: `kernels`, `table` or `ne16` (see `latency`).
+        kappa: cycles per instruction that the kernels of `kernels/` need (model `kernels`).
+        depthwise: factor on depthwise convolutions.
+        linear: factor on fully-connected layers.
+        macs_per_cycle: by class of layer and `a<bits>w<bits>` (model `table`).
+        layer_cycles: cycles of calling one layer (model `table`).
+        element_cycles: cycles per element of an operator without weights (models but `kernels`).
+        error: standard error of the logarithm of a latency, from leaving benchmarks out; 0 if
             nobody has measured it.
         status: calibrated, borrowed (factors of another device) or uncalibrated.
-        networks: How many measured networks it was fitted to.
-        requant_bytes: Flash bytes of requantization data per output channel.
-        scratch: Kernel scratch in the arena: `none`, or `im2col16` as CMSIS-NN needs.
-        drops_dead_channels: Whether it removes channels with all-zero weights by itself.
-        power_mw: Power while it runs, where it was measured; otherwise the device's.
-        source: Where the numbers come from.
+        networks: how many measured networks it was fitted to.
+        requant_bytes: flash bytes of requantization data per output channel.
+        scratch: kernel scratch in the arena: `none`, or `im2col16` as CMSIS-NN needs.
+        drops_dead_channels: whether it removes channels with all-zero weights by itself.
+        power_mw: power while it runs, where it was measured; otherwise the device's.
+        source: where the numbers come from.
     """
 
     name: str
@@ -54,33 +60,32 @@ class Stack:
     source: str = ""
 
 
-_FIELDS = frozenset(f.name for f in fields(Stack)) - {"name"}
+_FIELDS = frozenset(f.name for f in fields(Runtime)) - {"name"}
 _POSITIVE = ("kappa", "depthwise", "linear", "power_mw")
 _NOT_NEGATIVE = ("layer_cycles", "element_cycles", "error", "networks", "requant_bytes")
 
 
-def positive(value: Any, where: str, zero: bool = False) -> float:
+def positive(value: object, where: str, zero: bool = False) -> float:
     """Return `value` as a float.
 
     Raises:
-        ValueError: It is no finite number above 0 (or, with `zero`, at least 0).
+        ValueError: it is no finite number above 0 (or, with `zero`, at least 0).
     """
-    good = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not good or not math.isfinite(value) or value < 0 or (value == 0 and not zero):
+    if not is_number(value) or not math.isfinite(value) or value < 0 or (value == 0 and not zero):
         raise ValueError(f"{where}={value!r} must be a number {'>= 0' if zero else 'above 0'}")
     return float(value)
 
 
-def parse_stack(name: str, values: Any) -> Stack:
+def parse_runtime(name: str, values: object) -> Runtime:
     """Check the fields of a stack in a profile.
 
     Raises:
-        ValueError: A field is missing, unknown or out of range; the message names it.
+        ValueError: a field is missing, unknown or out of range; the message names it.
     """
     where = f"stacks.{name}"
     if not isinstance(values, Mapping):
         raise ValueError(f"{where} must be a mapping, got {values!r}")
-    table = dict(values)
+    table: dict[str, Any] = dict(values)
     if unknown := set(table) - _FIELDS:
         raise ValueError(
             f"{where}: unknown field {sorted(unknown)[0]!r} (known: {', '.join(sorted(_FIELDS))})"
@@ -104,4 +109,4 @@ def parse_stack(name: str, values: Any) -> Stack:
             raise ValueError(f"{where}.macs_per_cycle.{kind}={rates!r} must map bits to a rate")
         for bits, rate in rates.items():
             positive(rate, f"{where}.macs_per_cycle.{kind}.{bits}")
-    return Stack(name, **table)
+    return Runtime(name, **table)

@@ -3,28 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from functools import partial
 
-from hardware import ChannelGroup, Device, Layer, Network, flash
-from hardware.ir.gene_values import LEAST_SCHEME_BITS, PRUNER, PRUNERS
-from hardware.ir.layer import UNIFORM, W_SCHEMES
+from hardware import Device, Layer, Network, flash
+from hardware.ir.gene_kinds import PRUNE, W_BITS, GeneKind, Place, gene_kinds
 from nni_plugin.protocol.json_types import NniSpace
-
-EXTRA_GENES = ("pruner", "scheme", "sparsity", "rank")
-"""Genes that a space has only if they are asked for: each widens the search."""
-
-LARGE = 1024
-"""Weights from which on a layer gets a sparsity or a rank gene: below, there is little to save."""
-
-# Prune ratios on offer per group, in eighths up to 7/8; a group of very many channels gets
-# sixteenths, since one step of an eighth would already remove dozens of them.
-_COARSE = 8
-_FINE = 16
-_WIDE = 128
-
-# Below a half, a bitmap of the zeros saves next to nothing at 4 bits.
-_SPARSITIES = (0.5, 0.75, 0.875)
-_RANKS = 8
 
 
 def for_network(
@@ -39,14 +23,15 @@ def for_network(
 ) -> NniSpace:
     """The NNI search space of a network on a device.
 
-    A `<group>.prune` choice for every prunable channel group, with the ratios that leave distinct
-    numbers of channels, in eighths (sixteenths from 128 channels on); `<layer>.w_bits` and
-    `<layer>.a_bits` choices for every layer with weights. What has one option only is left out:
-    a missing gene means no pruning and 8 bits, so a device whose only width is not 8 keeps it.
+    Of each kind of gene (`hardware.ir.gene_kinds`) what it offers: a `<group>.prune` choice for
+    every prunable channel group, with the ratios that leave distinct numbers of channels;
+    `<layer>.w_bits` and `<layer>.a_bits` choices for every layer with weights. What has one option
+    only is left out: a missing gene means no pruning and 8 bits, so a device whose only width is
+    not 8 keeps it.
 
     With `extra`, also one `pruner` for all groups, `<layer>.w_scheme` for every layer with
-    weights, `<layer>.sparsity` and `<layer>.rank` for those of at least `LARGE` weights, with the
-    values that save bytes in the unpruned layer at the widest bits.
+    weights, `<layer>.sparsity` and `<layer>.rank` for the larger ones, with the values that save
+    bytes in the unpruned layer at the widest bits.
 
     Args:
         network: what is compressed.
@@ -56,7 +41,7 @@ def for_network(
         activation_bits: likewise.
         first_last: the first and the last layer with weights get no fewer bits than these, and
             none of the extra genes.
-        extra: of `EXTRA_GENES`.
+        extra: of `extra_genes()`.
 
     Raises:
         ValueError: bits that the device cannot run, a ratio outside [0, 1), a layer name with a
@@ -67,48 +52,18 @@ def for_network(
     w_bits = _bits("weight_bits", weight_bits, device.weight_bits, device)
     a_bits = _bits("activation_bits", activation_bits, device.activation_bits, device)
     _check_extra(extra, device)
-    ends = {network.gene_layers[0], network.gene_layers[-1]} if first_last is not None else set()
-    end_w_bits, end_a_bits = w_bits, a_bits
+    ends: set[str] = set()
+    end_bits = (w_bits, a_bits)
     if first_last is not None:
-        end_w_bits = _at_least(first_last, w_bits, device.weight_bits, device)
-        end_a_bits = _at_least(first_last, a_bits, device.activation_bits, device)
-    space: NniSpace = {}
-
-    def offer(key: str, values: Sequence[Any], default: Any) -> None:
-        if "/" in key:
-            raise ValueError(
-                f"layer name {key.rpartition('.')[0]!r} contains a slash, at which NNI's web UI "
-                "cuts names; rename the module"
-            )
-        if values and list(values) != [default]:
-            space[key] = {"_type": "choice", "_value": list(values)}
-
-    ratios = {g.name: _ratios(network, g, max_prune) for g in network.groups if g.prunable}
-    if "pruner" in extra and any(len(values) > 1 for values in ratios.values()):
-        offer(PRUNER, PRUNERS, None)
-    bit_layers = set(network.gene_layers)
-    for layer in network.layers:
-        if layer.name in ratios:
-            offer(f"{layer.name}.prune", ratios[layer.name], 0.0)
-        if layer.name not in bit_layers:
-            continue
-        offer(f"{layer.name}.w_bits", end_w_bits if layer.name in ends else w_bits, 8)
-        offer(f"{layer.name}.a_bits", end_a_bits if layer.name in ends else a_bits, 8)
-        if layer.name in ends:
-            continue
-        if "scheme" in extra and max(w_bits) >= LEAST_SCHEME_BITS:
-            offer(f"{layer.name}.w_scheme", W_SCHEMES, UNIFORM)
-        if layer.weights >= LARGE:
-            if "sparsity" in extra:
-                values = [0.0, *_saving(network, device, layer, "sparsity", _SPARSITIES)]
-                offer(f"{layer.name}.sparsity", values, 0.0)
-            if "rank" in extra and layer.name in network.rank_layers:
-                shares = [i / _RANKS for i in range(1, _RANKS)]
-                offer(
-                    f"{layer.name}.rank",
-                    [*_saving(network, device, layer, "rank", shares), 1.0],
-                    1.0,
-                )
+        ends = {network.gene_layers[0], network.gene_layers[-1]}
+        end_bits = (
+            _at_least(first_last, w_bits, device.weight_bits, device),
+            _at_least(first_last, a_bits, device.activation_bits, device),
+        )
+    offers = _Offers(network, device, (w_bits, a_bits), end_bits, ends, max_prune)
+    kinds = [kind for kind in gene_kinds() if not kind.extra or kind.extra in extra]
+    space = offers.of_layers(kinds)
+    space = offers.of_network(kinds, any(map(PRUNE.owns, space))) | space
     if not space:
         reasons = "; ".join(f"{g.name}: {g.reason}" for g in network.groups if not g.prunable)
         raise ValueError(
@@ -119,31 +74,101 @@ def for_network(
     return space
 
 
+def extra_genes() -> tuple[str, ...]:
+    """Genes that a space has only if they are asked for: each widens the search."""
+    return tuple(kind.extra for kind in gene_kinds() if kind.extra)
+
+
+Widths = tuple[Sequence[int], Sequence[int]]
+"""Bits of weights and of activations that are on offer, in ascending order."""
+
+
+@dataclass(frozen=True)
+class _Offers:
+    """Asks the kinds of genes what they offer at each place of a network."""
+
+    network: Network
+    device: Device
+    widths: Widths
+    end_widths: Widths
+    ends: set[str]
+    max_prune: float
+
+    def of_layers(self, kinds: Sequence[GeneKind]) -> NniSpace:
+        """Choices of layers and of groups, which are called after their first layers."""
+        carriers = {kind.name: _carriers(self.network, kind) for kind in kinds}
+        space: NniSpace = {}
+        for layer in self.network.layers:
+            for kind in kinds:
+                left_out = kind.extra and layer.name in self.ends
+                if layer.name in carriers[kind.name] and not left_out:
+                    _offer(space, kind, layer.name, kind.offer(self._place(kind, layer, False)))
+        return space
+
+    def of_network(self, kinds: Sequence[GeneKind], prunes: bool) -> NniSpace:
+        """Choices that all layers share."""
+        space: NniSpace = {}
+        for kind in kinds:
+            if kind.scope == "network":
+                _offer(space, kind, "", kind.offer(self._place(kind, None, prunes)))
+        return space
+
+    def _place(self, kind: GeneKind, layer: Layer | None, prunes: bool) -> Place:
+        name = "" if layer is None else layer.name
+        return Place(
+            layer,
+            *(self.end_widths if name in self.ends else self.widths),
+            max_prune=self.max_prune,
+            prunes=prunes,
+            channels_left=partial(_channels_left, self.network, name),
+            saves=partial(_saves, self.network, self.device, name, kind),
+        )
+
+
 def _check_extra(extra: Sequence[str], device: Device) -> None:
+    known = {kind.extra: kind for kind in gene_kinds() if kind.extra}
     for name in extra:
-        if name not in EXTRA_GENES:
-            raise ValueError(
-                f"extra gene {name!r} is unknown (there are: {', '.join(EXTRA_GENES)})"
-            )
-        if name in ("scheme", "sparsity") and device.runtime.model != "kernels":
+        if name not in known:
+            raise ValueError(f"extra gene {name!r} is unknown (there are: {', '.join(known)})")
+        if known[name].unpacks and device.runtime.model != "kernels":
             raise ValueError(
                 f"extra gene {name!r}: device {device.id!r} runs its own weight format and can "
                 "neither unpack zeros nor shift (a CPU core can)"
             )
 
 
-def _saving(
-    network: Network, device: Device, layer: Layer, kind: str, values: Sequence[float]
-) -> list[float]:
-    """The values that make the network smaller, nothing else compressed."""
-    widest = max(b for b in device.weight_bits if b <= 8)
-    bits = {f"{layer.name}.w_bits": widest}
+def _offer(space: NniSpace, kind: GeneKind, name: str, values: Sequence[object]) -> None:
+    key = kind.key(name)
+    if "/" in key:
+        raise ValueError(
+            f"layer name {name!r} contains a slash, at which NNI's web UI "
+            "cuts names; rename the module"
+        )
+    if values and list(values) != [kind.neutral]:
+        space[key] = {"_type": "choice", "_value": list(values)}
 
-    def size(genes: dict[str, float]) -> int:
+
+def _carriers(network: Network, kind: GeneKind) -> set[str]:
+    """What may get a gene of a kind: of the groups those whose channels can be removed."""
+    names = set(network.carriers(kind))
+    if kind.scope == "group":
+        names = {name for name in names if network.group(name).prunable}
+    return names
+
+
+def _channels_left(network: Network, group: str, ratio: float) -> int:
+    return network.kept({PRUNE.key(group): ratio})[group]
+
+
+def _saves(network: Network, device: Device, layer: str, kind: GeneKind, value: object) -> bool:
+    """Whether a value makes the network smaller, nothing else compressed."""
+    widest = max(b for b in device.weight_bits if b <= 8)
+    bits: dict[str, object] = {W_BITS.key(layer): widest}
+
+    def size(genes: dict[str, object]) -> int:
         return flash(network.apply(bits | genes), device).total
 
-    whole = size({})
-    return [value for value in values if size({f"{layer.name}.{kind}": value}) < whole]
+    return size({kind.key(layer): value}) < size({})
 
 
 def _bits(
@@ -171,17 +196,3 @@ def _at_least(
             f"(allowed: {', '.join(map(str, sorted(supported)))})"
         )
     return wide or own[:1]
-
-
-def _ratios(network: Network, group: ChannelGroup, max_prune: float) -> list[float]:
-    """Prune ratios of a group that leave distinct numbers of channels, from 0 on."""
-    parts = _FINE if group.channels >= _WIDE else _COARSE
-    ratios: list[float] = []
-    kept: set[int] = set()
-    for i in range(parts):
-        ratio = i / parts
-        left = network.kept({f"{group.name}.prune": ratio})[group.name]
-        if ratio <= max_prune and left not in kept:
-            kept.add(left)
-            ratios.append(ratio)
-    return ratios

@@ -6,35 +6,48 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ga import Categorical, Gene, Integer, Normal, Ordered, Real, SearchSpace
+from ga import Categorical, Gene, GeneTraits, Integer, Normal, Ordered, Real, SearchSpace
+from ga.problem.gene_traits import BUILT_IN
 from ga.problem.genes import same_value
+from hardware.ir.gene_kinds import gene_kinds, kind_of
 from nni_plugin.network_space import for_network
 from nni_plugin.protocol.json_types import NniSpace
 
 __all__ = ["NniSpace", "for_network", "parse"]
-
-# Kinds of genes whose choices are numbers with an order, however they are listed.
-_ORDERED = ("prune", "w_bits", "a_bits", "sparsity", "rank")
 
 
 def parse(nni_space: Mapping[str, Any]) -> SearchSpace:
     """The genes of an NNI search space, of any type that NNI documents, nested choices too.
 
     A `choice` of numbers only, listed upwards or downwards, becomes an ordered gene; so do all
-    numeric choices under keys that end in .prune, .w_bits, .a_bits, .sparsity or .rank, in any
-    order. Every other choice is categorical. `randint` keeps NNI's meaning: the upper bound is
-    not included.
+    numeric choices of a kind of gene that has an order (`.prune`, `.w_bits`, ...), in whatever
+    order they are listed. Every other choice is categorical. `randint` keeps NNI's meaning: the
+    upper bound is not included.
 
     Raises:
         ValueError: not a dict, an unknown `_type`, an empty or malformed `_value`, or no gene that
             has more than one value.
     """
-    space = SearchSpace(_genes(nni_space, "the search space"))
+    space = SearchSpace(_genes(nni_space, "the search space"), _traits())
     if space.cardinality == 1:
         raise ValueError(
             "the search space has no usable gene: none of its entries has more than one value"
         )
     return space
+
+
+def _traits() -> dict[str, GeneTraits]:
+    """What the search takes for granted of kinds that `ga` doesn't know by itself."""
+    return {
+        kind.name: GeneTraits(
+            neutral=("low" if kind.grows else "high") if kind.is_ordered else "first",
+            corners=kind.corners,
+            milder=("low" if kind.grows else "high") if kind.is_ordered else None,
+            hardship=kind.hardship,
+        )
+        for kind in gene_kinds()
+        if kind.name not in BUILT_IN
+    }
 
 
 def _genes(nni_space: Any, where: str) -> list[Gene]:
@@ -90,7 +103,8 @@ def _choice(name: str, values: list[Any]) -> Gene:
             raise ValueError(
                 f"search space entry {name!r} has a value that is not finite: {unique}"
             )
-        if name.rsplit(".", 1)[-1] in _ORDERED:
+        kind = kind_of(name)
+        if kind is not None and kind.is_ordered:
             return Ordered(name, tuple(sorted(unique)))
         if unique in (sorted(unique), sorted(unique, reverse=True)):
             return Ordered(name, tuple(unique))

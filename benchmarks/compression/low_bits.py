@@ -28,8 +28,8 @@ from evaluators import evaluate, load_task, trace
 from evaluators.compression import fake_quantize, qat
 from evaluators.training import score
 from hardware import Network, flash, load_device
-from hardware.ir.gene_values import PRUNERS
-from nni_plugin.network_space import LARGE
+from hardware.ir.gene_kinds.pruner import PRUNERS
+from hardware.ir.gene_kinds.registry import LARGE
 
 BOARD, ANY_BITS = "stm32l4r5", "ne16"
 

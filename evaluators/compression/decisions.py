@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hardware import Layer, Network
-from hardware.ir.gene_values import read_pruner
+from hardware.ir.gene_kinds import RANK, GeneKind, kind_of
+from hardware.ir.gene_kinds.pruner import read_pruner
 from hardware.ir.layer import UNIFORM
 
 
@@ -41,6 +42,7 @@ class Candidate:
         pruner: What channels are chosen by; ``None`` leaves it to the task.
         ranks: Rank that is left, by module that is factorized.
         pruned: The layers before any is factorized.
+        further: Kind, layer and value of each gene whose kind says itself what the trial does.
     """
 
     kept: dict[str, int]
@@ -50,11 +52,13 @@ class Candidate:
     pruner: str | None = None
     ranks: dict[str, int] = field(default_factory=dict)
     pruned: tuple[Layer, ...] = ()
+    further: tuple[tuple[GeneKind, str, object], ...] = ()
 
     @property
     def is_cut(self) -> bool:
         """Whether the float weights change, before any rounding."""
-        return bool(self.kept or self.ranks or any(b.zeros for b in self.bits.values()))
+        changed = self.kept or self.ranks or self.further
+        return bool(changed or any(b.zeros for b in self.bits.values()))
 
 
 def read_candidate(network: Network, params: Mapping[str, Any]) -> Candidate:
@@ -64,7 +68,7 @@ def read_candidate(network: Network, params: Mapping[str, Any]) -> Candidate:
         ValueError: A gene of another model, a ratio outside [0, 1) or bits that don't exist.
     """
     layers = network.apply(params)
-    whole = {key: value for key, value in params.items() if not key.endswith(".rank")}
+    whole = {key: value for key, value in params.items() if not RANK.owns(key)}
     pruned = network.apply(whole) if len(whole) < len(params) else layers
     channels = {layer.name: layer.out_channels for layer in layers}
     ranks = {
@@ -85,7 +89,19 @@ def read_candidate(network: Network, params: Mapping[str, Any]) -> Candidate:
     prunable = sum(group.channels for group in network.groups if group.prunable)
     lost = sum(network.group(name).channels - count for name, count in kept.items())
     removed = max(lost / prunable if prunable else 0.0, _thinned(pruned, layers))
-    return Candidate(kept, bits, layers, removed, read_pruner(params), ranks, pruned)
+    pruner, further = read_pruner(params), _further(params)
+    return Candidate(kept, bits, layers, removed, pruner, ranks, pruned, further)
+
+
+def _further(params: Mapping[str, Any]) -> tuple[tuple[GeneKind, str, object], ...]:
+    """What the trial leaves to the kinds themselves, in the order of the chromosome."""
+    found = []
+    for key, value in params.items():
+        kind = kind_of(key)
+        if kind is not None and kind.compress is not None and not kind.is_neutral(value):
+            carrier = "" if kind.scope == "network" else key.removesuffix(f".{kind.name}")
+            found.append((kind, carrier, kind.check(value, key)))
+    return tuple(found)
 
 
 def _thinned(pruned: tuple[Layer, ...], layers: tuple[Layer, ...]) -> float:

@@ -14,6 +14,7 @@ from evaluators.compression.pruning import output_channels, prune
 from evaluators.task import Task
 from evaluators.training import channels_last, reestimate_batch_norm
 from hardware import Network
+from hardware.ir.gene_kinds import PRUNE, PRUNER
 
 _DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 
@@ -52,9 +53,9 @@ class Epochs:
 def coarse_step(network: Network, params: Mapping[str, Any]) -> Candidate:
     """The chromosome with :data:`COARSE_SHARE` of its pruning and nothing else."""
     genes = {
-        key: value * COARSE_SHARE if key.endswith(".prune") else value
+        key: value * COARSE_SHARE if PRUNE.owns(key) else value
         for key, value in params.items()
-        if key.endswith(".prune") or key == "pruner"
+        if PRUNE.owns(key) or PRUNER.owns(key)
     }
     return read_candidate(network, genes)
 
@@ -85,6 +86,9 @@ def cut(task: Task, network: Network, candidate: Candidate, model: nn.Module) ->
         task=task,
         pruner=candidate.pruner,
     )
+    for kind, name, value in candidate.further:
+        assert kind.compress is not None
+        kind.compress(model.get_submodule(name), value)
     thin(model, candidate)
     _calm_dropout(model, task.model, candidate.removed)
     model = channels_last(model, task.inputs)

@@ -20,8 +20,6 @@ from ga.problem.objectives import Constraint, Objectives
 from ga.problem.search_space import Genome, SearchSpace
 from ga.problem.uniform_settings import corners
 
-# Kinds of genes whose larger values compress less, by which quality can only gain.
-_MILDER_ABOVE = ("w_bits", "a_bits", "rank")
 # A cost may depend on the other genes, so alleles are compared in several settings of them.
 # Their numbers are choices; not tuned.
 _CORNERS = 4
@@ -103,7 +101,7 @@ class UselessAlleles:
         places = [
             (i, locus.gene.size)
             for i, locus in enumerate(space.loci)
-            if isinstance(locus.gene, Ordered) and locus.kind in _MILDER_ABOVE
+            if isinstance(locus.gene, Ordered) and locus.traits and locus.traits.milder
         ]
         genomes = [
             (*setting[:i], allele, *setting[i + 1 :])
@@ -117,8 +115,9 @@ class UselessAlleles:
         for i, size in places:
             table = losses[at : at + size * len(settings)].reshape(size, -1)
             at += size * len(settings)
-            gene = space.loci[i].gene
-            mild_first = sorted(range(size), key=gene.decode, reverse=True)
+            gene, traits = space.loci[i].gene, space.loci[i].traits
+            downwards = traits is not None and traits.milder == "high"
+            mild_first = sorted(range(size), key=gene.decode, reverse=downwards)
             instead: dict[Allele, Allele] = {}
             for place, allele in enumerate(mild_first):
                 # A cost that is not known is nan, which compares as false.

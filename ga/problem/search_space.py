@@ -11,6 +11,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ga.problem.gene_traits import BUILT_IN, GeneTraits
 from ga.problem.genes import Allele, Categorical, Gene, Ordered, flatten_groups
 
 Genome = tuple[Allele, ...]
@@ -33,6 +34,7 @@ class Locus:
         option: the allele of the parent that brings this gene into play.
         group: the layer; crossover hands a group on as a whole.
         kind: the last part of the key, e.g. `w_bits`; genes of one kind are comparable.
+        traits: what is known of its kind; None if nothing is.
     """
 
     gene: Gene
@@ -41,6 +43,7 @@ class Locus:
     option: int
     group: str
     kind: str
+    traits: GeneTraits | None = None
 
 
 class SearchSpace:
@@ -51,13 +54,18 @@ class SearchSpace:
 
     Args:
         genes: top-level genes, with unique names.
+        traits: kind (the last part of a gene's name) -> what the search takes for granted of it,
+            beside the kinds of a network's compression, which are known.
 
     Raises:
         ValueError: no genes, or a name twice.
     """
 
-    def __init__(self, genes: Iterable[Gene]) -> None:
+    def __init__(
+        self, genes: Iterable[Gene], traits: Mapping[str, GeneTraits] | None = None
+    ) -> None:
         self.genes = tuple(genes)
+        self.traits = {**BUILT_IN, **(traits or {})}
         if not self.genes:
             raise ValueError("the search space has no gene: there is nothing to search")
         self.loci: tuple[Locus, ...] = tuple(self._lay_out(self.genes))
@@ -95,8 +103,7 @@ class SearchSpace:
         total = self.cardinality
         return "no end of chromosomes" if total is None else f"{total:.3g} chromosomes"
 
-    @staticmethod
-    def _lay_out(genes: tuple[Gene, ...]) -> list[Locus]:
+    def _lay_out(self, genes: tuple[Gene, ...]) -> list[Locus]:
         loci: list[Locus] = []
 
         def place(level: tuple[Gene, ...], prefix: str, parent: int, option: int, top: str) -> None:
@@ -108,7 +115,8 @@ class SearchSpace:
                 group = top or group
                 kind = gene.name.rsplit(".", 1)[-1]
                 here = len(loci)
-                loci.append(Locus(gene, prefix + gene.name, parent, option, group, kind))
+                traits = self.traits.get(kind)
+                loci.append(Locus(gene, prefix + gene.name, parent, option, group, kind, traits))
                 if isinstance(gene, Categorical):
                     for index, children in enumerate(gene.children):
                         inner = f"{prefix}{gene.name}/{gene.values[index]}/"

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ga.arrays import Array
 from ga.problem.genes import Categorical, Integer, Ordered
 from ga.problem.search_space import Genome, Locus, SearchSpace
-from ga.problem.sensitivities import Sensitivities, are_ratios, removed_per_left
+from ga.problem.sensitivities import Sensitivities
 
 # Genes of one family (same kind, or same list of values) get summary columns from this many on.
 # This number and the next two are choices; not tuned one by one.
@@ -160,25 +160,12 @@ class Features:
 
 
 def _hardship(locus: Locus) -> Array | None:
-    """How hard each value of a compression's gene is on the network, in [0, 1]; None for others.
-
-    Of channels how many are removed for each that is left; of weights that are removed, and of
-    ranks, the octaves: from half left to a quarter is as far as from all to half. Of bits the step
-    of the rounding, as a share of the range.
-    """
-    gene = locus.gene
-    if not isinstance(gene, Ordered) or not gene.numeric:
+    """How hard each value of a compression's gene is on the network, in [0, 1]; None for others."""
+    gene, traits = locus.gene, locus.traits
+    if not isinstance(gene, Ordered) or not gene.numeric or traits is None:
         return None
-    values = np.array(gene.values, dtype=float)
-    if locus.kind == "prune" and are_ratios(values):
-        raw = removed_per_left(values)
-    elif locus.kind == "sparsity" and are_ratios(values):
-        raw = -np.log2(1 - values)
-    elif locus.kind == "rank" and (values > 0).all() and (values <= 1).all():
-        raw = -np.log2(values)
-    elif locus.kind in ("w_bits", "a_bits") and (values >= 1).all():
-        raw = 2.0 ** (1 - values)
-    else:
+    raw = traits.hardship(np.array(gene.values, dtype=float)) if traits.hardship else None
+    if raw is None:
         return None
     span = float(np.ptp(raw))
     return np.asarray((raw - raw.min()) / span if span > 0 else np.zeros(len(raw)))

@@ -9,13 +9,15 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from hardware.calibration.cross_validation import Prediction, by_vendor, cells
 from hardware.calibration.mlperf_tiny_results import DROPS_DEAD, Row, rows
 from hardware.calibration.model import FACTORS, Effects, fit, kappa, names_of
+from hardware.device import Stacks
+from hardware.runtime import RuntimeFields
 
 OUTPUT = Path(__file__).parents[1] / "data" / "stacks.json"
 BOARD_ERROR = 0.15
@@ -41,7 +43,7 @@ def table() -> dict[str, Any]:
     known = rows()
     effects = fit([row.cell for row in known])
     left_out = cells(by_vendor)
-    devices: dict[str, dict[str, Any]] = {}
+    devices: dict[str, dict[str, RuntimeFields]] = {}
     for device, stack in sorted({(row.device, row.stack) for row in known}):
         own = [row for row in known if (row.device, row.stack) == (device, stack)]
         devices.setdefault(device, {})[stack] = _entry(own, effects, left_out)
@@ -59,12 +61,12 @@ def table() -> dict[str, Any]:
     }
 
 
-def _entry(own: Sequence[Row], effects: Effects, left_out: Sequence[Prediction]) -> dict[str, Any]:
+def _entry(own: Sequence[Row], effects: Effects, left_out: Sequence[Prediction]) -> RuntimeFields:
     group = [row.cell for row in own]
     factors = effects.factors(names_of(group[0]))
     errors = [p.log_error for p in left_out if p.row.cell.system == group[0].system]
     power = [row.power_mw for row in own if row.power_mw is not None]
-    entry: dict[str, Any] = {
+    entry: dict[str, object] = {
         "kappa": round(kappa(group, factors), 4),
         **{name: round(f, 4) for name, f in zip(FACTORS, factors, strict=True)},
         "error": round(_shrunk(errors, _of_core(left_out, group[0].core)), 4),
@@ -78,9 +80,7 @@ def _entry(own: Sequence[Row], effects: Effects, left_out: Sequence[Prediction])
     return entry
 
 
-def _borrowed(
-    devices: Mapping[str, Mapping[str, Mapping[str, Any]]], known: Sequence[Row], core: str
-) -> dict[str, dict[str, Any]]:
+def _borrowed(devices: Stacks, known: Sequence[Row], core: str) -> dict[str, dict[str, object]]:
     """Factors for boards that were not measured: each stack of the core, and all of them."""
     boards = sorted({row.device for row in known if row.cell.core == core})
     entries = [(stack, board) for board in boards for stack in devices[board]]
@@ -92,7 +92,7 @@ def _borrowed(
     return made
 
 
-def _mean(found: Sequence[Mapping[str, Any]], boards: Sequence[str]) -> dict[str, Any]:
+def _mean(found: Sequence[RuntimeFields], boards: Sequence[str]) -> dict[str, object]:
     """Geometric means; the error adds what the stacks differ by and what boards differ by."""
     logs = {k: [math.log(entry[k]) for entry in found] for k in ("kappa", *FACTORS)}
     means = {k: sum(v) / len(v) for k, v in logs.items()}

@@ -51,13 +51,13 @@ class Cell:
     """One measured latency.
 
     Attributes:
-        core: Core of the device.
-        vendor: Maker of the stack.
-        stack: Stack with its version.
-        system: Device and stack.
-        network: What ran.
-        cycles: Measured cycles.
-        counts: Instructions by class.
+        core: core of the device.
+        vendor: maker of the stack.
+        stack: stack with its version.
+        system: device and stack.
+        network: what ran.
+        cycles: measured cycles.
+        counts: instructions by class.
     """
 
     core: str
@@ -88,7 +88,7 @@ class Effects:
         """Factors for a system; a name that was never fitted adds nothing.
 
         Args:
-            names: Name at each of `LEVELS` but `all`.
+            names: name at each of `LEVELS` but `all`.
         """
         total = np.zeros(len(FACTORS))
         for level in LEVELS:
@@ -109,7 +109,7 @@ def fit(cells: Sequence[Cell], ridge: Mapping[str, float] = RIDGE) -> Effects:
     Gauss-Newton on log cycles, all effects together.
 
     Raises:
-        ValueError: No cell.
+        ValueError: no cell.
     """
     if not cells:
         raise ValueError("no measured latency to fit to")
@@ -161,7 +161,7 @@ def predict(cell: Cell, others: Sequence[Cell], effects: Effects) -> float:
     """Cycles of a cell from its system's other cells.
 
     Raises:
-        ValueError: There is no other cell.
+        ValueError: there is no other cell.
     """
     if not others:
         raise ValueError(f"system {cell.system!r} has no other measured network")

@@ -13,7 +13,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -33,15 +32,15 @@ class Calibration:
     """What was fitted for a board.
 
     Attributes:
-        device: Id of the board.
-        stack: Name of the stack it describes.
-        kappa: Cycles per counted instruction.
-        depthwise: Factor on depthwise convolutions.
-        linear: Factor on fully-connected layers.
-        error: Standard error of the logarithm of the latency of the next network.
-        expected_error_pct: The same in percent: what to expect on the next network.
-        networks: Measured networks.
-        left_out_pct: Error on each of them when it was left out, in percent; empty for two.
+        device: id of the board.
+        stack: name of the stack it describes.
+        kappa: cycles per counted instruction.
+        depthwise: factor on depthwise convolutions.
+        linear: factor on fully-connected layers.
+        error: standard error of the logarithm of the latency of the next network.
+        expected_error_pct: the same in percent: what to expect on the next network.
+        networks: measured networks.
+        left_out_pct: error on each of them when it was left out, in percent; empty for two.
     """
 
     device: str
@@ -66,7 +65,7 @@ class Calibration:
         ]
         return "\n".join(lines)
 
-    def fields(self) -> dict[str, Any]:
+    def fields(self) -> dict[str, float | str]:
         """Return the stack's fields for a device profile."""
         return {
             "kappa": round(self.kappa, 4),
@@ -83,14 +82,14 @@ def calibrate(device: str | Path, measured: str | Path, stack: str = "measured")
     """Fit the factors of a board from measured latencies.
 
     Args:
-        device: Shipped id or YAML file; its core and clock are used.
+        device: shipped id or YAML file; its core and clock are used.
         measured: CSV file, see above.
-        stack: Name for the fitted stack.
+        stack: name for the fitted stack.
 
     Raises:
-        ValueError: The profile or the table is wrong: a missing column, a latency that is no
+        ValueError: the profile or the table is wrong: a missing column, a latency that is no
             number above 0, fewer than two networks, latencies that no processor could have.
-        FileNotFoundError: A file is missing.
+        FileNotFoundError: a file is missing.
     """
     board = load_device(device)
     if board.core not in COUNTED_AS:
@@ -121,8 +120,8 @@ def read_cells(path: Path, board: Device, stack: str) -> list[Cell]:
     """Read a table of measurements.
 
     Raises:
-        ValueError: See `calibrate`.
-        FileNotFoundError: The table or a network file is missing.
+        ValueError: see `calibrate`.
+        FileNotFoundError: the table or a network file is missing.
     """
     with path.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
@@ -175,7 +174,7 @@ def _cell(path: Path, number: int, line: Mapping[str, str], board: Device, stack
     )
 
 
-def _params(path: Path) -> dict[str, Any]:
+def _params(path: Path) -> dict[str, object]:
     """The chromosome in a file; the empty one where none is named."""
     if path.is_dir():
         return {}

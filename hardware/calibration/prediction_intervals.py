@@ -16,6 +16,7 @@ from hardware.device import Device
 from hardware.ir.layer import Layer
 
 COVERAGE = 0.90
+"""Share of boards that an interval should hold: the usual choice."""
 _QUANTILE = 1.645  # of the normal distribution, for a two-sided 90 % interval
 POWER_ERROR = 0.05
 """Standard error of a board's power between networks.
@@ -30,9 +31,9 @@ class Interval:
     """A value with the range that holds the truth in nine cases of ten, where that is known.
 
     Attributes:
-        value: The estimate.
-        low: Lower end; equal to `value` if nobody has measured the error.
-        high: Upper end, likewise.
+        value: the estimate.
+        low: lower end; equal to `value` if nobody has measured the error.
+        high: upper end, likewise.
         status: exact, calibrated, borrowed or uncalibrated.
     """
 
@@ -46,11 +47,11 @@ def intervals(layers: Sequence[Layer], device: Device) -> dict[str, Interval]:
     """Return every cost with its interval.
 
     Args:
-        layers: As for `estimate`.
-        device: Profile with the stack in use.
+        layers: as for `estimate`.
+        device: profile with the stack in use.
 
     Raises:
-        ValueError: As `estimate`.
+        ValueError: as `estimate`.
     """
     costs = estimate(layers, device)
     error = device.runtime.error

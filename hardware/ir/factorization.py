@@ -22,8 +22,8 @@ def factorized(layers: Sequence[Layer], ranks: Mapping[str, int]) -> tuple[Layer
     for the second. Bits and schemes are the same in both.
 
     Args:
-        layers: In execution order.
-        ranks: Channels between the two halves, by name.
+        layers: in execution order.
+        ranks: channels between the two halves, by name.
     """
     renamed: dict[str, str] = {}
     out: list[Layer] = []

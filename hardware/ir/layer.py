@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeGuard
 
 WEIGHTED_OPS = frozenset({"conv", "depthwise", "conv_transpose", "linear"})
 """Operators that hold weights, and so have bit genes and can lose output channels."""
@@ -30,22 +31,26 @@ def is_input_name(name: str) -> bool:
     return _INPUT_NAME.fullmatch(name) is not None
 
 
-def check_bits(value: Any, what: str) -> int:
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Whether a value is an int or a float, and no bool."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def check_bits(value: object, what: str) -> int:
     """Return `value` as an int bit-width.
 
     Raises:
-        ValueError: It is not one of `BIT_WIDTHS`.
+        ValueError: it is not one of `BIT_WIDTHS`.
     """
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value not in BIT_WIDTHS:
+    if not is_number(value) or value not in BIT_WIDTHS:
         raise ValueError(f"{what}={value!r} is not a bit-width (use one of {BIT_WIDTHS})")
     return int(value)
 
 
-def _dims(values: Any, what: str, low: int) -> Shape:
-    try:
-        dims = tuple(values)
-    except TypeError:
-        raise ValueError(f"{what}={values!r} must be a tuple of integers") from None
+def _dims(values: object, what: str, low: int) -> Shape:
+    if not isinstance(values, Iterable):
+        raise ValueError(f"{what}={values!r} must be a tuple of integers")
+    dims = tuple(values)
     for v in dims:
         if isinstance(v, bool) or not isinstance(v, int) or v < low:
             raise ValueError(f"{what}={values!r} must hold integers >= {low}")
@@ -57,30 +62,30 @@ class Layer:
     """One operator of a network, with batch-norm already folded into it.
 
     Attributes:
-        name: Unique in its network; the first call of a module carries the module's name.
+        name: unique in its network; the first call of a module carries the module's name.
         op: conv, depthwise, conv_transpose, linear, add, mul, concat, pool, global_pool,
             activation, reshape, resize, softmax, matmul, layernorm, ... (see `costs`).
-        inputs: Producing layers, in the order of the call; `"input"` (or `"input_1"`,
+        inputs: producing layers, in the order of the call; `"input"` (or `"input_1"`,
             ...) is an input of the network.
-        in_shape: Shape of the first input without batch: (C, H, W), (C, L), (C,); (T, C) for
+        in_shape: shape of the first input without batch: (C, H, W), (C, L), (C,); (T, C) for
             a `linear` that acts on the last dimension.
-        out_shape: Shape of the output, without batch.
-        kernel: Kernel size, one number per spatial dimension.
-        stride: Stride, likewise.
-        padding: One number per spatial dimension, or two (before, after, before, after) where
+        out_shape: shape of the output, without batch.
+        kernel: kernel size, one number per spatial dimension.
+        stride: stride, likewise.
+        padding: one number per spatial dimension, or two (before, after, before, after) where
             the padding is asymmetric, as TensorFlow's SAME is.
-        groups: Groups of a convolution; of a depthwise one its input channels.
-        bias: Whether a bias (4 bytes per output channel) is stored.
-        w_bits: Bits of a weight.
-        a_bits: Bits of the input activations.
-        module: Qualified name of the module whose weights it uses; layers with the same module
+        groups: groups of a convolution; of a depthwise one its input channels.
+        bias: whether a bias (4 bytes per output channel) is stored.
+        w_bits: bits of a weight.
+        a_bits: bits of the input activations.
+        module: qualified name of the module whose weights it uses; layers with the same module
             share them, so flash holds them once.
-        w_scheme: One of `W_SCHEMES`. Of powers of two, the sign and the exponent are stored, in
+        w_scheme: one of `W_SCHEMES`. Of powers of two, the sign and the exponent are stored, in
             `w_bits` as well.
-        sparsity: Fraction of the weights that are zero, anywhere in the layer; see `zeros`.
+        sparsity: fraction of the weights that are zero, anywhere in the layer; see `zeros`.
 
     Raises:
-        ValueError: A field is out of its range, named in the message.
+        ValueError: a field is out of its range, named in the message.
     """
 
     name: str
@@ -124,7 +129,7 @@ class Layer:
             raise ValueError(
                 f"{where}w_scheme={self.w_scheme!r} must be one of {', '.join(W_SCHEMES)}"
             )
-        if isinstance(self.sparsity, bool) or not isinstance(self.sparsity, (int, float)):
+        if not is_number(self.sparsity):
             raise ValueError(f"{where}sparsity={self.sparsity!r} must be a number in [0, 1)")
         if not 0 <= self.sparsity < 1:
             raise ValueError(f"{where}sparsity={self.sparsity!r} must be in [0, 1)")
@@ -206,15 +211,15 @@ class ChannelGroup:
     """Layers whose output channels must be removed together.
 
     Attributes:
-        name: The first of `layers` in graph order.
-        layers: Weighted layers tied by residual adds, depthwise or grouped convolutions.
-        channels: Output channels of each of them.
-        step: Channels come and go in blocks of this size (grouped convolutions).
-        prunable: Whether a chromosome may remove channels.
-        reason: Why it may not.
+        name: the first of `layers` in graph order.
+        layers: weighted layers tied by residual adds, depthwise or grouped convolutions.
+        channels: output channels of each of them.
+        step: channels come and go in blocks of this size (grouped convolutions).
+        prunable: whether a chromosome may remove channels.
+        reason: why it may not.
 
     Raises:
-        ValueError: A field is out of its range, named in the message.
+        ValueError: a field is out of its range, named in the message.
     """
 
     name: str

@@ -11,21 +11,32 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from hardware.ir.factorization import changed, factorized, full_rank
-from hardware.ir.gene_values import (
+from hardware.ir.factorization import changed, full_rank
+from hardware.ir.gene_kinds import (
+    A_BITS,
+    PRUNE,
     PRUNER,
-    read_bits,
-    read_pruner,
-    read_rank,
-    read_scheme,
-    read_sparsity,
+    RANK,
+    SPARSITY,
+    W_BITS,
+    W_SCHEME,
+    GeneKind,
+    gene_kinds,
 )
+from hardware.ir.gene_kinds.prune import check_ratio
+from hardware.ir.gene_kinds.pruner import read_pruner
+from hardware.ir.gene_kinds.registry import Params
+from hardware.ir.gene_kinds.weight_bits import read_bits
 from hardware.ir.layer import UNIFORM, ChannelGroup, Layer, Shape, is_input_name
 from hardware.ir.shape_inference import input_shapes, operator_left, propagate
 
 __all__ = ["ChannelGroup", "Layer", "Network"]
 
 _FORMAT = 1
+"""Of network files; it grows when older versions cannot read what is written."""
+
+_GRAPH_KINDS = (PRUNER, PRUNE, W_BITS, A_BITS)
+"""What a network reads by itself: channels and bits go through the graph together."""
 
 
 class Network:
@@ -35,14 +46,14 @@ class Network:
     genes are named after the first of them.
 
     Attributes:
-        layers: The unpruned 8-bit layers, each after its producers.
-        groups: Channel groups; a weighted layer in none keeps its channels.
-        name: For messages and reports.
-        channel_multiple: Kept channels are multiples of it where the group's count is.
+        layers: the unpruned 8-bit layers, each after its producers.
+        groups: channel groups; a weighted layer in none keeps its channels.
+        name: for messages and reports.
+        channel_multiple: kept channels are multiples of it where the group's count is.
         metadata: JSON data carried along (task, metric name and mode, device).
 
     Raises:
-        ValueError: Layers out of order, unknown or repeated names, groups that do not fit.
+        ValueError: layers out of order, unknown or repeated names, groups that do not fit.
     """
 
     def __init__(
@@ -67,13 +78,13 @@ class Network:
         self._groups = self._index_groups()
         self._group_of = {m: g.name for g in self.groups for m in g.layers}
         self._owner = self._find_owners()
-        self._bit_keys = [(n, f"{n}.w_bits", f"{n}.a_bits") for n in self.gene_layers]
-        self._genes = {key for _, *keys in self._bit_keys for key in keys}
-        self._genes |= {f"{name}.prune" for name in self._groups} | {"uid", PRUNER}
-        kinds = ("w_scheme", "sparsity")
-        self._options = {f"{name}.{kind}" for name in self.gene_layers for kind in kinds}
-        self._options |= {f"{name}.rank" for name in self.rank_layers}
-        self._genes |= self._options
+        self._bit_keys = [(n, W_BITS.key(n), A_BITS.key(n)) for n in self.gene_layers]
+        self._kinds = gene_kinds()
+        owned = {kind.key(n): kind for kind in self._kinds for n in self.carriers(kind)}
+        self._genes = {*owned, "uid"}
+        self._options = {key for key, kind in owned.items() if kind not in _GRAPH_KINDS}
+        built_in = (*_GRAPH_KINDS, W_SCHEME, SPARSITY, RANK)
+        self._further = {key: kind for key, kind in owned.items() if kind not in built_in}
 
     def _index_layers(self) -> dict[str, Layer]:
         index: dict[str, Layer] = {}
@@ -147,12 +158,20 @@ class Network:
             name for name in self.gene_layers if calls[name] == 1 and full_rank(self._layers[name])
         )
 
+    def carriers(self, kind: GeneKind) -> tuple[str, ...]:
+        """Return the groups or layers that have a gene of a kind; "" for a network's."""
+        if kind.scope == "group":
+            return tuple(self._groups)
+        if kind.scope == "layer":
+            return self.gene_layers
+        return self.rank_layers if kind.scope == "matrix" else ("",)
+
     def step(self, group: ChannelGroup) -> int:
         """Block size in which the channels of a group are kept."""
         step = math.lcm(group.step, self.channel_multiple)
         return step if group.channels % step == 0 else group.step
 
-    def _check_keys(self, params: Mapping[str, Any]) -> None:
+    def _check_keys(self, params: Params) -> None:
         for key in params:
             if key not in self._genes:
                 raise ValueError(
@@ -160,41 +179,35 @@ class Network:
                     f"{self.name or '(unnamed)'!r}"
                 )
 
-    def kept(self, params: Mapping[str, Any]) -> dict[str, int]:
+    def kept(self, params: Params) -> dict[str, int]:
         """Channels kept per group: `clip(floor(C (1 - ratio) / step + 0.5) step, step, C)`.
 
         Args:
-            params: A chromosome; groups without a gene keep all channels.
+            params: a chromosome; groups without a gene keep all channels.
 
         Raises:
-            ValueError: A key that names nothing here, a ratio outside [0, 1), or a ratio above 0
+            ValueError: a key that names nothing here, a ratio outside [0, 1), or a ratio above 0
                 for a group that cannot be pruned.
         """
         self._check_keys(params)
         return {group.name: self._keep(group, params) for group in self.groups}
 
-    def _keep(self, group: ChannelGroup, params: Mapping[str, Any]) -> int:
-        ratio = params.get(f"{group.name}.prune", 0.0)
-        if isinstance(ratio, bool) or not isinstance(ratio, (int, float)) or not 0 <= ratio < 1:
-            raise ValueError(
-                f"{group.name}.prune={ratio!r} must be a number in [0, 1): the fraction of "
-                "channels to remove"
-            )
+    def _keep(self, group: ChannelGroup, params: Params) -> int:
+        key = PRUNE.key(group.name)
+        ratio = check_ratio(params.get(key, 0.0), key)
         if ratio == 0:
             return group.channels
         if not group.prunable:
-            raise ValueError(
-                f"{group.name}.prune={ratio!r}: this group cannot be pruned ({group.reason})"
-            )
+            raise ValueError(f"{key}={ratio!r}: this group cannot be pruned ({group.reason})")
         step = self.step(group)
         keep = math.floor(group.channels * (1 - ratio) / step + 0.5) * step
         return min(max(keep, step), group.channels)
 
-    def bits(self, params: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
+    def bits(self, params: Params) -> dict[str, tuple[int, int]]:
         """Weight and activation bits of each weighted layer; 8 where no gene says otherwise.
 
         Raises:
-            ValueError: A gene is no bit-width.
+            ValueError: a gene is no bit-width.
         """
         read = {
             name: (read_bits(params, w_key), read_bits(params, a_key))
@@ -202,11 +215,11 @@ class Network:
         }
         return {name: read[owner] for name, owner in self._owner.items()}
 
-    def phenotype(self, params: Mapping[str, Any]) -> Hashable:
+    def phenotype(self, params: Params) -> Hashable:
         """Equal for two chromosomes exactly if they make the same network.
 
         Raises:
-            ValueError: As `apply`.
+            ValueError: as `apply`.
         """
         bits = self.bits(params)
         kept = self.kept(params)
@@ -222,13 +235,21 @@ class Network:
                 for layer in self.apply(params)
                 if layer.name not in self._layers or layer.w_scheme != UNIFORM or layer.zeros
             )
+        # What these do in a trial is theirs to know, so that each value is another network.
+        further = tuple(
+            (key, repr(params[key]))
+            for key, kind in self._further.items()
+            if key in params and not kind.is_neutral(params[key])
+        )
+        if further:
+            return (*plain, options, pruner, further)
         return (*plain, options, pruner) if options or pruner else plain
 
-    def apply(self, params: Mapping[str, Any]) -> tuple[Layer, ...]:
+    def apply(self, params: Params) -> tuple[Layer, ...]:
         """Return the layers of the pruned and quantized network, in order.
 
         Raises:
-            ValueError: As `kept` and `bits`, another gene that is out of its range, or channels
+            ValueError: as `kept` and `bits`, another gene that is out of its range, or channels
                 that cannot be followed through the graph.
         """
         kept = self.kept(params)
@@ -252,28 +273,34 @@ class Network:
                     out_shape=out_shape, groups=groups, w_bits=w_bits, a_bits=a_bits,
                 )
             )  # fmt: skip
-        if PRUNER in params:
-            read_pruner(params)
+        read_pruner(params)
         return tuple(out) if self._options.isdisjoint(params) else self._refined(out, params)
 
-    def _refined(self, layers: list[Layer], params: Mapping[str, Any]) -> tuple[Layer, ...]:
-        """The schemes, zeros and factors that a chromosome asks for, on pruned layers."""
-        ranks: dict[str, int] = {}
+    def _refined(self, layers: list[Layer], params: Params) -> tuple[Layer, ...]:
+        """The schemes, zeros, factors and more that a chromosome asks for, on pruned layers."""
+        for kind in self._kinds:
+            if kind.change is not None:
+                for i, value in self._values(kind, layers, params).items():
+                    layers[i] = kind.change(layers[i], value)
+        rewritten: Sequence[Layer] = layers
+        for kind in self._kinds:
+            if kind.rewrite is not None:
+                values = self._values(kind, layers, params)
+                named = {layers[i].name: value for i, value in values.items()}
+                rewritten = kind.rewrite(rewritten, named)
+        return tuple(rewritten)
+
+    def _values(self, kind: GeneKind, layers: Sequence[Layer], params: Params) -> dict[int, object]:
+        """Checked values of a kind's genes by the index of each layer that follows them."""
+        found: dict[int, object] = {}
         for i, layer in enumerate(layers):
-            owner = self._owner.get(layer.name)
-            if owner is None:
-                continue
-            layers[i] = changed(
-                layer,
-                w_scheme=read_scheme(params, f"{owner}.w_scheme", layer.w_bits),
-                sparsity=read_sparsity(params, f"{owner}.sparsity"),
-            )
-            full = full_rank(layer)
-            rank = read_rank(params, f"{owner}.rank", full)
-            if full and rank < full:
-                # A product of full rank would be the layer itself in more bytes.
-                ranks[layer.name] = rank
-        return factorized(layers, ranks) if ranks else tuple(layers)
+            carrier = self._owner.get(layer.name)
+            if kind.scope == "group":
+                carrier = self._group_of.get(layer.name)
+            key = "" if carrier is None else kind.key(carrier)
+            if key in params:
+                found[i] = kind.check(params[key], key)
+        return found
 
     def to_json(self) -> str:
         """Return the network as JSON text, the same for equal networks."""
@@ -292,7 +319,7 @@ class Network:
         """Rebuild a network from `to_json`.
 
         Raises:
-            ValueError: No network JSON, another format, or contents that do not fit together.
+            ValueError: no network JSON, another format, or contents that do not fit together.
         """
         try:
             data = json.loads(text)
@@ -322,8 +349,8 @@ class Network:
         """Read a file written by `save`.
 
         Raises:
-            FileNotFoundError: There is no such file.
-            ValueError: As `from_json`, with the path in the message.
+            FileNotFoundError: there is no such file.
+            ValueError: as `from_json`, with the path in the message.
         """
         try:
             return cls.from_json(Path(path).read_text(encoding="utf-8"))
@@ -340,7 +367,7 @@ class Network:
         return f"Network({self.name!r}, {len(self.layers)} layers, {len(self.groups)} groups)"
 
 
-def _as_dict(layer: Layer) -> dict[str, Any]:
+def _as_dict(layer: Layer) -> dict[str, object]:
     """A layer's fields, without those of optional genes: files stay readable by older versions."""
     fields = asdict(layer)
     return {

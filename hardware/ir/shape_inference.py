@@ -18,13 +18,13 @@ def propagate(
     """Return (in_shape, out_shape, groups) of a layer after pruning.
 
     Args:
-        layer: The layer as it was before pruning.
-        shapes: Pruned shapes of its inputs, in order.
-        original: Their shapes before pruning.
-        kept: Output channels kept, for a weighted layer in a channel group.
+        layer: the layer as it was before pruning.
+        shapes: pruned shapes of its inputs, in order.
+        original: their shapes before pruning.
+        kept: output channels kept, for a weighted layer in a channel group.
 
     Raises:
-        ValueError: The pruned shapes fit no longer; the message names the layer.
+        ValueError: the pruned shapes fit no longer; the message names the layer.
     """
     if shapes == original and kept in (None, layer.out_channels):
         return layer.in_shape, layer.out_shape, layer.groups

@@ -15,24 +15,24 @@ from hardware.ir.layer import UNIFORM, VIEW_OPS, Layer
 from hardware.latency.kernel_calls import KNOWN_OPS, needs_unpacking
 from hardware.latency.layer_instructions import counted, layer_class
 from hardware.memory.planner import fused_activations
-from hardware.runtime import Stack
+from hardware.runtime import Runtime
 
 
-def layer_cycles(layers: Sequence[Layer], core: str, stack: Stack) -> list[float]:
+def layer_cycles(layers: Sequence[Layer], core: str, stack: Runtime) -> list[float]:
     """Return the cycles of each layer of one inference; 0 for views and fused activations.
 
     Raises:
-        ValueError: An operator without a cost model; the message names it.
+        ValueError: an operator without a cost model; the message names it.
     """
     fused = fused_activations(layers)
     return [0.0 if layer.name in fused else cycles_of(layer, core, stack) for layer in layers]
 
 
-def cycles_of(layer: Layer, core: str, stack: Stack) -> float:
+def cycles_of(layer: Layer, core: str, stack: Runtime) -> float:
     """Return the cycles of one layer that no other has taken in; 0 for a view.
 
     Raises:
-        ValueError: As `layer_cycles`.
+        ValueError: as `layer_cycles`.
     """
     if stack.model == "kernels":
         factor = {"depthwise": stack.depthwise, "linear": stack.linear}.get(layer_class(layer), 1.0)
@@ -61,7 +61,7 @@ def _elements(layer: Layer) -> int:
     return math.prod(shape)
 
 
-def _from_table(layer: Layer, stack: Stack) -> float:
+def _from_table(layer: Layer, stack: Runtime) -> float:
     _check(layer)
     if not layer.macs:
         return stack.layer_cycles + _elements(layer) * stack.element_cycles
@@ -75,7 +75,7 @@ def _from_table(layer: Layer, stack: Stack) -> float:
     return stack.layer_cycles + layer.macs / rates[bits]
 
 
-def _ne16(layer: Layer, stack: Stack) -> float:
+def _ne16(layer: Layer, stack: Runtime) -> float:
     """NE16: output tiles of 3 x 3 x 32 (16 depthwise), 16 input channels at a time.
 
     Weights are streamed bit by bit, so a 3 x 3 convolution takes time in proportion to their bits;

@@ -47,7 +47,7 @@ def instructions(job: Job, core: str) -> float:
     """Return the instructions of one job on a core.
 
     Raises:
-        ValueError: No kernel for these bits on this core.
+        ValueError: no kernel for these bits on this core.
     """
     emulated = COUNTED_AS[core]
     variant, features = describe(job, KERNEL_SET[emulated])

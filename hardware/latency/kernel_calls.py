@@ -44,13 +44,13 @@ class Job(NamedTuple):
     """One call of a kernel.
 
     Attributes:
-        kind: One of `KINDS`.
-        pads: Top, bottom, left, right.
-        pitch: Channels of a whole pixel of the input and of the output, where a group of a
+        kind: one of `KINDS`.
+        pads: top, bottom, left, right.
+        pitch: channels of a whole pixel of the input and of the output, where a group of a
             convolution has only some of them; zeros otherwise.
-        stored: Weights behind a bitmap that `unpack` reads (`oc` rows of `ic` weights); -1: all
+        stored: weights behind a bitmap that `unpack` reads (`oc` rows of `ic` weights); -1: all
             are stored, without one.
-        power_of_two: Whether `unpack` reads signs and exponents.
+        power_of_two: whether `unpack` reads signs and exponents.
     """
 
     kind: str
@@ -93,7 +93,7 @@ def jobs(layer: Layer) -> Jobs:
     that kernels cannot read as they are stored are unpacked first.
 
     Raises:
-        ValueError: The operator has no kernel; the message names it.
+        ValueError: the operator has no kernel; the message names it.
     """
     if layer.op in VIEW_OPS:
         return []

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,16 +31,15 @@ def layer_instructions(layers: Sequence[Layer], core: str) -> list[float]:
     """Instructions of each layer on a core; 0 for a view and for a fused activation.
 
     Raises:
-        ValueError: An operator without a kernel.
+        ValueError: an operator without a kernel.
     """
     fused = fused_activations(layers)
     return [0.0 if layer.name in fused else counted(layer, core) for layer in layers]
 
 
-_COUNTED: dict[tuple[Any, ...], float] = {}
-
-
+_COUNTED: dict[Hashable, float] = {}
 _COUNTED_MAX = 200_000
+"""Shapes that are remembered before all are forgotten: a choice."""
 
 
 def counted(layer: Layer, core: str) -> float:

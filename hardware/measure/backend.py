@@ -16,8 +16,8 @@ class Backend(Protocol):
     """What all backends have in common.
 
     Attributes:
-        name: For example `onnxruntime`.
-        extra: Optional dependency group of this package that it needs; empty for none.
+        name: for example `onnxruntime`.
+        extra: optional dependency group of this package that it needs; empty for none.
     """
 
     name: str
@@ -27,7 +27,7 @@ class Backend(Protocol):
         """Return the metrics of one network.
 
         Raises:
-            BackendUnavailableError: Something it needs is missing or failed.
-            ValueError: The network has an operator that the backend cannot run.
+            BackendUnavailableError: something it needs is missing or failed.
+            ValueError: the network has an operator that the backend cannot run.
         """
         ...

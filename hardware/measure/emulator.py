@@ -24,8 +24,8 @@ class Emulator:
         """Return `qemu_instructions` and `qemu_memory_instructions` of one inference.
 
         Raises:
-            BackendUnavailableError: The compiler or the emulator is missing or failed.
-            ValueError: An operator without a kernel.
+            BackendUnavailableError: the compiler or the emulator is missing or failed.
+            ValueError: an operator without a kernel.
         """
         fused = fused_activations(layers)
         found = [pair for layer in layers if layer.name not in fused for pair in jobs(layer)]

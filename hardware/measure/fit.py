@@ -12,7 +12,7 @@ import json
 import random
 from collections import defaultdict
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
@@ -21,7 +21,17 @@ from hardware.latency.kernel_calls import Job
 from hardware.measure.qemu import EMULATED, compiler_version, count
 
 SHAPES = 120
+"""Random shapes of each kernel and pair of bit-widths: a choice; a fifth of them is kept back."""
 SEED = 0
+
+
+class Fit(TypedDict):
+    """What `data/instructions.json` holds of a kernel: instructions per loop trip, and errors."""
+
+    coefficients: list[float]
+    mean_error_pct: float
+    max_error_pct: float
+    shapes: int
 
 
 def main() -> None:
@@ -39,7 +49,7 @@ def main() -> None:
         print(f"worst {worst}: {fits[worst]['max_error_pct']} %")
 
 
-def fit_core(core: str) -> dict[str, dict[str, Any]]:
+def fit_core(core: str) -> dict[str, Fit]:
     """Return coefficients and errors in percent of every kernel of a core."""
     shapes = random_jobs(random.Random(SEED))
     counts = count(shapes, core)
@@ -50,7 +60,7 @@ def fit_core(core: str) -> dict[str, dict[str, Any]]:
     return {variant: _fit(pairs) for variant, pairs in sorted(rows.items())}
 
 
-def _fit(pairs: list[tuple[tuple[float, ...], int]]) -> dict[str, Any]:
+def _fit(pairs: list[tuple[tuple[float, ...], int]]) -> Fit:
     from scipy.optimize import nnls
 
     features = np.array([f for f, _ in pairs], dtype=float)

@@ -15,7 +15,7 @@ class LiteRT:
     """Minimum of many runs, one thread.
 
     Attributes:
-        seconds: Time spent per network.
+        seconds: time spent per network.
     """
 
     name = "litert"
@@ -29,7 +29,7 @@ class LiteRT:
 
         Raises:
             BackendUnavailableError: ai-edge-litert is not installed.
-            ValueError: An operator that cannot be written to TensorFlow Lite.
+            ValueError: an operator that cannot be written to TensorFlow Lite.
         """
         try:
             from ai_edge_litert.interpreter import Interpreter

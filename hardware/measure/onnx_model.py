@@ -14,12 +14,12 @@ from hardware.ir.shape_inference import input_shapes
 from hardware.measure.backend import BackendUnavailableError
 from hardware.memory.planner import fused_activations
 
-_OPSET = 17
+_OPSET = 17  # the first one with LayerNormalization
 _SIMPLE = {
     "add": "Add", "sub": "Sub", "mul": "Mul", "div": "Div", "maximum": "Max", "minimum": "Min",
     "activation": "Relu",
 }  # fmt: skip
-_SCALE = 0.05
+_SCALE = 0.05  # of random data, which only has to run
 
 
 class _Graph:
@@ -85,13 +85,13 @@ def build(layers: Sequence[Layer], int8: bool = True) -> bytes:
     """Return the bytes of a model, batch size 1.
 
     Args:
-        layers: In execution order.
-        int8: Weights by channel and activations by tensor, as QuantizeLinear / DequantizeLinear
+        layers: in execution order.
+        int8: weights by channel and activations by tensor, as QuantizeLinear / DequantizeLinear
             pairs; otherwise 32-bit floats.
 
     Raises:
         BackendUnavailableError: `onnx` is not installed.
-        ValueError: An operator that is not written here.
+        ValueError: an operator that is not written here.
     """
     try:
         from onnx import TensorProto, helper

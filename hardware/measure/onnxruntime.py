@@ -20,8 +20,8 @@ class OnnxRuntime:
     minimum by less than 2 %, and a baseline that takes turns shows when even that moved.
 
     Attributes:
-        baseline: Network that each candidate takes turns with; its ratio is reported too.
-        seconds: Time spent per network.
+        baseline: network that each candidate takes turns with; its ratio is reported too.
+        seconds: time spent per network.
     """
 
     extra = ""
@@ -44,7 +44,7 @@ class OnnxRuntime:
 
         Raises:
             BackendUnavailableError: ONNX Runtime or onnx is not installed.
-            ValueError: An operator that cannot be written to ONNX.
+            ValueError: an operator that cannot be written to ONNX.
         """
         return self.measure_many([layers])[0]
 
@@ -52,8 +52,8 @@ class OnnxRuntime:
         """Measure several networks that take turns with each other and with the baseline.
 
         Raises:
-            BackendUnavailableError: As `measure`.
-            ValueError: As `measure`.
+            BackendUnavailableError: as `measure`.
+            ValueError: as `measure`.
         """
         if importlib.util.find_spec("onnxruntime") is None:
             raise BackendUnavailableError("onnxruntime is not installed: pip install onnxruntime")

@@ -26,6 +26,7 @@ CLASSES = ("alu", "load", "store", "mac", "divide", "branch", "vector")
 COMMON = ("start.c", "main.c", "rows.c", "codes.c")
 """Sources that all cores share."""
 TIMEOUT_S = 300
+"""Of a compiler's or an emulator's run: a choice; both take seconds."""
 _SHIFT_MAX = 24
 
 
@@ -95,12 +96,12 @@ def count(jobs: Sequence[Job], core: str, cache: Path | None = None) -> list[Cou
     All jobs that are not in the cache run in one image.
 
     Args:
-        jobs: Shapes with their bits.
-        core: One of `EMULATED`.
-        cache: Folder of the cache; by default under `$JOINT_GA_CACHE` or `~/.cache/joint-ga`.
+        jobs: shapes with their bits.
+        core: one of `EMULATED`.
+        cache: folder of the cache; by default under `$JOINT_GA_CACHE` or `~/.cache/joint-ga`.
 
     Raises:
-        QemuError: A tool is missing, the compiler or the emulator failed, or it does not model the
+        QemuError: a tool is missing, the compiler or the emulator failed, or it does not model the
             core.
     """
     if core not in EMULATED:

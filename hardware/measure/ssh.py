@@ -23,14 +23,14 @@ class SshBoard:
     """Times a model on another machine, one thread, minimum of many runs.
 
     Attributes:
-        host: Name or address, with `user@` if needed; options of `~/.ssh/config` apply.
-        port: Port of its SSH server.
-        identity: Private key file; the agent's or the default ones if empty.
+        host: name or address, with `user@` if needed; options of `~/.ssh/config` apply.
+        port: port of its SSH server.
+        identity: private key file; the agent's or the default ones if empty.
         python: Python on the board.
-        int8: Whether to time the int8 model or the 32-bit one.
-        seconds: Time spent per network.
-        timeout_s: Longest time for one step before the board counts as gone.
-        options: Further `-o` options for `ssh` and `scp`.
+        int8: whether to time the int8 model or the 32-bit one.
+        seconds: time spent per network.
+        timeout_s: longest time for one step before the board counts as gone.
+        options: further `-o` options for `ssh` and `scp`.
     """
 
     extra = ""
@@ -57,8 +57,8 @@ class SshBoard:
         """Return `board_latency_ms`.
 
         Raises:
-            BackendUnavailableError: The board cannot be reached, or its Python lacks onnxruntime.
-            ValueError: An operator that cannot be written to ONNX.
+            BackendUnavailableError: the board cannot be reached, or its Python lacks onnxruntime.
+            ValueError: an operator that cannot be written to ONNX.
         """
         model = build(layers, self.int8)
         remote = self._ssh("mktemp -d").strip()

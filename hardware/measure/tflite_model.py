@@ -24,9 +24,10 @@ _SCHEMAS = (
     "ai_edge_litert.schema_py_generated",
     "tflite_micro.tensorflow.lite.micro.python.schema_py_generated",
 )
+# Numbers of the schema's enumerations.
 _INT8, _INT32 = 9, 2
 _RELU = 1
-_ZERO_POINT = -3
+_ZERO_POINT = -3  # any: activations are rarely symmetric
 # Operator codes and option tables of the TensorFlow Lite schema.
 _OPS: dict[str, tuple[str, str]] = {
     "conv": ("CONV_2D", "Conv2DOptions"),
@@ -50,7 +51,7 @@ def load_schema() -> Any:
     """Return the generated schema module.
 
     Raises:
-        BackendUnavailableError: Neither package that brings it is installed.
+        BackendUnavailableError: neither package that brings it is installed.
     """
     for name in _SCHEMAS:
         if importlib.util.find_spec(name.split(".")[0]) is not None:
@@ -146,8 +147,8 @@ def build(layers: Sequence[Layer]) -> bytes:
     """Return the bytes of an int8 model, batch size 1.
 
     Raises:
-        BackendUnavailableError: No package with the schema is installed.
-        ValueError: An operator that is not written here; the message names it.
+        BackendUnavailableError: no package with the schema is installed.
+        ValueError: an operator that is not written here; the message names it.
     """
     model = _Model()
     shapes = dict(input_shapes(layers))

@@ -14,7 +14,7 @@ from hardware.ir.layer import Layer
 from hardware.measure.backend import BackendUnavailableError
 from hardware.measure.tflite_model import build
 
-_ARENA = 16 * 1024 * 1024
+_ARENA = 16 * 1024 * 1024  # ample: what is used of it is what is read
 _PROGRAM = """
 import sys, numpy
 from tflite_micro import runtime
@@ -39,7 +39,7 @@ class TFLMArena:
 
         Raises:
             BackendUnavailableError: tflite-micro is not installed or refused the model.
-            ValueError: An operator that cannot be written to TensorFlow Lite.
+            ValueError: an operator that cannot be written to TensorFlow Lite.
         """
         if importlib.util.find_spec("tflite_micro") is None:
             raise BackendUnavailableError(

@@ -19,7 +19,7 @@ class Vela:
     """Cycles, SRAM and flash of a network compiled for an Ethos-U.
 
     Attributes:
-        accelerator: For example `ethos-u55-128`, `ethos-u65-256`, `ethos-u85-256`.
+        accelerator: for example `ethos-u55-128`, `ethos-u65-256`, `ethos-u85-256`.
     """
 
     extra = "vela"
@@ -33,7 +33,7 @@ class Vela:
 
         Raises:
             BackendUnavailableError: ethos-u-vela is not installed or failed.
-            ValueError: An operator that cannot be written to TensorFlow Lite.
+            ValueError: an operator that cannot be written to TensorFlow Lite.
         """
         if importlib.util.find_spec("ethosu") is None:
             raise BackendUnavailableError(

@@ -1,10 +1,5 @@
 // What a chromosome does to each layer, and which genes matter: plain DOM, no chart library.
 
-const LAYER_GENE = /^(.*)\.(prune|rank|sparsity|w_bits|a_bits|w_scheme)$/;
-const GENE_ROWS = [["prune", "pruned"], ["rank", "rank kept"], ["sparsity", "zeros"], ["w_bits", "weight bits"],
-  ["a_bits", "activation bits"], ["w_scheme", "weight scheme"]];
-const SHORT = { uniform: "uni", power_of_two: "2ⁿ" };
-const SHARES = new Set(["prune", "rank", "sparsity"]);
 const MOST_GENES = 40;
 
 function element(tag, className, text) {
@@ -14,31 +9,41 @@ function element(tag, className, text) {
   return node;
 }
 
+// [layer, kind] of a gene that belongs to a layer; kinds come with the space, see PageData.
+function layerGene(name) {
+  const dot = name.lastIndexOf(".");
+  const kind = dot > 0 && store.space.kinds.find((k) => k.name === name.slice(dot + 1));
+  return kind ? [name.slice(0, dot), kind.name] : null;
+}
+
 // {layers: [names], values: {layer: {prune, w_bits, ...}}, other: [[gene, value]]}
 function byLayer(row) {
   const layers = [], values = {}, other = [];
   store.space.genes.forEach(({ name }, index) => {
-    const match = LAYER_GENE.exec(name);
+    const match = layerGene(name);
     const v = geneValue(row, index);
     if (!match) {
       other.push([name, v]);
       return;
     }
-    if (!values[match[1]]) {
-      values[match[1]] = {};
-      layers.push(match[1]);
+    const [layer, kind] = match;
+    if (!values[layer]) {
+      values[layer] = {};
+      layers.push(layer);
     }
-    values[match[1]][match[2]] = v;
+    values[layer][kind] = v;
   });
   return { layers, values, other };
 }
 
-// Strength of a cell in [0, 1]: how much this gene compresses.
+// Strength of a cell in [0, 1]: how much this gene compresses, from its neutral value to the strongest.
 function strength(kind, v) {
-  if (kind === "prune" || kind === "sparsity") return v;
-  if (kind === "rank") return 1 - v;
-  if (kind === "w_scheme") return v === "uniform" ? 0 : 0.5;
-  return Math.max(0, Math.min(1, (8 - v) / 6));
+  if (kind.strongest === null) return v === kind.neutral ? 0 : 0.5;
+  return Math.max(0, Math.min(1, (kind.neutral - v) / (kind.neutral - kind.strongest)));
+}
+
+function cellText(kind, v) {
+  return kind.percent ? `${Math.round(v * 100)}%` : kind.texts[v] || v;
 }
 
 function heatMap(row, { named }) {
@@ -46,18 +51,18 @@ function heatMap(row, { named }) {
   const grid = element("div", "heat");
   grid.style.gridTemplateColumns = `${named ? "max-content " : ""}repeat(${layers.length}, minmax(${named ? 5 : 3}px, 1fr))`;
   const labels = named && layers.length <= 45;
-  for (const [kind, title] of GENE_ROWS) {
-    if (!layers.some((layer) => values[layer][kind] !== undefined)) continue;
-    if (named) grid.append(element("span", "row-name", title));
+  for (const kind of store.space.kinds) {
+    if (!layers.some((layer) => values[layer][kind.name] !== undefined)) continue;
+    if (named) grid.append(element("span", "row-name", kind.label));
     for (const layer of layers) {
-      const v = values[layer][kind];
+      const v = values[layer][kind.name];
       const cell = element("span", v === undefined || v === null ? "cell none" : "cell");
       if (v !== undefined && v !== null) {
         const share = Math.round(strength(kind, v) * 100);
         cell.style.background = `color-mix(in srgb, var(--high) ${share}%, var(--low))`;
         if (share > 55) cell.style.color = "var(--card)";
-        cell.title = `${layer}.${kind} = ${v}`;
-        if (labels) cell.textContent = SHARES.has(kind) ? `${Math.round(v * 100)}%` : kind === "w_scheme" ? SHORT[v] || v : v;
+        cell.title = `${layer}.${kind.name} = ${v}`;
+        if (labels) cell.textContent = cellText(kind, v);
       }
       grid.append(cell);
     }

@@ -8,7 +8,7 @@ const COMPLETE = 0;
 
 const store = {
   state: null,
-  space: { genes: [] },
+  space: { genes: [], kinds: [] },
   rows: [],            // one per finished trial, in the order they finished
   byUid: new Map(),
   front: new Set(),

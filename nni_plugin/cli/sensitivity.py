@@ -21,6 +21,8 @@ __all__ = ["add_commands"]
 Table = Sequence[Mapping[str, Any]]
 
 _SHOWN_DROP = 0.5
+# What the same ratio may differ by in a table and in a space.
+_ROUNDING = 1e-9
 
 
 def sensitivity(
@@ -77,13 +79,17 @@ def draw(table: Table, metric: str, path: Path) -> None:
     import numpy as np
     from matplotlib.figure import Figure
 
+    from hardware.ir.gene_kinds import gene_kinds
+
     layers = list(dict.fromkeys(str(row["layer"]) for row in table))
-    order = {"prune": 0, "w_bits": 1, "a_bits": 2}
+    kinds = {kind.name: kind for kind in gene_kinds()}
+    order = list(kinds)
     columns = sorted(
         {(str(row["gene"]).rpartition(".")[2], float(row["value"])) for row in table},
+        # From mild to strong.
         key=lambda column: (
-            order.get(column[0], 3),
-            column[1] if column[0] == "prune" else -column[1],
+            order.index(column[0]) if column[0] in kinds else len(order),
+            column[1] if column[0] in kinds and kinds[column[0]].grows else -column[1],
         ),
     )
     losses = np.full((len(layers), len(columns)), np.nan)
@@ -96,8 +102,8 @@ def draw(table: Table, metric: str, path: Path) -> None:
     axes = figure.subplots()
     image = axes.imshow(losses, cmap="YlOrRd", vmin=0.0, vmax=_SHOWN_DROP, aspect="auto")
     axes.set_yticks(range(len(layers)), layers, fontsize=8)
-    names = {"prune": "pruned", "w_bits": "w bits", "a_bits": "a bits"}
-    labels = [f"{names.get(kind, kind)}\n{value:g}" for kind, value in columns]
+    names = {name: kind.short_label or kind.label for name, kind in kinds.items()}
+    labels = [f"{names.get(name, name)}\n{value:g}" for name, value in columns]
     axes.set_xticks(range(len(columns)), labels, fontsize=8)
     for (i, j), loss in np.ndenumerate(losses):
         if np.isfinite(loss):
@@ -142,23 +148,22 @@ def in_space(rung: Mapping[str, float], genes: NniSpace) -> Params:
         rung: some genes' values, from :func:`evaluators.ladder`.
         genes: NNI's search space, of choices.
     """
+    from hardware.ir.gene_kinds import kind_of
+
     chosen: Params = {}
     for name, gene in genes.items():
         values = gene.get("_value", [])
-        kind = name.rpartition(".")[2]
-        if kind == "prune":
-            allowed = [v for v in values if v <= rung.get(name, 0.0) + 1e-9]
-            chosen[name] = max(allowed, default=min(values))
-        elif kind in ("w_bits", "a_bits"):
-            allowed = [v for v in values if v >= rung.get(name, max(values))]
-            chosen[name] = min(allowed, default=max(values))
-        elif kind == "sparsity":
-            chosen[name] = min(values)
-        elif kind == "rank":
-            chosen[name] = max(values)
-        else:
+        kind = kind_of(name)
+        if kind is None or not kind.is_ordered:
             # Categories list what a missing gene means first.
             chosen[name] = values[0]
+            continue
+        mildest = kind.mildest(values)
+        limit = rung.get(name, mildest)
+        if kind.grows:
+            chosen[name] = max((v for v in values if v <= limit + _ROUNDING), default=mildest)
+        else:
+            chosen[name] = min((v for v in values if v >= limit - _ROUNDING), default=mildest)
     return chosen
 
 

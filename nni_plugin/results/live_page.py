@@ -184,11 +184,30 @@ class PageData:
             rows.append([len(times), times[-1], rows[-1][2]])
         return rows
 
+    def space(self) -> JsonObject:
+        """What stays: the genes, and how to show the kinds that belong to layers."""
+        # Imported here, as above.
+        from hardware.ir.gene_kinds import gene_kinds
+
+        kinds = [
+            {
+                "name": kind.name,
+                "label": kind.label,
+                "neutral": kind.neutral,
+                "strongest": kind.strongest,
+                "percent": kind.percent,
+                "texts": dict(kind.value_labels),
+            }
+            for kind in gene_kinds()
+            if kind.scope != "network"
+        ]
+        return {"genes": self.genes, "kinds": kinds}
+
     def embedded(self) -> JsonObject:
         """Everything at once, for a self-contained page; call :meth:`refresh` before."""
         return {
             "state": self.state(),
-            "space": {"genes": self.genes},
+            "space": self.space(),
             "points": [json.loads(line) for line in self.points],
             "genes": [json.loads(line) for line in self.chromosomes],
         }
@@ -271,7 +290,7 @@ class LivePage:
         anew = data.generation != self._generation
         if anew:
             self._generation = data.generation
-            _replace(folder / "space.json", json.dumps({"genes": data.genes}))
+            _replace(folder / "space.json", json.dumps(data.space()))
         for name, lines in (("points", points), ("genes", genes)):
             size = 0 if anew else self._sizes[name]
             self._sizes[name] = size + _append(folder / f"{name}.jsonl", lines, anew)

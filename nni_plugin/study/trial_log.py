@@ -261,10 +261,13 @@ class TrialLog:
 
 
 def is_uniform_int8(params: Mapping[str, object]) -> bool:
-    """Whether ``params`` is the network as it stands in int8: prune 0, 8 bits for every gene."""
-    bits = [v for k, v in params.items() if k.endswith((".w_bits", ".a_bits"))]
-    prune = [v for k, v in params.items() if k.endswith(".prune")]
-    return bool(bits) and all(b == 8 for b in bits) and all(p == 0 for p in prune)
+    """Whether ``params`` is the network as it stands in int8: nothing compressed, 8-bit genes."""
+    # Imported here: the tuner's process needs the log before anything of the hardware.
+    from hardware.ir.gene_kinds import A_BITS, W_BITS, kind_of
+
+    kinds = {name: kind_of(name) for name in params}
+    neutral = all(kind is None or kind.is_neutral(params[n]) for n, kind in kinds.items())
+    return neutral and any(kind in (W_BITS, A_BITS) for kind in kinds.values())
 
 
 def _object(event: Mapping[str, object], key: str) -> JsonObject:

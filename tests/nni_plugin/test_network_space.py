@@ -11,8 +11,9 @@ import pytest
 from ga import Optimizer
 from ga.problem.uniform_settings import corners
 from hardware import ChannelGroup, Layer, Network, cost_function, flash, load_device
-from hardware.ir.gene_values import PRUNERS
-from nni_plugin.network_space import EXTRA_GENES, LARGE, for_network
+from hardware.ir.gene_kinds.pruner import PRUNERS
+from hardware.ir.gene_kinds.registry import LARGE
+from nni_plugin.network_space import extra_genes, for_network
 from nni_plugin.search_space import parse
 
 STM = load_device("stm32f746")
@@ -42,7 +43,7 @@ def test_a_space_has_them_only_if_asked() -> None:
     plain = for_network(net(), STM)
     kinds = {key.rsplit(".", 1)[-1] for key in plain}
     assert kinds == {"prune", "w_bits", "a_bits"}
-    full = for_network(net(), STM, extra=EXTRA_GENES)
+    full = for_network(net(), STM, extra=extra_genes())
     assert {k: v for k, v in full.items() if k in plain} == plain
     assert full["pruner"]["_value"] == list(PRUNERS)
     assert full["small.w_scheme"]["_value"] == ["uniform", "power_of_two"]
@@ -69,7 +70,7 @@ def test_every_rank_on_offer_saves_bytes() -> None:
 
 
 def test_first_and_last_layer() -> None:
-    space = for_network(net(), STM, first_last=8, extra=EXTRA_GENES)
+    space = for_network(net(), STM, first_last=8, extra=extra_genes())
     assert [key for key in space if key.startswith(("first.", "last."))] == ["first.prune"]
     assert space["wide.w_bits"]["_value"] == [2, 4, 8]
     four = for_network(net(), STM, first_last=4)
@@ -99,7 +100,7 @@ def test_ranks_are_for_any_device() -> None:
 
 
 def test_the_optimizer_starts_from_corners_that_use_none_of_them() -> None:
-    space = parse(for_network(net(), STM, extra=EXTRA_GENES))
+    space = parse(for_network(net(), STM, extra=extra_genes()))
     assert len(corners(space)) == len(corners(parse(for_network(net(), STM))))
     for genome in corners(space):
         params = space.decode(genome)
@@ -112,7 +113,7 @@ def test_the_optimizer_starts_from_corners_that_use_none_of_them() -> None:
 def test_a_search_asks_for_distinct_networks() -> None:
     network = net()
     costs = cost_function(network, STM)
-    space = parse(json.loads(json.dumps(for_network(network, STM, extra=EXTRA_GENES))))
+    space = parse(json.loads(json.dumps(for_network(network, STM, extra=extra_genes()))))
     optimizer = Optimizer(
         space, {"accuracy": "maximize", "size_kb": "minimize"}, costs=costs,
         phenotype=costs.phenotype, population_size=8, seed=0,

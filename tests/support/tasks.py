@@ -12,7 +12,7 @@ from evaluators import Task
 from evaluators.batches import ArrayBatches
 from evaluators.training import accuracy
 from hardware import Network
-from hardware.ir.gene_values import PRUNERS
+from hardware.ir.gene_kinds.pruner import PRUNERS
 from support.nets import TWO_INPUTS
 
 

@@ -16,7 +16,7 @@ from torch import nn
 from evaluators import Task, trace
 from evaluators.models.ds_cnn import DSCNN
 from hardware import Network, estimate, load_device
-from nni_plugin.network_space import EXTRA_GENES, for_network
+from nni_plugin.network_space import extra_genes, for_network
 from nni_plugin.search_space import parse
 from nni_plugin.study.tuner_args import TunerArgs
 from nni_plugin.trial import arguments
@@ -69,7 +69,7 @@ def test_the_keyword_network_traced_anew_costs_the_same() -> None:
 def test_so_they_are_with_every_optional_gene(kind: str, tmp_path: Path) -> None:
     network = Network.load(CONFIGS / f"{kind}.space.network.json")
     board = load_device("stm32l4r5")
-    space = for_network(network, board, extra=EXTRA_GENES)
+    space = for_network(network, board, extra=extra_genes())
     kinds = {key.rsplit(".", 1)[-1] for key in space}
     assert {"pruner", "w_scheme", "sparsity", "rank"} <= kinds
     (tmp_path / "space.json").write_text(json.dumps(space))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hardware import ChannelGroup, Layer, Network, estimate, load_device
-from hardware.ir.gene_values import PRUNERS
+from hardware.ir.gene_kinds.pruner import PRUNERS
 from hardware.memory.weight_packing import (
     pack_sparse,
     row_bytes,
