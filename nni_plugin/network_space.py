@@ -52,8 +52,7 @@ def for_network(
     w_bits = _bits("weight_bits", weight_bits, device.weight_bits, device)
     a_bits = _bits("activation_bits", activation_bits, device.activation_bits, device)
     _check_extra(extra, device)
-    ends: set[str] = set()
-    end_bits = (w_bits, a_bits)
+    ends, end_bits = set[str](), (w_bits, a_bits)
     if first_last is not None:
         ends = {network.gene_layers[0], network.gene_layers[-1]}
         end_bits = (
