@@ -6,8 +6,6 @@ nothing there by itself.
 
 from __future__ import annotations
 
-from typing import Any
-
 # name: (algorithm type, class, alias)
 _ALGORITHMS = {
     "JointGA": ("tuner", "nni_plugin.tuner.JointGATuner", "joint-ga"),
@@ -52,5 +50,6 @@ def registered_class(name: str) -> str | None:
     """The class of any algorithm that NNI knows by this name or alias; None if there is none."""
     from nni.tools.package_utils import get_algo_meta
 
-    meta: Any = get_algo_meta(name)
-    return None if meta is None else meta.class_name
+    meta = get_algo_meta(name)
+    found: str | None = None if meta is None else meta.class_name
+    return found

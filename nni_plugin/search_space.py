@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from ga import Categorical, Gene, GeneTraits, Integer, Normal, Ordered, Real, SearchSpace
 from ga.problem.gene_traits import BUILT_IN
@@ -12,11 +11,12 @@ from ga.problem.genes import same_value
 from hardware.ir.gene_kinds import gene_kinds, kind_of
 from nni_plugin.network_space import for_network
 from nni_plugin.protocol.json_types import NniSpace
+from nni_plugin.protocol.metrics import is_number
 
 __all__ = ["NniSpace", "for_network", "parse"]
 
 
-def parse(nni_space: Mapping[str, Any]) -> SearchSpace:
+def parse(nni_space: Mapping[str, object]) -> SearchSpace:
     """The genes of an NNI search space, of any type that NNI documents, nested choices too.
 
     A `choice` of numbers only, listed upwards or downwards, becomes an ordered gene; so do all
@@ -50,7 +50,7 @@ def _traits() -> dict[str, GeneTraits]:
     }
 
 
-def _genes(nni_space: Any, where: str) -> list[Gene]:
+def _genes(nni_space: object, where: str) -> list[Gene]:
     if not isinstance(nni_space, Mapping):
         raise ValueError(f"{where} is {nni_space!r}, expected a dict of parameters")
     if not nni_space and where == "the search space":
@@ -58,7 +58,7 @@ def _genes(nni_space: Any, where: str) -> list[Gene]:
     return [_gene(name, entry) for name, entry in nni_space.items()]
 
 
-def _gene(name: str, entry: Any) -> Gene:
+def _gene(name: str, entry: object) -> Gene:
     if not isinstance(entry, Mapping) or "_type" not in entry or "_value" not in entry:
         raise ValueError(
             f"search space entry {name!r} is {entry!r}, expected {{'_type': ..., '_value': [...]}}"
@@ -76,54 +76,54 @@ def _gene(name: str, entry: Any) -> Gene:
     return _PARSERS[kind](name, list(value))
 
 
-def _choice(name: str, values: list[Any]) -> Gene:
-    nested = [isinstance(v, Mapping) and "_name" in v for v in values]
-    if any(nested):
-        if not all(nested):
+def _choice(name: str, values: list[object]) -> Gene:
+    nested = [v for v in values if isinstance(v, Mapping) and "_name" in v]
+    if nested:
+        others = [v for v in values if not (isinstance(v, Mapping) and "_name" in v)]
+        if others:
             raise ValueError(
                 f"search space entry {name!r} mixes nested choices (dicts with '_name') with "
-                f"other values: {values[nested.index(False)]!r}"
+                f"other values: {others[0]!r}"
             )
-        names = [v["_name"] for v in values]
+        names = [v["_name"] for v in nested]
         children = [
             _genes(
                 {key: entry for key, entry in v.items() if key != "_name"},
                 f"option {v['_name']!r} of {name!r}",
             )
-            for v in values
+            for v in nested
         ]
         return Categorical(name, tuple(names), tuple(tuple(genes) for genes in children))
     # NNI takes a value that is listed twice; here it would be two candidates for one network.
-    unique: list[Any] = []
+    unique: list[object] = []
     for v in values:
         if not any(same_value(v, other) for other in unique):
             unique.append(v)
-    if all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in unique):
-        if not all(math.isfinite(v) for v in unique):
+    numbers = [v for v in unique if is_number(v)]
+    if len(numbers) == len(unique):
+        if not all(map(math.isfinite, numbers)):
             raise ValueError(
                 f"search space entry {name!r} has a value that is not finite: {unique}"
             )
         kind = kind_of(name)
         if kind is not None and kind.is_ordered:
-            return Ordered(name, tuple(sorted(unique)))
-        if unique in (sorted(unique), sorted(unique, reverse=True)):
-            return Ordered(name, tuple(unique))
+            return Ordered(name, tuple(sorted(numbers)))
+        if numbers in (sorted(numbers), sorted(numbers, reverse=True)):
+            return Ordered(name, tuple(numbers))
     return Categorical(name, tuple(unique))
 
 
-def _numbers(name: str, kind: str, values: list[Any], names: tuple[str, ...]) -> list[float]:
-    good = len(values) == len(names) and all(
-        isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v) for v in values
-    )
-    if not good:
+def _numbers(name: str, kind: str, values: list[object], names: tuple[str, ...]) -> list[float]:
+    numbers = [v for v in values if is_number(v) and math.isfinite(v)]
+    if not len(numbers) == len(values) == len(names):
         raise ValueError(
             f"search space entry {name!r} ({kind}) has _value {values!r}, "
             f"expected [{', '.join(names)}] as numbers"
         )
-    return values
+    return numbers
 
 
-def _randint(name: str, values: list[Any]) -> Gene:
+def _randint(name: str, values: list[object]) -> Gene:
     lower, upper = _numbers(name, "randint", values, ("lower", "upper"))
     if lower != int(lower) or upper != int(upper) or lower >= upper:
         raise ValueError(
@@ -133,10 +133,10 @@ def _randint(name: str, values: list[Any]) -> Gene:
     return Integer(name, int(lower), int(upper) - 1)
 
 
-def _uniform(kind: str) -> Callable[[str, list[Any]], Gene]:
+def _uniform(kind: str) -> Callable[[str, list[object]], Gene]:
     log, quantized = "log" in kind, kind.startswith("q")
 
-    def make(name: str, values: list[Any]) -> Gene:
+    def make(name: str, values: list[object]) -> Gene:
         low, high, *q = _numbers(name, kind, values, ("low", "high") + ("q",) * quantized)
         if low >= high or (log and low <= 0) or (q and q[0] <= 0):
             wanted = "low < high" + ", low > 0" * log + ", q > 0" * quantized
@@ -148,10 +148,10 @@ def _uniform(kind: str) -> Callable[[str, list[Any]], Gene]:
     return make
 
 
-def _normal(kind: str) -> Callable[[str, list[Any]], Gene]:
+def _normal(kind: str) -> Callable[[str, list[object]], Gene]:
     log, quantized = "log" in kind, kind.startswith("q")
 
-    def make(name: str, values: list[Any]) -> Gene:
+    def make(name: str, values: list[object]) -> Gene:
         mu, sigma, *q = _numbers(name, kind, values, ("mu", "sigma") + ("q",) * quantized)
         if sigma <= 0 or (q and q[0] <= 0):
             wanted = "sigma > 0" + ", q > 0" * quantized
@@ -163,7 +163,7 @@ def _normal(kind: str) -> Callable[[str, list[Any]], Gene]:
     return make
 
 
-_PARSERS: dict[str, Callable[[str, list[Any]], Gene]] = {
+_PARSERS: dict[str, Callable[[str, list[object]], Gene]] = {
     "choice": _choice,
     "randint": _randint,
     **{k: _uniform(k) for k in ("uniform", "quniform", "loguniform", "qloguniform")},

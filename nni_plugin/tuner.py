@@ -21,7 +21,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from nni.runtime.log import enable_global_logging
 from nni.tuner import Tuner
@@ -73,7 +72,7 @@ class JointGATuner(Tuner):  # type: ignore[misc]  # NNI has no types
     grace_succeeded = 20.0
     grace_failed = 2.0
 
-    def __init__(self, **class_args: Any) -> None:
+    def __init__(self, **class_args: object) -> None:
         if os.environ.get("SDK_PROCESS") == "dispatcher":
             enable_global_logging()  # what the optimizer notes goes to dispatcher.log, too
             read_plain_json_only()

@@ -117,7 +117,7 @@ def draw(table: Table, metric: str, path: Path) -> None:
 
 
 def _read_space(path: Path) -> NniSpace:
-    genes: Any = json.loads(path.read_text(encoding="utf-8"))
+    genes: NniSpace = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(genes, dict) or not all(isinstance(g, dict) for g in genes.values()):
         raise ValueError(f"{path} is no NNI search space: write one with `joint-ga space`")
     return genes

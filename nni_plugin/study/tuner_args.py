@@ -10,14 +10,13 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
 
 import ga
 from ga.evaluation import COMPLETE
 from ga.evolution.operators import read_replacements
 from ga.problem.objectives import parse_constraints
 from nni_plugin.protocol.dispatcher import experiment_config, find_file, folders
-from nni_plugin.protocol.json_types import JsonObject, Params
+from nni_plugin.protocol.json_types import JsonObject, Params, Settings
 from nni_plugin.protocol.metrics import DEFAULT, UID
 from nni_plugin.study.trial_log import TrialLog
 from nni_plugin.study.user_functions import import_path, load_function
@@ -28,7 +27,7 @@ CostModel = Callable[[Params], Mapping[str, float]]
 _BUILT_HERE = frozenset({"self", "space", "objectives", "constraints", "costs", "phenotype"})
 
 
-def search_options() -> dict[str, Any]:
+def search_options() -> Settings:
     """The optimizer's own options that a config may set, with their defaults."""
     parameters = inspect.signature(ga.Optimizer.__init__).parameters
     return {n: p.default for n, p in parameters.items() if n not in _BUILT_HERE}
@@ -57,11 +56,13 @@ class TunerArgs:
     costs: dict[str, str] | str | None = None
     optimize_mode: str = "maximize"
     initial: list[Params] | str | None = None
-    options: dict[str, Any] = field(default_factory=dict)
+    options: Settings = field(default_factory=dict)
     folders: tuple[Path, ...] = ()
 
     @classmethod
-    def parse(cls, class_args: Mapping[str, Any], base: Sequence[Path] | None = None) -> TunerArgs:
+    def parse(
+        cls, class_args: Mapping[str, object], base: Sequence[Path] | None = None
+    ) -> TunerArgs:
         """Checks a config's ``classArgs``.
 
         Args:
@@ -75,7 +76,7 @@ class TunerArgs:
         defaults = search_options()
         own = {f.name for f in fields(cls)} - {"options", "folders"}
         # `population_size:` with nothing behind it means something to the optimizer: derive it.
-        args = {n: x for n, x in class_args.items() if x is not None or n not in own}
+        args: Settings = {n: x for n, x in class_args.items() if x is not None or n not in own}
         unknown = sorted(set(args) - own - set(defaults))
         if unknown:
             allowed = ", ".join(sorted(own | set(defaults)))
@@ -104,7 +105,7 @@ class TunerArgs:
     @property
     def seed(self) -> int:
         """The seed of everything random."""
-        seed: int = self.options.get("seed", search_options()["seed"])
+        seed: int = {**search_options(), **self.options}["seed"]
         return seed
 
     @property
@@ -152,7 +153,7 @@ class TunerArgs:
             )
         return [{k: v for k, v in params.items() if k != UID} for params in initial]
 
-    def optimizer_options(self, cost_model: CostModel | None) -> dict[str, Any]:
+    def optimizer_options(self, cost_model: CostModel | None) -> Settings:
         """Keyword arguments of ``ga.Optimizer``, all but space and objectives."""
         return {
             **self.options,
