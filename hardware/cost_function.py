@@ -172,7 +172,7 @@ class CostFunction:
         estimate(network.layers, device)
         stored = {layer.name for layer in unique(network.layers)}
         fused, tensors = skeleton(network.layers)
-        owners = _owners(network)
+        owners = network.owners
         self._layers = [
             _Variants(network, x, owners.get(x.name, ""), device, x.name in stored, x.name in fused)
             for x in network.layers
@@ -334,13 +334,6 @@ def _kept(network: Network, group: str, params: Params) -> int:
 
 def _bits(network: Network, layer: str, which: int, params: Params) -> int:
     return network.bits(params)[layer][which]
-
-
-def _owners(network: Network) -> dict[str, str]:
-    """Layer whose genes each weighted layer follows: the first that calls its module."""
-    first: dict[str, str] = {}
-    weighted = (layer for layer in network.layers if layer.is_weighted)
-    return {x.name: first.setdefault(x.module or f"\0{x.name}", x.name) for x in weighted}
 
 
 def cost_function(network: Network, device: Device) -> CostFunction:
