@@ -92,7 +92,7 @@ def read_candidate(network: Network, params: Mapping[str, object]) -> Candidate:
     return Candidate(kept, bits, layers, removed, pruner, ranks, pruned, further)
 
 
-def _further(params: Mapping[str, Any]) -> tuple[tuple[GeneKind, str, object], ...]:
+def _further(params: Mapping[str, object]) -> tuple[tuple[GeneKind, str, object], ...]:
     """What the trial leaves to the kinds themselves, in the order of the chromosome."""
     found = []
     for key, value in params.items():
