@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 LOG = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -96,7 +96,7 @@ def cached(
     return value
 
 
-def fingerprint(*parts: Any) -> str:
+def fingerprint(*parts: object) -> str:
     """Twelve hex digits that change with any of the parts (their ``repr``, or bytes as such)."""
     digest = hashlib.sha256()
     for part in parts:

@@ -159,3 +159,9 @@ class Task:
         """The example input as the tuple of positional arguments of the model."""
         x = self.example_input
         return tuple(x) if isinstance(x, (tuple, list)) else (x,)
+
+
+def __getattr__(name: str) -> object:
+    if name == "load_task":
+        raise ImportError("evaluators.task.load_task is evaluators.load_task since version 0.2")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -56,7 +56,7 @@ def _first(batches: Batches, split: str) -> tuple[Any, Any]:
     return batch[0], batch[1]
 
 
-def _loss(task: Task, inputs: Any, target: Any) -> Any:
+def _loss(task: Task, inputs: Any, target: object) -> object:
     try:
         with eval_mode(task.model), torch.no_grad():
             outputs = call(task.model, inputs)

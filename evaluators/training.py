@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from evaluators.process_state import process_as_found
-from evaluators.recipe import RATE_SCHEDULES
+from evaluators.recipe import RATE_SCHEDULES, Loss
 from evaluators.task import Batches, Task
 from evaluators.tracing.channel_dependency import BATCH_NORMS
 from evaluators.tracing.fx_graph import eval_mode
@@ -20,7 +20,7 @@ class DataError(ValueError):
     """A task's data, metric or loss can't be used; the message says which."""
 
 
-def call(model: nn.Module, inputs: Any) -> Any:
+def call(model: nn.Module, inputs: object) -> Any:
     """Runs the model on one batch's inputs, a tensor or a tuple of them."""
     return model(*inputs) if isinstance(inputs, (tuple, list)) else model(inputs)
 
@@ -78,10 +78,10 @@ def _metric(task: Task, outputs: Tensor, targets: Tensor, what: str) -> float:
 def train_epoch(
     model: nn.Module,
     batches: Batches,
-    loss: Callable[[Any, Any], Tensor],
+    loss: Loss,
     optimizer: torch.optim.Optimizer,
     *,
-    follow: Callable[[Tensor, Any, Any], Tensor] | None = None,
+    follow: Callable[[Tensor, object, object], Tensor] | None = None,
     after_step: Iterable[Callable[[], None]] = (),
 ) -> float:
     """One pass over the training data; returns the mean loss of its batches.
@@ -177,7 +177,7 @@ def length(batches: Batches) -> int:
 def fit(
     model: nn.Module,
     batches: Batches,
-    loss: Callable[[Any, Any], Tensor],
+    loss: Loss,
     *,
     epochs: int,
     learning_rate: float,

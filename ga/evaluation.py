@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, get_args
+from typing import Final, Literal, get_args
+
+from ga.problem.objectives import Metrics
+from ga.problem.search_space import Params
 
 Status = Literal["complete", "failed", "censored", "running"]
 COMPLETE: Final = "complete"
@@ -49,7 +52,7 @@ class Candidate:
     """
 
     id: int
-    params: dict[str, Any]
+    params: Params
     costs: dict[str, float] | None = None
     origin: str = GA
 
@@ -72,8 +75,8 @@ class Evaluation:
     """
 
     id: int
-    params: dict[str, Any]
-    metrics: dict[str, Any] | None = None
+    params: Params
+    metrics: Metrics | None = None
     status: str = COMPLETE
     origin: str = IMPORTED
     reason: str = ""

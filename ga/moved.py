@@ -15,7 +15,7 @@ MOVED = {
     "ga.boxes": "ga.acquisition.ehvi",
     "ga.costs": "ga.problem.known_costs",
     "ga.courses": "ga.early_stopping.learning_curves",
-    "ga.explain": "ga.history.importance",
+    "ga.explain": "gone (the live page computes the importance of genes)",
     "ga.feasibility": "ga.evolution.repair",
     "ga.features": "ga.surrogate.features",
     "ga.findings": "ga.history.results",

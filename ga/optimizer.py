@@ -32,7 +32,7 @@ from ga.history.results import Results
 from ga.messages import Messages
 from ga.problem.duplicates import Phenotype
 from ga.problem.known_costs import CostFunction, KnownCosts
-from ga.problem.objectives import Objectives, parse_constraints
+from ga.problem.objectives import Constraint, Metrics, Objectives, parse_constraints
 from ga.problem.search_space import Genome, SearchSpace
 from ga.problem.sensitivities import Sensitivities
 from ga.surrogate.learner import Learner
@@ -94,19 +94,19 @@ class Optimizer:
         self,
         space: SearchSpace,
         objectives: Mapping[str, str],
-        constraints: Mapping[str, Any] | Sequence[Any] = (),
+        constraints: Mapping[str, object] | Sequence[Constraint] = (),
         costs: CostFunction | None = None,
         population_size: int | None = 20,
         seed: int = 0,
         *,
         phenotype: Phenotype | None = None,
-        initial: Sequence[Mapping[str, Any]] = (),
-        sensitivities: Mapping[str, Any] | None = None,
+        initial: Sequence[Mapping[str, object]] = (),
+        sensitivities: Mapping[str, object] | None = None,
         budget: int | None = None,
         survival: str = "nsga2",
         surrogate: str = "auto",
         stagnation: int | None = None,
-        toolbox: Mapping[str, Any] | None = None,
+        toolbox: Mapping[str, object] | None = None,
     ) -> None:
         check_arguments(space, seed, survival, SURVIVALS, budget=budget, stagnation=stagnation)
         self.space, self.seed = space, seed
@@ -223,7 +223,7 @@ class Optimizer:
 
     # ---- tell
 
-    def tell(self, number: int, metrics: Mapping[str, Any]) -> None:
+    def tell(self, number: int, metrics: Mapping[str, object]) -> None:
         """The result of a candidate. A result that comes after a `fail` or `censor` counts.
 
         Args:
@@ -256,7 +256,7 @@ class Optimizer:
     def censor(
         self,
         number: int,
-        metrics: Mapping[str, Any],
+        metrics: Mapping[str, object],
         reason: str = "",
         expected: Mapping[str, float] | None = None,
     ) -> None:
@@ -279,7 +279,7 @@ class Optimizer:
             self.results.archive.score(Evaluation(number, {}, guess))
         self._finish(self.results.outstanding(number), dict(metrics), CENSORED, reason, guess)
 
-    def inject(self, params: Mapping[str, Any], metrics: Mapping[str, Any]) -> int:
+    def inject(self, params: Mapping[str, object], metrics: Mapping[str, object]) -> int:
         """Take in an evaluation that was not asked for, e.g. of an earlier experiment.
 
         Returns:
@@ -333,7 +333,7 @@ class Optimizer:
         return candidate
 
     def _finish(
-        self, candidate: Candidate, metrics: dict[str, Any] | None, status: str, *rest: Any
+        self, candidate: Candidate, metrics: Metrics | None, status: str, *rest: Any
     ) -> None:
         number, params, origin = candidate.id, candidate.params, candidate.origin
         self._learn(Evaluation(number, params, metrics, status, origin, *rest), candidate.costs)
@@ -353,7 +353,7 @@ class Optimizer:
         space: SearchSpace,
         objectives: Mapping[str, str],
         evaluations: Iterable[Evaluation],
-        constraints: Mapping[str, Any] | Sequence[Any] = (),
+        constraints: Mapping[str, object] | Sequence[Constraint] = (),
         **options: Any,
     ) -> Optimizer:
         """An optimizer that has seen a log of evaluations.

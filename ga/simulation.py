@@ -10,9 +10,10 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from ga.evaluation import CENSORED, COMPLETE, FAILED, Candidate, SpaceExhausted
+from ga.problem.search_space import Params
 
 
 class AskTell(Protocol):
@@ -21,13 +22,13 @@ class AskTell(Protocol):
     def ask(self) -> Candidate:
         """The next candidate; raises SpaceExhausted."""
 
-    def tell(self, number: int, metrics: Mapping[str, Any], /) -> None:
+    def tell(self, number: int, metrics: Mapping[str, object], /) -> None:
         """A final result."""
 
     def fail(self, number: int, reason: str = "", /) -> None:
         """No result."""
 
-    def censor(self, number: int, metrics: Mapping[str, Any], /) -> None:
+    def censor(self, number: int, metrics: Mapping[str, object], /) -> None:
         """Stopped early."""
 
 
@@ -40,7 +41,7 @@ class TrialScript:
         crashes: the trial ends without a final result after all but the last.
     """
 
-    results: Sequence[tuple[float, Mapping[str, Any]]]
+    results: Sequence[tuple[float, Mapping[str, float]]]
     crashes: bool = False
 
     def __post_init__(self) -> None:
@@ -63,11 +64,13 @@ class SimulatedTrial:
 
     time: float
     id: int
-    params: dict[str, Any]
+    params: Params
     status: str
-    metrics: Mapping[str, Any]
+    metrics: Mapping[str, object]
     steps: int
 
+
+Stop = Callable[[Candidate, int, Mapping[str, float]], bool]
 
 # Names of earlier versions.
 _RENAMED: dict[str, type] = {"Course": TrialScript, "Outcome": SimulatedTrial}
@@ -98,10 +101,10 @@ class Simulation:
     """
 
     optimizer: AskTell
-    course: Callable[[dict[str, Any]], TrialScript]
+    course: Callable[[Params], TrialScript]
     slots: int = 4
-    stop: Callable[[Candidate, int, Mapping[str, Any]], bool] | None = None
-    stopped: Callable[[Candidate, Mapping[str, Any]], None] | None = None
+    stop: Stop | None = None
+    stopped: Callable[[Candidate, Mapping[str, float]], None] | None = None
     again: Callable[[], Candidate | None] | None = None
     clock: float = 0.0
     outcomes: list[SimulatedTrial] = field(default_factory=list)
@@ -164,7 +167,7 @@ class Simulation:
             heapq.heappush(self._events, (due, number, step + 1))
 
     def _finish(
-        self, candidate: Candidate, status: str, metrics: Mapping[str, Any], steps: int
+        self, candidate: Candidate, status: str, metrics: Mapping[str, object], steps: int
     ) -> None:
         del self._running[candidate.id]
         self.outcomes.append(

@@ -18,7 +18,7 @@ import pytest
 
 from ga.evaluation import SpaceExhausted
 from ga.problem.genes import Categorical, Integer, Ordered, Real
-from ga.problem.search_space import SearchSpace
+from ga.problem.search_space import Params, SearchSpace
 from ga.simulation import AskTell, Simulation, TrialScript
 
 GOALS = {"loss": "minimize", "gain": "maximize"}
@@ -54,7 +54,7 @@ class OptimizerContract:
         self,
         space: SearchSpace,
         objectives: Mapping[str, str],
-        constraints: Mapping[str, Any],
+        constraints: Mapping[str, object],
         seed: int,
     ) -> AskTell:
         """The optimizer to test."""
@@ -163,7 +163,7 @@ class OptimizerContract:
         """Eight slots, trials of random length, crashes and early stops on a simulated clock."""
         rng = random.Random(1)
 
-        def course(params: dict[str, Any]) -> TrialScript:
+        def course(params: Params) -> TrialScript:
             steps = [(rng.expovariate(1), contract_trial(params)) for _ in range(3)]
             return TrialScript(steps, crashes=rng.random() < 0.1)
 

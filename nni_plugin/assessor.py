@@ -13,6 +13,7 @@ from nni.assessor import Assessor, AssessResult
 from ga.early_stopping.decision import StopDecision
 from ga.early_stopping.policies import ALIASES, DEFAULT, POLICIES, RETIRED
 from ga.early_stopping.policy import Policy, SearchState
+from ga.evaluation import CENSORED, COMPLETE
 from nni_plugin import tuner
 from nni_plugin.protocol.callbacks import guarded
 from nni_plugin.protocol.dispatcher import Dispatcher
@@ -177,7 +178,7 @@ class ParetoAssessor(Assessor):  # type: ignore[misc]  # NNI has no types
         return SearchState(
             optimizer.objectives,
             self._curves,
-            {r.uid: r.metrics or {} for r in study.finished() if r.status == "complete"},
+            {trial.uid: trial.metrics for trial in study.log.finished(COMPLETE)},
             [evaluation.metrics or {} for evaluation in optimizer.front()],
             self._elapsed,
             lambda uids: optimizer.outlooks(self._curves, uids),
@@ -188,8 +189,8 @@ class ParetoAssessor(Assessor):  # type: ignore[misc]  # NNI has no types
         search = tuner.running_tuner()
         if search is None:
             return None
-        records = search.study.trials
-        stopped = [uid for uid in self._stopped if records[uid].status == "censored"]
+        trials = search.study.trials
+        stopped = [uid for uid in self._stopped if trials[uid].status == CENSORED]
         state = self._state(search.study)
         uid = self.policy.reopen(stopped, state, new=new) if stopped else None
         if uid is not None:
@@ -211,8 +212,8 @@ class ParetoAssessor(Assessor):  # type: ignore[misc]  # NNI has no types
                 "the front"
             )
         if search is not None:
-            records = search.study.trials
-            again = [uid for uid in self._stopped if records[uid].status == "complete"]
+            trials = search.study.trials
+            again = [uid for uid in self._stopped if trials[uid].status == COMPLETE]
             if again:
                 text += f"; {len(again)} of the stopped ones ran to their ends after all"
         return text

@@ -25,9 +25,8 @@ def for_network(
 
     Of each kind of gene (`hardware.ir.gene_kinds`) what it offers: a `<group>.prune` choice for
     every prunable channel group, with the ratios that leave distinct numbers of channels;
-    `<layer>.w_bits` and `<layer>.a_bits` choices for every layer with weights. What has one option
-    only is left out: a missing gene means no pruning and 8 bits, so a device whose only width is
-    not 8 keeps it.
+    `<layer>.w_bits` and `<layer>.a_bits` choices for every layer with weights. What offers only
+    what a missing gene means (no pruning, 8 bits) is left out.
 
     With `extra`, also one `pruner` for all groups, `<layer>.w_scheme` for every layer with
     weights, `<layer>.sparsity` and `<layer>.rank` for the larger ones, with the values that save
@@ -52,8 +51,7 @@ def for_network(
     w_bits = _bits("weight_bits", weight_bits, device.weight_bits, device)
     a_bits = _bits("activation_bits", activation_bits, device.activation_bits, device)
     _check_extra(extra, device)
-    ends: set[str] = set()
-    end_bits = (w_bits, a_bits)
+    ends, end_bits = set[str](), (w_bits, a_bits)
     if first_last is not None:
         ends = {network.gene_layers[0], network.gene_layers[-1]}
         end_bits = (

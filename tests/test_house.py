@@ -22,6 +22,25 @@ from support.paths import REPOSITORY
 
 PACKAGES = ("evaluators", "ga", "hardware", "nni_plugin")
 LINES_OF_FILE, LINES_OF_FUNCTION = 400, 60
+LAYERS = {
+    "ga": set(),
+    "hardware": set(),
+    "evaluators": {"hardware"},
+    "nni_plugin": {"ga", "evaluators", "hardware"},
+}
+"""Which packages each may import."""
+NO_TORCH = {"ga", "hardware", "nni_plugin"}
+NO_NNI = {"ga", "hardware"}
+# Copied into a user's folder, where torch is at home.
+TEMPLATE = "nni_plugin.setup.template_task"
+ROOMS = {
+    "protocol": set(),
+    "study": {"protocol"},
+    "results": {"study", "protocol"},
+    "setup": {"study", "protocol"},
+    "cli": {"setup", "results", "study", "protocol"},
+}
+"""Which rooms of the plugin each may import."""
 MOST_ANY = 285
 """Half of what it was when the rule was made; `Any` is for what NNI, DEAP, torch or JSON give."""
 # Real NNI runs, of all parts of the plugin at once.
@@ -63,17 +82,23 @@ def short(path: Path) -> str:
 
 
 def imports(node: ast.AST) -> Iterator[str]:
-    """Files of the packages that are imported, inside functions too; not those for types only."""
+    """What is imported, inside functions too; not what is for types only."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
             continue
         if isinstance(child, ast.Import):
-            yield from (alias.name for alias in child.names if alias.name in modules())
+            yield from (alias.name for alias in child.names)
         elif isinstance(child, ast.ImportFrom):
             names = [f"{child.module}.{alias.name}" for alias in child.names]
             yield from (name if name in modules() else str(child.module) for name in names)
         else:
             yield from imports(child)
+
+
+@cache
+def graph() -> dict[str, set[str]]:
+    """The imports of each file of the packages, foreign ones too."""
+    return {module: set(imports(tree(path))) - {module} for module, path in modules().items()}
 
 
 def room(module: str) -> str:
@@ -84,16 +109,52 @@ def room(module: str) -> str:
 
 def test_rooms_import_one_way() -> None:
     """Whatever the layers of a package are: no room may need one that needs it."""
-    graph: dict[str, set[str]] = {}
-    for module, path in modules().items():
-        others = {room(name) for name in imports(tree(path)) if name in modules()}
-        graph.setdefault(room(module), set()).update(others - {room(module), ""})
-    del graph[""]
-    assert len(graph) > 20
+    rooms: dict[str, set[str]] = {}
+    for module, imported in graph().items():
+        others = {room(name) for name in imported if name in modules()}
+        rooms.setdefault(room(module), set()).update(others - {room(module), ""})
+    del rooms[""]
+    assert len(rooms) > 20
+    no_circle(rooms)
+
+
+def test_files_import_one_way() -> None:
+    no_circle({module: imported & modules().keys() for module, imported in graph().items()})
+
+
+def no_circle(imported: dict[str, set[str]]) -> None:
     try:
-        TopologicalSorter(graph).prepare()
+        TopologicalSorter(imported).prepare()
     except CycleError as error:
         pytest.fail(" <- ".join(error.args[1]))
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_packages_are_layers(package: str) -> None:
+    forbidden = set(PACKAGES) - LAYERS[package] - {package}
+    forbidden |= {"torch"} if package in NO_TORCH else set()
+    forbidden |= {"nni"} if package in NO_NNI else set()
+    wrong = [
+        f"{module} imports {name}"
+        for module, imported in graph().items()
+        if module.partition(".")[0] == package and module != TEMPLATE
+        for name in imported
+        if name.partition(".")[0] in forbidden
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("own", ROOMS)
+def test_rooms_of_the_plugin_are_layers(own: str) -> None:
+    allowed = {"", *(f"nni_plugin.{name}" for name in ROOMS[own] | {own})}
+    wrong = [
+        f"{module} imports {name}"
+        for module, imported in graph().items()
+        if room(module) == f"nni_plugin.{own}"
+        for name in imported & modules().keys()
+        if name.startswith("nni_plugin") and room(name) not in allowed
+    ]
+    assert not wrong, "\n".join(wrong)
 
 
 @pytest.mark.parametrize("package", PACKAGES)

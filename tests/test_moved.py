@@ -69,6 +69,13 @@ def test_search_is_the_function_and_says_where_its_module_is() -> None:
         exec("from nni_plugin.chromosome import read_chromosome")
 
 
+def test_a_function_that_left_its_file_says_where_it_is() -> None:
+    with pytest.raises(ImportError, match=r"is evaluators\.load_task since"):
+        exec("from evaluators.task import load_task")
+    with pytest.raises(ImportError, match="cannot import name 'nothing'"):
+        exec("from evaluators.task import nothing")
+
+
 def test_what_never_was_is_not_found_as_ever() -> None:
     with pytest.raises(ModuleNotFoundError, match=r"No module named 'ga\.nothing'"):
         importlib.import_module("ga.nothing")

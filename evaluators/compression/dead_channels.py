@@ -22,6 +22,7 @@ from evaluators.tracing.fx_graph import eval_mode
 from evaluators.tracing.trace import trace
 from evaluators.training import call
 from hardware import ChannelGroup, Network
+from hardware.ir.gene_kinds import PRUNE
 
 ZERO = 1e-6
 """Weights up to this share of the layer's largest are zero, as they are in 8 and in 16 bits."""
@@ -67,7 +68,7 @@ def find(task: Task, network: Network | None = None) -> DeadChannels:
         dead = _zero_channels(task.model, network, group)
         if dead and _constants(task.model, network, group, dead, heard) is not None:
             found[group.name] = tuple(dead[: group.channels - 1])
-    ratios = {f"{g}.prune": len(c) / network.group(g).channels for g, c in found.items()}
+    ratios = {PRUNE.key(g): len(c) / network.group(g).channels for g, c in found.items()}
     left = network.apply(ratios)
     return DeadChannels(found, sum(x.macs for x in network.layers), sum(x.macs for x in left))
 

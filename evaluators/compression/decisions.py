@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from hardware import Layer, Network
 from hardware.ir.gene_kinds import RANK, GeneKind, kind_of
@@ -61,7 +60,7 @@ class Candidate:
         return bool(changed or any(b.zeros for b in self.bits.values()))
 
 
-def read_candidate(network: Network, params: Mapping[str, Any]) -> Candidate:
+def read_candidate(network: Network, params: Mapping[str, object]) -> Candidate:
     """Reads trial parameters.
 
     Raises:
@@ -93,7 +92,7 @@ def read_candidate(network: Network, params: Mapping[str, Any]) -> Candidate:
     return Candidate(kept, bits, layers, removed, pruner, ranks, pruned, further)
 
 
-def _further(params: Mapping[str, Any]) -> tuple[tuple[GeneKind, str, object], ...]:
+def _further(params: Mapping[str, object]) -> tuple[tuple[GeneKind, str, object], ...]:
     """What the trial leaves to the kinds themselves, in the order of the chromosome."""
     found = []
     for key, value in params.items():

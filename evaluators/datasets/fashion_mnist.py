@@ -5,12 +5,11 @@ from __future__ import annotations
 import gzip
 import zlib
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluators.datasets.images import Images, Labels
+from evaluators.datasets.images import Images, Labels, OfficialSplits
 from evaluators.datasets.reading import DataError, default_folder, existing
 
 SYSTEM_FOLDER = "/usr/share/datasets/fashion-mnist"
@@ -22,17 +21,8 @@ ADVICE = (
 )
 
 
-class FashionMnist(NamedTuple):
-    """The two official splits; images are (N, 28, 28, 1)."""
-
-    train_images: Images
-    train_labels: Labels
-    test_images: Images
-    test_labels: Labels
-
-
-def load_fashion_mnist(data: str | Path | None = None) -> FashionMnist:
-    """Reads 60,000 training and 10,000 test images.
+def load_fashion_mnist(data: str | Path | None = None) -> OfficialSplits:
+    """Reads 60,000 training and 10,000 test images (N, 28, 28, 1).
 
     Args:
         data: Folder of the idx files, compressed or not. None: ``$JOINT_GA_DATA`` if it holds
@@ -44,7 +34,7 @@ def load_fashion_mnist(data: str | Path | None = None) -> FashionMnist:
     if data is None:
         data = default_folder(*(f"train-images-idx3-ubyte{end}" for end in (".gz", "")))
     folder = existing(SYSTEM_FOLDER if data is None else data, WHAT, ADVICE)
-    return FashionMnist(*_split(folder, "train"), *_split(folder, "t10k"))
+    return OfficialSplits(*_split(folder, "train"), *_split(folder, "t10k"))
 
 
 def _split(folder: Path, prefix: str) -> tuple[Images, Labels]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,6 +16,15 @@ from evaluators.datasets.reading import DataError
 
 Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
+
+
+class OfficialSplits(NamedTuple):
+    """What a data set's publisher divides it into; images are (N, H, W, C)."""
+
+    train_images: Images
+    train_labels: Labels
+    test_images: Images
+    test_labels: Labels
 
 
 class FloatImages:

@@ -10,6 +10,9 @@ from typing import Any
 from hardware import Device, Layer, layer_costs
 from hardware.ir.layer import POWER_OF_TWO
 
+Metrics = Mapping[str, Any]
+"""What `metrics.json` holds."""
+
 _PACKAGES = ("nni-joint-ga", "nni", "torch", "onnx", "onnxruntime", "deap")
 
 _FILES = {
@@ -31,9 +34,7 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {k: found[k] for k in _PACKAGES if k in found}
 
 
-def render(
-    metrics: Mapping[str, Any], layers: Sequence[Layer], device: Device, *, data: str
-) -> str:
+def render(metrics: Metrics, layers: Sequence[Layer], device: Device, *, data: str) -> str:
     """Return the page.
 
     Args:
@@ -100,7 +101,7 @@ def render(
     return "\n".join(lines)
 
 
-def _parity(metrics: Mapping[str, Any]) -> list[str]:
+def _parity(metrics: Metrics) -> list[str]:
     test, name = metrics["test"], metrics["metric_name"]
     total = test["samples"]
     lines = [
@@ -132,7 +133,7 @@ def _parity(metrics: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _size_note(metrics: Mapping[str, Any]) -> list[str]:
+def _size_note(metrics: Metrics) -> list[str]:
     stored = metrics["weights_bytes"]
     if stored is None or round(stored / 1024, 3) == metrics["size_kb"]:
         return []

@@ -7,7 +7,6 @@ import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -18,7 +17,7 @@ METADATA = "candidate.json"
 def save(
     network: nn.Module,
     inputs: tuple[torch.Tensor, ...],
-    metadata: Mapping[str, Any],
+    metadata: Mapping[str, object],
     path: Path,
 ) -> bool:
     """Write the network, quantization included, batch-norm folded.

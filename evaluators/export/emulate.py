@@ -11,13 +11,11 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from evaluators.export.c_code import SOURCES
-from evaluators.export.fixed_point import Integers
+from evaluators.export.fixed_point import Array, Integers
 from evaluators.export.integer import IntegerNetwork
 from hardware.measure.qemu import EMULATED, KERNELS
 
@@ -59,7 +57,7 @@ def run(
     return outputs.reshape(len(inputs), h, w, c)
 
 
-def outputs(c_folder: Path, real: npt.NDArray[Any], core: str = "cortex-m4") -> npt.NDArray[Any]:
+def outputs(c_folder: Path, real: Array, core: str = "cortex-m4") -> Array:
     """Run exported C on real inputs, as a device would: all it needs to know is in `model.h`.
 
     Args:
@@ -84,9 +82,7 @@ def outputs(c_folder: Path, real: npt.NDArray[Any], core: str = "cortex-m4") -> 
     return np.asarray(scaled, np.float32)
 
 
-def run_files(
-    c_folder: Path, inputs: npt.NDArray[Any], output_size: int, core: str = "cortex-m4"
-) -> Integers:
+def run_files(c_folder: Path, inputs: Array, output_size: int, core: str = "cortex-m4") -> Integers:
     """Run exported C without its Python reference.
 
     Args:

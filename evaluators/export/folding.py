@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -62,7 +61,7 @@ class QuantizedLayer:
     """
 
     name: str
-    weight: npt.NDArray[np.signedinteger[Any]]
+    weight: npt.NDArray[np.int8] | npt.NDArray[np.int16]
     scale: npt.NDArray[np.float32]
     bits: int
     bias: npt.NDArray[np.float32] | None

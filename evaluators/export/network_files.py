@@ -12,6 +12,8 @@ from torch import nn
 
 from evaluators.compression.quantization import Calibration
 from evaluators.export import arena, c_code, checkpoint, litert, packed, qdq, storage, verify
+from evaluators.export.card import Metrics
+from evaluators.export.fixed_point import Array
 from evaluators.export.folding import FoldedModel, fold
 from evaluators.export.graph import UnsupportedNetworkError
 from evaluators.export.integer import IntegerNetwork, lower
@@ -31,7 +33,7 @@ def export_model(
     calibration_batches: Sequence[torch.Tensor] = (),
     float_model: nn.Module | None = None,
     val: Batches | None = None,
-    facts: Mapping[str, Any] | None = None,
+    facts: Metrics | None = None,
 ) -> dict[str, Any]:
     """Writes the files of an evaluated network into a folder and verifies them on the test split.
 
@@ -186,7 +188,7 @@ def _verify(
     }
 
 
-def _score(metric: Metric, outputs: verify.Array, targets: verify.Array) -> float:
+def _score(metric: Metric, outputs: Array, targets: Array) -> float:
     return float(metric(torch.from_numpy(outputs), torch.from_numpy(targets)))
 
 

@@ -21,6 +21,7 @@ from torch import nn
 from evaluators.compression.quantization import InputQuantization, QuantizedInput
 from evaluators.compression.submodules import replace_submodule
 from evaluators.export import storage
+from evaluators.export.fixed_point import Array
 from evaluators.export.folding import FoldedModel, QuantizedLayer
 
 OPSET = 21
@@ -118,7 +119,7 @@ def _with_symbols(model: nn.Module, repeated: frozenset[str]) -> nn.Module:
     return model.eval()
 
 
-def _with_integer_weights(graph: Any, folded: FoldedModel) -> Any:
+def _with_integer_weights(graph: onnx.GraphProto, folded: FoldedModel) -> onnx.GraphProto:
     """Replace float initializers by integers and a DequantizeLinear of the same output name."""
     kept, nodes = [], []
     # The exporter merges initializers of equal value: then one integer tensor serves both.
@@ -173,7 +174,7 @@ def _weight_name(layer: str, quantized: QuantizedLayer) -> str:
     return f"{layer}.module.weight" if quantized.input is not None else f"{layer}.weight"
 
 
-def _tensor(name: str, layer: QuantizedLayer, values: Any) -> Any:
+def _tensor(name: str, layer: QuantizedLayer, values: Array) -> onnx.TensorProto:
     if layer.integer_bits > 8:
         return numpy_helper.from_array(values.astype(np.int16), name)
     flat = values.astype(np.int8).reshape(-1)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnxruntime
 import torch
 from torch import nn
 
-Array = npt.NDArray[Any]
+from evaluators.export.fixed_point import Array
+from evaluators.task import Batches
+
 Run = Callable[[tuple[Array, ...]], Array]
 
 OUTPUT_TOLERANCE = 1e-3
@@ -52,9 +52,7 @@ def onnx_runner(path: Path, *, simulate: bool = True) -> Run:
     return run
 
 
-def outputs_on(
-    runners: dict[str, Run], batches: Iterable[tuple[Any, Any]]
-) -> tuple[dict[str, Array], Array]:
+def outputs_on(runners: dict[str, Run], batches: Batches) -> tuple[dict[str, Array], Array]:
     """Run every network on the same batches, reading the split once.
 
     Returns:

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import nn
@@ -52,7 +51,7 @@ class Course:
     task: Task
     layers: Sequence[Layer]
     seed: int
-    tell: Callable[[float], Any] | None
+    tell: Callable[[float], object] | None
     after_step: list[Callable[[], None]] = field(default_factory=list)
     watch: Stopwatch = field(default_factory=Stopwatch)
 
@@ -129,21 +128,21 @@ class FineTuning:
         self.learning_rate = course.task.recipe.rate_after(removed)
         self.quantizer: FakeQuantizer | None = None
 
-    def evaluator(self) -> Any:
+    def evaluator(self) -> object:
         """An NNI evaluator whose optimizer is built on this very model."""
         nni = nni_imports.import_nni()
         adam = nni.trace(torch.optim.Adam)(self.model.parameters(), lr=self.learning_rate)
         return nni_imports.nni_utils().TorchEvaluator(self.train, adam, self._step)
 
-    def _step(self, batch: Any, model: nn.Module) -> Any:
+    def _step(self, batch: tuple[object, object], model: nn.Module) -> torch.Tensor:
         return self.course.task.loss(call(model, batch[0]), batch[1])
 
     def train(
         self,
         model: nn.Module,
         optimizer: torch.optim.Optimizer,
-        training_step: Any,
-        lr_schedulers: Any = None,
+        training_step: Callable[[object, nn.Module], torch.Tensor],
+        lr_schedulers: object = None,
         max_steps: int | None = None,
         max_epochs: int | None = None,
     ) -> None:

@@ -15,7 +15,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -35,15 +35,15 @@ class Start(NamedTuple):
     """Where a trial starts: the ancestor's float model, its chromosome, a line that names it."""
 
     model: nn.Module
-    genes: dict[str, Any]
+    genes: dict[str, object]
     note: str
 
 
 @dataclass(frozen=True)
 class _Ancestor:
     path: Path
-    uid: Any
-    genes: dict[str, Any]
+    uid: object
+    genes: dict[str, object]
     epochs: int
 
     @property
@@ -67,12 +67,12 @@ class Inheritance:
         ValueError: ``limit_mb`` isn't above 0.
     """
 
-    def __init__(self, folder: str | Path, *, limit_mb: float = 256.0, uid: Any = None) -> None:
+    def __init__(self, folder: str | Path, *, limit_mb: float = 256.0, uid: object = None) -> None:
         if not limit_mb > 0 or math.isinf(limit_mb):
             raise ValueError(f"limit_mb={limit_mb!r} must be a number of megabytes above 0")
         self.folder, self.limit_bytes, self.uid = Path(folder), int(limit_mb * MEGABYTE), uid
 
-    def start(self, task: Task, network: Network, params: Mapping[str, Any]) -> Start | None:
+    def start(self, task: Task, network: Network, params: Mapping[str, object]) -> Start | None:
         """The nearest ancestor's model, or None if the float model is nearer or there is none."""
         genes = _genes(params)
         wanted = network.kept(genes)
@@ -104,7 +104,7 @@ class Inheritance:
         self,
         task: Task,
         network: Network,
-        params: Mapping[str, Any],
+        params: Mapping[str, object],
         state: Mapping[str, Tensor],
         epochs: int,
     ) -> list[str]:
@@ -185,7 +185,7 @@ class Inheritance:
             total -= size
 
 
-def distance(network: Network, one: Mapping[str, Any], other: Mapping[str, Any]) -> float:
+def distance(network: Network, one: Mapping[str, object], other: Mapping[str, object]) -> float:
     """How far two chromosomes are apart, as far as trained weights care.
 
     The mean difference of the shares of channels kept, plus the mean difference of weight and
@@ -218,9 +218,9 @@ def _read(path: Path) -> _Ancestor | None:
         return None
 
 
-def _genes(params: Mapping[str, Any]) -> dict[str, Any]:
+def _genes(params: Mapping[str, object]) -> dict[str, object]:
     return {key: value for key, value in params.items() if key != "uid"}
 
 
-def _write_json(entry: dict[str, Any], path: Path) -> None:
+def _write_json(entry: dict[str, object], path: Path) -> None:
     path.write_text(json.dumps(entry), encoding="utf-8")

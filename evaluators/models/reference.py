@@ -68,6 +68,21 @@ def _absorb_bias(state: dict[str, Tensor], model: DSCNN) -> None:
         )
 
 
+def check_choice(weights: str) -> None:
+    """Looks at a task's option.
+
+    Raises:
+        ValueError: it is neither ``auto``, ``reference`` nor ``train``.
+    """
+    if weights not in ("auto", "reference", "train"):
+        raise ValueError(f"weights={weights!r} must be 'auto', 'reference' or 'train'")
+
+
+def uses_reference(weights: str, path: Path) -> bool:
+    """Whether that option asks for the reference weights, which ``auto`` does if they are there."""
+    return weights == "reference" or (weights == "auto" and path.is_file())
+
+
 def load_reference(model: nn.Module, path: str | Path) -> None:
     """Fills a network with converted Keras weights and leaves it in eval mode.
 

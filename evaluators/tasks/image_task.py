@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from evaluators.baseline import trained
 from evaluators.batches import ArrayBatches
-from evaluators.datasets.images import FloatImages, Images, Labels
+from evaluators.datasets.images import FloatImages, Images, Labels, OfficialSplits, shuffled
 from evaluators.recipe import Recipe
 from evaluators.task import Task
 from evaluators.training import accuracy, fit
@@ -54,6 +54,17 @@ class Splits(NamedTuple):
     train: Split
     val: Split
     test: Split
+
+
+def hold_out(arrays: OfficialSplits, count: int, seed: int) -> Splits:
+    """Takes the validation images from the official training images, by a fixed shuffle."""
+    order = shuffled(len(arrays.train_labels), seed)
+    val, train = order[:count], order[count:]
+    return Splits(
+        Split(arrays.train_images[train], arrays.train_labels[train]),
+        Split(arrays.train_images[val], arrays.train_labels[val]),
+        Split(arrays.test_images, arrays.test_labels),
+    )
 
 
 class BaselineTraining(NamedTuple):

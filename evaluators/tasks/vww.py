@@ -23,7 +23,7 @@ from evaluators.datasets.images import Images, Labels, shuffled
 from evaluators.datasets.reading import DataError
 from evaluators.datasets.vww import find_vww, load_vww_folder, load_vww_pack
 from evaluators.models.mobilenet import MobileNetV1
-from evaluators.models.reference import load_reference
+from evaluators.models.reference import check_choice, load_reference, uses_reference
 from evaluators.recipe import Recipe
 from evaluators.task import Batches, Task
 from evaluators.tasks.image_task import BaselineTraining, Split, Splits, image_task
@@ -51,11 +51,10 @@ def build(
         FileNotFoundError: ``weights="reference"``, and the file isn't there.
         ValueError: Another value of ``weights``, or ``train_samples`` out of range.
     """
-    if weights not in ("auto", "reference", "train"):
-        raise ValueError(f"weights={weights!r} must be 'auto', 'reference' or 'train'")
+    check_choice(weights)
     source = find_vww(data)
     reference = source.parent / REFERENCE
-    trained_here = weights == "train" or (weights == "auto" and not reference.is_file())
+    trained_here = not uses_reference(weights, reference)
     if source.is_file() and trained_here:
         raise DataError(
             f"visual wake words: the accuracy set {source} is too small to train on; put the "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from ga.design.greedy_path import greedy_path
 from ga.evaluation import CORNER, GREEDY, INITIAL, LHS
@@ -28,7 +27,7 @@ def design_size(population_size: int, surrogate: str) -> int:
 def first_candidates(
     space: SearchSpace,
     count: int,
-    initial: Sequence[Mapping[str, Any]],
+    initial: Sequence[Mapping[str, object]],
     sensitivities: Sensitivities,
     costs: KnownCosts,
     objectives: Objectives,

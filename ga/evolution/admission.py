@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Hashable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ga.evaluation import INITIAL
 from ga.evolution.repair import Repair
@@ -13,7 +13,7 @@ from ga.messages import Messages
 from ga.problem.duplicates import Duplicates, Phenotype
 from ga.problem.known_costs import KnownCosts, broken_limits
 from ga.problem.objectives import Constraint, Objectives
-from ga.problem.search_space import Genome, SearchSpace
+from ga.problem.search_space import Genome, Params, SearchSpace
 from ga.problem.uniform_settings import corners
 
 
@@ -21,7 +21,7 @@ class Admitted(NamedTuple):
     """A genome that may be asked for, with its parameters, known costs and key."""
 
     genome: Genome
-    params: dict[str, Any]
+    params: Params
     costs: dict[str, float] | None
     key: Hashable
 

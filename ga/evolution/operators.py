@@ -18,6 +18,9 @@ from ga.messages import Messages
 from ga.problem.genes import Allele, Gene, Integer, Normal, Real
 from ga.problem.search_space import SearchSpace
 
+#: A function in DEAP's form, which is not typed.
+Function = Callable[..., Any]
+
 # What changes individuals, and what chooses among them.
 VARIATIONS = ("mate", "mutate")
 SELECTIONS = ("select", "select_parents", "select_forecasts")
@@ -34,12 +37,12 @@ class Replacement:
         text: as it was given, for messages.
     """
 
-    function: Callable[..., Any]
-    options: Mapping[str, Any] = field(default_factory=dict)
+    function: Function
+    options: Mapping[str, object] = field(default_factory=dict)
     text: str = ""
 
 
-def read_replacements(given: Mapping[str, Any] | None) -> dict[str, Replacement]:
+def read_replacements(given: Mapping[str, object] | None) -> dict[str, Replacement]:
     """From `{name: operator}`; an operator is a callable, `"module:function"` or a dict.
 
     A dict has one of both as `function` and further arguments beside it.
@@ -55,7 +58,7 @@ def read_replacements(given: Mapping[str, Any] | None) -> dict[str, Replacement]
             raise ValueError(
                 f"toolbox: no operator is named {name!r} (allowed: {', '.join(NAMES)})"
             )
-        options: dict[str, Any] = {}
+        options: dict[str, object] = {}
         function = operator
         if isinstance(operator, Mapping):
             options = dict(operator)
@@ -116,9 +119,9 @@ class Operator:
     def __init__(
         self,
         name: str,
-        function: Callable[..., Any],
-        args: tuple[Any, ...],
-        keywords: dict[str, Any],
+        function: Function,
+        args: tuple[object, ...],
+        keywords: Mapping[str, object],
         text: str,
         space: SearchSpace,
         messages: Messages,
@@ -173,7 +176,7 @@ class Operator:
                 f"toolbox: {self._text} raised {type(error).__name__}: {error}"
             ) from error
 
-    def _chosen(self, returned: Any, individuals: Sequence[Individual]) -> list[Individual]:
+    def _chosen(self, returned: object, individuals: Sequence[Individual]) -> list[Individual]:
         there = {id(i) for i in individuals}
         if not isinstance(returned, (list, tuple)) or any(id(i) not in there for i in returned):
             raise ValueError(
@@ -183,7 +186,7 @@ class Operator:
         return list(returned)
 
     def _children(
-        self, returned: Any, given: Sequence[Individual], before: Sequence[Sequence[Allele]]
+        self, returned: object, given: Sequence[Individual], before: Sequence[Sequence[Allele]]
     ) -> tuple[Individual, ...]:
         count, length = len(given), len(self._space)
         if (

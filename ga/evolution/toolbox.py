@@ -10,8 +10,7 @@ of integers the index, of real numbers the value.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
 
 from deap import base
 
@@ -20,6 +19,7 @@ from ga.evolution.individual import Individual, loss_fitness
 from ga.evolution.operators import (
     NAMES,
     VARIATIONS,
+    Function,
     Operator,
     Replacement,
     read_replacements,
@@ -63,7 +63,7 @@ class Toolbox(base.Toolbox):  # type: ignore[misc]  # DEAP is not typed
         space: SearchSpace,
         objectives: int,
         select: Selection,
-        operators: Mapping[str, Any] | None,
+        operators: Mapping[str, object] | None,
         messages: Messages,
     ) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ class Toolbox(base.Toolbox):  # type: ignore[misc]  # DEAP is not typed
         for name, swap in read_replacements(operators).items():
             self._swap(name, swap)
 
-    def register(self, alias: str, function: Callable[..., Any], *args: Any, **kargs: Any) -> None:
+    def register(self, alias: str, function: Function, *args: object, **kargs: object) -> None:
         """As DEAP's; a swapped operator of the search is tried out first.
 
         Raises:
@@ -91,7 +91,7 @@ class Toolbox(base.Toolbox):  # type: ignore[misc]  # DEAP is not typed
         (swap,) = read_replacements({alias: function}).values()
         self._swap(alias, Replacement(swap.function, kargs, swap.text), args)
 
-    def decorate(self, alias: str, *decorators: Callable[..., Any]) -> None:
+    def decorate(self, alias: str, *decorators: Function) -> None:
         """As DEAP's; an operator of the search is decorated with its checks inside."""
         if alias not in NAMES:
             super().decorate(alias, *decorators)
@@ -101,7 +101,7 @@ class Toolbox(base.Toolbox):  # type: ignore[misc]  # DEAP is not typed
             function = decorator(function)
         self.register(alias, function)
 
-    def _swap(self, name: str, swap: Replacement, args: tuple[Any, ...] = ()) -> None:
+    def _swap(self, name: str, swap: Replacement, args: tuple[object, ...] = ()) -> None:
         operator = Operator(
             name, swap.function, args, dict(swap.options), swap.text, self._space, self._messages
         )

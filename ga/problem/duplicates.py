@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import Any
 
 from ga.messages import Messages
-from ga.problem.search_space import Genome, SearchSpace
+from ga.problem.search_space import Genome, Params, SearchSpace
 
-Phenotype = Callable[[dict[str, Any]], Hashable]
+Phenotype = Callable[[Params], Hashable]
 
 
 class Duplicates:
@@ -33,7 +32,7 @@ class Duplicates:
             return self._space.key(genome) not in self.seen
         return self.key(genome, self._space.decode(genome)) not in self.seen
 
-    def key(self, genome: Genome, params: dict[str, Any]) -> Hashable:
+    def key(self, genome: Genome, params: Params) -> Hashable:
         """Equal for candidates that are the same.
 
         Args:

@@ -15,7 +15,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import NormalDist
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeGuard
 
 Allele = int | float
 
@@ -24,12 +24,12 @@ _STANDARD_NORMAL = NormalDist()
 _TAIL = 1e-6
 
 
-def same_value(a: Any, b: Any) -> bool:
+def same_value(a: object, b: object) -> bool:
     """Whether two parameter values are the same one (1 and 1.0 are; 1 and True are not)."""
     return bool(a == b) and isinstance(a, bool) == isinstance(b, bool)
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
@@ -57,7 +57,7 @@ class Gene:
         """The parameter value of an allele."""
         raise NotImplementedError
 
-    def encode(self, value: Any) -> Allele:
+    def encode(self, value: object) -> Allele:
         """The allele of a parameter value.
 
         Raises:
@@ -81,7 +81,7 @@ class Gene:
         """The allele nearest to a place in [0, 1]."""
         raise NotImplementedError
 
-    def _refuse(self, value: Any, allowed: str) -> ValueError:
+    def _refuse(self, value: object, allowed: str) -> ValueError:
         return ValueError(f"{self.name}={value!r} is not in the search space (allowed: {allowed})")
 
 
@@ -113,7 +113,7 @@ class _Listed(Gene):
     def decode(self, allele: Allele) -> Any:
         return self.values[int(allele)]
 
-    def encode(self, value: Any) -> Allele:
+    def encode(self, value: object) -> Allele:
         for index, own in enumerate(self.values):
             if same_value(own, value):
                 return index
@@ -188,7 +188,7 @@ class Integer(Gene):
     def decode(self, allele: Allele) -> int:
         return self.low + int(allele)
 
-    def encode(self, value: Any) -> int:
+    def encode(self, value: object) -> int:
         if not _is_number(value) or value != int(value) or not self.low <= value <= self.high:
             raise self._refuse(value, f"whole numbers from {self.low} to {self.high}")
         return int(value) - self.low
@@ -242,7 +242,7 @@ class _Continuous(Gene):
     def decode(self, allele: Allele) -> float:
         return float(allele)
 
-    def encode(self, value: Any) -> float:
+    def encode(self, value: object) -> float:
         if not _is_number(value):
             raise self._refuse(value, "finite numbers")
         return float(value)
@@ -273,7 +273,7 @@ class Real(_Continuous):
     def _snap(self, value: float) -> float:
         return min(max(super()._snap(value), float(self.low)), float(self.high))
 
-    def encode(self, value: Any) -> float:
+    def encode(self, value: object) -> float:
         number = super().encode(value)
         # A value that went through a log file or another tuner may be off by its last digit.
         slack = 1e-9 * max(abs(self.low), abs(self.high))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
 
 from ga.messages import Messages
 from ga.problem.objectives import Constraint, read_metric
+from ga.problem.search_space import Params
 
-CostFunction = Callable[[dict[str, Any]], Mapping[str, float]]
+CostFunction = Callable[[Params], Mapping[str, float]]
 
 
 class KnownCosts:
@@ -36,7 +36,7 @@ class KnownCosts:
     def __bool__(self) -> bool:
         return self.function is not None
 
-    def of(self, params: dict[str, Any]) -> dict[str, float] | None:
+    def of(self, params: Params) -> dict[str, float] | None:
         """The costs of one candidate; None without a cost function."""
         if self.function is None:
             return None
@@ -47,7 +47,7 @@ class KnownCosts:
             return {}
         return self._clean(raw)
 
-    def of_many(self, many: Sequence[dict[str, Any]]) -> list[dict[str, float]]:
+    def of_many(self, many: Sequence[Params]) -> list[dict[str, float]]:
         """The costs of many candidates, in one call where the function offers it."""
         batch = getattr(self.function, "batch", None)
         if batch is not None and many:
@@ -60,7 +60,9 @@ class KnownCosts:
                 self._trouble(error)
         return [self.of(params) or {} for params in many]
 
-    def compare(self, number: int, known: Mapping[str, float], reported: Mapping[str, Any]) -> None:
+    def compare(
+        self, number: int, known: Mapping[str, float], reported: Mapping[str, object]
+    ) -> None:
         """Say where a trial reports something else than the function did.
 
         Args:

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+#: What a trial reported; what has a role is checked to be a number.
 Metrics = dict[str, Any]
 
 _BOUND = re.compile(r"\s*(<=|>=|<|>)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*")
@@ -21,7 +22,7 @@ _BOUND = re.compile(r"\s*(<=|>=|<|>)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)
 _STRICT = 1e-9
 
 
-def read_metric(metrics: Mapping[str, Any], name: str) -> float:
+def read_metric(metrics: Mapping[str, object], name: str) -> float:
     """A metric as a finite float.
 
     Raises:
@@ -84,7 +85,7 @@ class Objectives:
             for name, sign in zip(self.names, self.signs, strict=True)
         }
 
-    def losses(self, metrics: Mapping[str, Any]) -> tuple[float, ...]:
+    def losses(self, metrics: Mapping[str, object]) -> tuple[float, ...]:
         """The metrics as values to be minimized, in the order of `names`.
 
         Raises:
@@ -137,7 +138,7 @@ class Constraint:
         return 1.0 if self.operator[0] == "<" else -1.0
 
     @classmethod
-    def parse(cls, metric: str, text: Any) -> Constraint:
+    def parse(cls, metric: str, text: object) -> Constraint:
         """From a metric and a text like `"<= 256"`.
 
         Raises:
@@ -165,7 +166,7 @@ class Constraint:
 
 
 def parse_constraints(
-    constraints: Mapping[str, Any] | Sequence[Constraint],
+    constraints: Mapping[str, object] | Sequence[Constraint],
 ) -> tuple[Constraint, ...]:
     """From `{metric: "<= 256"}`, `{metric: [">= 1", "<= 4"]}` or an empty sequence.
 
@@ -195,7 +196,7 @@ def parse_constraints(
     return tuple(parsed)
 
 
-def violation(constraints: Iterable[Constraint], metrics: Mapping[str, Any]) -> float:
+def violation(constraints: Iterable[Constraint], metrics: Mapping[str, object]) -> float:
     """Sum of the relative violations; 0 means feasible.
 
     Raises:

@@ -15,6 +15,8 @@ from ga.problem.gene_traits import BUILT_IN, GeneTraits
 from ga.problem.genes import Allele, Categorical, Gene, Ordered, flatten_groups
 
 Genome = tuple[Allele, ...]
+#: The parameters that a trial gets: whatever values the genes have.
+Params = dict[str, Any]
 
 # From this many genes of one kind on, independent draws all look alike on average (the sum
 # concentrates), so samples share a level; see `SearchSpace.sample`. How many,
@@ -180,7 +182,7 @@ class SearchSpace:
             flags.append(parent < 0 or (flags[parent] and genome[parent] == locus.option))
         return flags
 
-    def decode(self, genome: Sequence[Allele]) -> dict[str, Any]:
+    def decode(self, genome: Sequence[Allele]) -> Params:
         """The parameters that a trial gets: nested choices as dicts with `_name`."""
         if len(genome) != len(self.loci):
             raise ValueError(f"a genome here has {len(self.loci)} alleles, got {len(genome)}")
@@ -189,8 +191,8 @@ class SearchSpace:
                 name: values[int(allele)]
                 for (name, values), allele in zip(self._tables, genome, strict=True)
             }
-        params: dict[str, Any] = {}
-        homes: dict[int, dict[str, Any]] = {-1: params}
+        params: Params = {}
+        homes: dict[int, Params] = {-1: params}
         flags = self.active(genome)
         for index, locus in enumerate(self.loci):
             if not flags[index]:
@@ -202,14 +204,14 @@ class SearchSpace:
             homes[locus.parent][gene.name] = value
         return params
 
-    def encode(self, params: Mapping[str, Any]) -> Genome:
+    def encode(self, params: Mapping[str, object]) -> Genome:
         """The genome of a parameter dict; silent loci get their first allele.
 
         Raises:
             ValueError: a missing or unknown key, or a value outside its gene.
         """
         genome: list[Allele] = [locus.gene.nth(0) for locus in self.loci]
-        homes: dict[int, Mapping[str, Any]] = {-1: params}
+        homes: dict[int, Mapping[str, object]] = {-1: params}
         used: dict[int, set[str]] = {-1: set()}
         for index, locus in enumerate(self.loci):
             parent, gene = locus.parent, locus.gene
@@ -317,6 +319,6 @@ def _width(gene: Gene) -> int:
     return 1 + sum(_width(child) for child in itertools.chain.from_iterable(gene.children))
 
 
-def _brief(params: Mapping[str, Any]) -> str:
+def _brief(params: Mapping[str, object]) -> str:
     text = json.dumps(dict(params), default=str)
     return text if len(text) <= 120 else text[:117] + "..."

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import SupportsFloat
 
 import numpy as np
 
@@ -25,7 +26,7 @@ class Sensitivities:
     genes: Mapping[str, tuple[Array, Array]]
 
     @classmethod
-    def parse(cls, given: Mapping[str, Any] | None) -> Sensitivities:
+    def parse(cls, given: Mapping[str, object] | None) -> Sensitivities:
         """From `{layer: loss}`, or `{gene: {value: loss}}` with values as numbers or texts.
 
         Gains count as no loss. A layer's loss is the mean of what is given for its genes.
@@ -85,11 +86,11 @@ def removed_per_left(ratios: Array) -> Array:
     return np.asarray(ratios / (1.0 - ratios))
 
 
-def _number(name: str, raw: Any) -> float:
-    try:
-        number = float(raw)
-    except (TypeError, ValueError):
-        number = math.nan
+def _number(name: str, raw: object) -> float:
+    number = math.nan
+    if isinstance(raw, (str, SupportsFloat)):
+        with suppress(ValueError):
+            number = float(raw)
     if isinstance(raw, bool) or not math.isfinite(number):
         raise ValueError(
             f"sensitivities: {name!r} has {raw!r} where a finite number is needed; give "

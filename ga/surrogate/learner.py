@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from ga.evaluation import COMPLETE, Evaluation
 from ga.problem.known_costs import KnownCosts
@@ -52,12 +51,14 @@ class Learner:
         self,
         evaluation: Evaluation,
         costs: Mapping[str, float] | None,
-        metrics: Mapping[str, Any],
+        metrics: Mapping[str, object],
     ) -> Mapping[str, float]:
         """Known costs of a candidate; from its result if it was not asked for here."""
         if costs is not None or not self._costs:
             return costs or {}
         names = self._costs.metrics
-        if names and all(isinstance(metrics.get(name), (int, float)) for name in names):
-            return {name: float(metrics[name]) for name in names}
+        reported = {n: metrics[n] for n in names if n in metrics}
+        found = {n: float(v) for n, v in reported.items() if isinstance(v, (int, float))}
+        if names and len(found) == len(names):
+            return found
         return self._costs.of(evaluation.params) or {}

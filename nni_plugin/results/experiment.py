@@ -183,10 +183,14 @@ class Experiment:
         """A trial by NNI's trial id, or by its chromosome's uid.
 
         Raises:
-            ExperimentError: there is none.
+            ExperimentError: there is none, or nobody knows its parameters.
         """
         for trial in self.log.trials.values():
             if name in (trial.job_id, str(trial.uid)):
+                if trial.lost:
+                    raise ExperimentError(
+                        f"trial {name} of experiment {self.id} can't be used: {trial.reason}"
+                    )
                 return trial
         raise ExperimentError(
             f"experiment {self.id} has no trial {name!r}: give NNI's trial id or a uid up to "

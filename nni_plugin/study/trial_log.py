@@ -23,23 +23,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ga.evaluation import CENSORED, COMPLETE, FAILED, IMPORTED, RUNNING, Evaluation
+from ga.evaluation import CENSORED, COMPLETE, FAILED, GREEDY, IMPORTED, RUNNING, Evaluation, Status
 from nni_plugin.protocol.json_types import JsonObject, Metrics, Params
 from nni_plugin.protocol.metrics import DEFAULT, UID, is_number
 from nni_plugin.study.journal import parse
 
 __all__ = ["FINAL", "Trial", "TrialLog", "is_uniform_int8"]
 
-FINAL = (COMPLETE, FAILED, CENSORED)
+FINAL: tuple[Status, ...] = (COMPLETE, FAILED, CENSORED)
 """States of a trial that has ended; a censored one may run again."""
 
 BASELINE = "baseline_"
 """How the metrics of the uncompressed float model begin."""
 
-_ENDINGS = {"tell": COMPLETE, "fail": FAILED, "censor": CENSORED}
+_ENDINGS: dict[str, Status] = {"tell": COMPLETE, "fail": FAILED, "censor": CENSORED}
 _NO_ASK = "the journal's line that asked for it is damaged: its parameters are unknown"
-# As written before the move into rooms.
-_OLD_ORIGINS = {"imported": IMPORTED}
+# As journals of before the move into rooms spell them.
+_OLD_ORIGINS = {"imported": IMPORTED, "ladder": GREEDY}
 
 
 @dataclass
@@ -49,7 +49,7 @@ class Trial:
     Attributes:
         uid: the chromosome's number, unique within an experiment.
         params: the trial's parameters, without ``uid``.
-        status: one of ``ga.evaluation.STATUSES``: ``running`` until there is an outcome.
+        status: of ``ga.evaluation``: ``running`` until there is an outcome.
         metrics: final ones (``complete``), the last intermediate ones (``censored``), or none.
         reason: why it failed or was stopped.
         origin: how the optimizer came to it; ``import`` if it came from outside.
@@ -63,7 +63,7 @@ class Trial:
 
     uid: int
     params: Params
-    status: str = RUNNING
+    status: Status = RUNNING
     metrics: Metrics = field(default_factory=dict)
     reason: str = ""
     origin: str = ""
@@ -189,7 +189,7 @@ class TrialLog:
         self._order[trial.uid] = None
         return trial
 
-    def _settle(self, trial: Trial, status: str, event: Mapping[str, object]) -> Trial:
+    def _settle(self, trial: Trial, status: Status, event: Mapping[str, object]) -> Trial:
         trial.metrics = _finite(event.get("metrics"))
         trial.job_id = str(event.get("trial") or "") or trial.job_id
         trial.finished = _time(event)
@@ -204,7 +204,7 @@ class TrialLog:
 
     # ---- views
 
-    def finished(self, *statuses: str) -> list[Trial]:
+    def finished(self, *statuses: Status) -> list[Trial]:
         """Trials in one of ``statuses`` (by default: all that ended), in the order they ended."""
         wanted = statuses or FINAL
         ordered = (self.trials[uid] for uid in self._order)
@@ -214,7 +214,7 @@ class TrialLog:
         """Trials without an outcome, in the order they were asked for."""
         return self.finished(RUNNING)
 
-    def counts(self) -> dict[str, int]:
+    def counts(self) -> dict[Status, int]:
         """Number of trials by status; every status is a key."""
         result = dict.fromkeys((*FINAL, RUNNING), 0)
         for trial in self.trials.values():

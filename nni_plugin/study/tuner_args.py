@@ -180,7 +180,7 @@ class TunerArgs:
             raise ValueError(f"classArgs: {error}") from error
 
     def _check_toolbox(self) -> None:
-        """Import the operators of ``toolbox``; their modules may lie in one of the folders."""
+        """Imports the operators of ``toolbox``; their modules may lie in one of the folders."""
         try:
             with import_path(*self.folders):
                 read_replacements(self.options.get("toolbox"))

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from nni_plugin.study.trial_log import TrialLog
-from support.dispatcher import SPACE, Dispatcher, score
+from support.tuner_process import SPACE, Dispatcher, score
 
 
 @pytest.fixture

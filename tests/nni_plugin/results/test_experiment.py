@@ -189,3 +189,17 @@ def test_trial_by_id_or_uid(write):
     assert experiment.trial("tr3").uid == experiment.trial("3").uid == 3
     with pytest.raises(ExperimentError, match="no trial 'tr9'"):
         experiment.trial("tr9")
+
+
+def test_a_trial_of_unknown_parameters_is_counted_but_never_handed_out(write, events):
+    del events[3]  # the line that asked for uid 2
+    experiment = Experiment(write(events))
+    frame = experiment.frame().set_index("uid")
+    assert frame.loc[2, "status"] == "failed"
+    assert "parameters are unknown" in frame.loc[2, "reason"]
+    assert 2 not in [trial.uid for trial in experiment.front()]
+    for name in ("2", "tr2"):
+        with pytest.raises(ExperimentError, match=r"can't be used.*damaged"):
+            experiment.trial(name)
+    with pytest.raises(ExperimentError, match="no trial 'tr77'"):
+        experiment.trial("tr77")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ga.early_stopping.decision import StopDecision
-from ga.evaluation import COMPLETE, FAILED, IMPORT, RUNNING
+from ga.evaluation import COMPLETE, FAILED, GREEDY, IMPORTED, RUNNING
 from nni_plugin.study.journal import Journal, read
 from nni_plugin.study.study import Study
 from nni_plugin.study.trial_log import TrialLog
@@ -89,7 +89,7 @@ def test_trials_stand_in_order_of_completion_and_running_ones_apart() -> None:
     assert {t.status for t in log.finished()} == {COMPLETE}
     assert log.trials[3].metrics == {"default": 3}, "the first of two results stands"
     assert log.trials[1].reason == "", "a result replaces a failure"
-    assert (log.trials[9].origin, log.trials[9].asked) == (IMPORT, None)
+    assert (log.trials[9].origin, log.trials[9].asked) == (IMPORTED, None)
 
 
 def test_a_result_without_its_ask_is_kept_but_never_shown_as_a_candidate() -> None:
@@ -158,9 +158,9 @@ def test_events_that_make_no_sense_are_skipped(event: dict[str, Any]) -> None:
     assert log_of(event).trials == {}
 
 
-def test_both_spellings_of_an_imported_origin_are_read() -> None:
-    log = log_of(ask(1, origin="imported"), ask(2, origin="import"))
-    assert {t.origin for t in log.trials.values()} == {IMPORT}
+def test_old_spellings_of_an_origin_are_read() -> None:
+    log = log_of(ask(1, origin="imported"), ask(2, origin="import"), ask(3, origin="ladder"))
+    assert [t.origin for t in log.trials.values()] == [IMPORTED, IMPORTED, GREEDY]
 
 
 def test_a_last_line_without_its_newline_is_taken_once(tmp_path: Path) -> None:

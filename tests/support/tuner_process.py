@@ -1,4 +1,4 @@
-"""NNI's dispatcher, played in this process."""
+"""NNI's side of the tuner's callbacks, in one process."""
 
 from __future__ import annotations
 
