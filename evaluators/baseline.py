@@ -32,16 +32,16 @@ def trained(
     recognised and trained again.
 
     Args:
-        model: Freshly built; filled in place and left in eval mode.
-        name: Of the cache file.
-        fit: Trains the model in place. Seeded by the caller, so that it can be repeated.
-        version: Raise it when the training recipe changes.
+        model: freshly built; filled in place and left in eval mode.
+        name: of the cache file.
+        fit: trains the model in place. Seeded by the caller, so that it can be repeated.
+        version: raise it when the training recipe changes.
 
     Returns:
         Seconds spent on training, 0.0 if the weights were cached.
 
     Raises:
-        ValueError: Training left a weight that is not finite.
+        ValueError: training left a weight that is not finite.
     """
     shapes = [(k, tuple(v.shape)) for k, v in model.state_dict().items()]
     spent = 0.0

@@ -22,17 +22,17 @@ def load_task(path: str, data: str | None = None) -> Task:
     function may import what lies there, too; afterwards the search path is as it was.
 
     Args:
-        path: For example ``evaluators.tasks.digits:build``. Options follow a question mark, as
+        path: for example ``evaluators.tasks.digits:build``. Options follow a question mark, as
             in ``evaluators.tasks.cifar10:build?train_samples=5000&weights=train``; they are
             passed as keyword arguments, whole numbers as ``int``. ``remove_dead=1`` is for every
             task: :func:`evaluators.compression.dead_channels.without_dead_channels`.
-        data: Passed as ``data=`` if the function takes it.
+        data: passed as ``data=`` if the function takes it.
 
     Raises:
-        ValueError: The path has another form, the module or the function can't be found, the
+        ValueError: the path has another form, the module or the function can't be found, the
             module or the function fails, the function doesn't take ``data`` or an option or needs
             another, or what comes back is no :class:`Task`.
-        OSError: A file that the function reads, as it raised it.
+        OSError: a file that the function reads, as it raised it.
     """
     address, _, query = path.partition("?")
     module_name, colon, function_name = address.partition(":")

@@ -41,16 +41,16 @@ def prune(
     """Returns a copy of ``model`` without the channels that aren't kept.
 
     Args:
-        model: Left as it is.
-        inputs: Example inputs, for NNI's shape inference.
-        network: The model's network.
-        kept: Channels to keep, for each group that loses some.
+        model: left as it is.
+        inputs: example inputs, for NNI's shape inference.
+        network: the model's network.
+        kept: channels to keep, for each group that loses some.
         layers: ``network.apply(params)``: the shapes to arrive at, which are checked.
-        task: Names the criterion, and has the data that some need; ``l1`` without it.
-        pruner: The criterion, if it isn't the task's.
+        task: names the criterion, and has the data that some need; ``l1`` without it.
+        pruner: the criterion, if it isn't the task's.
 
     Raises:
-        PruneError: A layer's shape isn't the one asked for.
+        PruneError: a layer's shape isn't the one asked for.
     """
     model = copy.deepcopy(model)
     if kept:
@@ -185,7 +185,7 @@ def check_shapes(model: nn.Module, layers: tuple[Layer, ...]) -> None:
     """Compares every weight's shape with what ``Network.apply`` predicts.
 
     Raises:
-        PruneError: One differs; the message names the layer and both shapes.
+        PruneError: one differs; the message names the layer and both shapes.
     """
     for layer in layers:
         if not layer.is_weighted:
@@ -203,7 +203,7 @@ def check_model(model: nn.Module, network: Network) -> None:
     """Compares a model with a network that was read from a file.
 
     Raises:
-        ValueError: The file describes another model; the message names the first layer that
+        ValueError: the file describes another model; the message names the first layer that
             differs.
     """
     modules = dict(model.named_modules())

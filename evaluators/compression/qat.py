@@ -194,12 +194,12 @@ class FakeQuantizer:
     """NNI's ``QATQuantizer`` around a model, from wrapping to the finished integer grid.
 
     Args:
-        model: Wrapped in place. The evaluator's optimizer must hold this model's parameters.
-        bits: Per module name. The smallest weights of a layer that is to have zeros become zero.
-        evaluator: An ``nni.compression.TorchEvaluator``.
+        model: wrapped in place. The evaluator's optimizer must hold this model's parameters.
+        bits: per module name. The smallest weights of a layer that is to have zeros become zero.
+        evaluator: an ``nni.compression.TorchEvaluator``.
 
     Raises:
-        ValueError: Bits that can't be simulated.
+        ValueError: bits that can't be simulated.
     """
 
     def __init__(self, model: nn.Module, bits: Mapping[str, Bits], evaluator: object) -> None:
@@ -292,7 +292,7 @@ def quantization_config(
     """NNI's config list: weights whose scale is learned, or everything else.
 
     Raises:
-        ValueError: A width below 2: one bit leaves a symmetric integer no step.
+        ValueError: a width below 2: one bit leaves a symmetric integer no step.
     """
     config: list[dict[str, object]] = []
     for name, b in bits.items():

@@ -47,11 +47,11 @@ def find_cifar10(data: str | Path | None = None) -> Path:
     """Returns the archive, the folder of batch files or the pack.
 
     Args:
-        data: One of them, or a folder that holds one. None: ``$JOINT_GA_DATA`` if it holds one,
+        data: one of them, or a folder that holds one. None: ``$JOINT_GA_DATA`` if it holds one,
             else the official archive is fetched to the cache.
 
     Raises:
-        DataError: Nothing is there, or the archive can't be fetched.
+        DataError: nothing is there, or the archive can't be fetched.
     """
     if data is None:
         data = default_folder(FOLDER, ARCHIVE, PACK)
@@ -72,11 +72,11 @@ def load_cifar10(
     """Reads both splits; images are (N, 32, 32, 3), RGB.
 
     Args:
-        data: See :func:`find_cifar10`.
+        data: see :func:`find_cifar10`.
         checksums: md5 of each batch file of the official archive.
 
     Raises:
-        DataError: Nothing is there, a checksum is wrong, or the format is another one.
+        DataError: nothing is there, a checksum is wrong, or the format is another one.
     """
     path = find_cifar10(data)
     if path.is_dir():

@@ -25,11 +25,11 @@ def load_fashion_mnist(data: str | Path | None = None) -> OfficialSplits:
     """Reads 60,000 training and 10,000 test images (N, 28, 28, 1).
 
     Args:
-        data: Folder of the idx files, compressed or not. None: ``$JOINT_GA_DATA`` if it holds
+        data: folder of the idx files, compressed or not. None: ``$JOINT_GA_DATA`` if it holds
             them, else Debian's package.
 
     Raises:
-        DataError: A file is missing, truncated or no idx file.
+        DataError: a file is missing, truncated or no idx file.
     """
     if data is None:
         data = default_folder(*(f"train-images-idx3-ubyte{end}" for end in (".gz", "")))
@@ -62,7 +62,7 @@ def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
     big-endian 32-bit number, the values (LeCun, "The MNIST database").
 
     Raises:
-        DataError: The file is truncated, of another format or of another dimensionality.
+        DataError: the file is truncated, of another format or of another dimensionality.
     """
     try:
         raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()

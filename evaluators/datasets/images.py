@@ -34,10 +34,10 @@ class FloatImages:
     choices are drawn from torch's global state, one vector per batch.
 
     Args:
-        scale: Factor on the values 0..255.
-        flip: Mirror half of the images.
-        crop: Shift every image by up to so many pixels in both directions.
-        repeat_edges: What moves in is the outermost row or column again, not zeros.
+        scale: factor on the values 0..255.
+        flip: mirror half of the images.
+        crop: shift every image by up to so many pixels in both directions.
+        repeat_edges: what moves in is the outermost row or column again, not zeros.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ def decode(data: bytes, what: str) -> Images:
     """Decodes one image file (JPEG, PNG, WebP, ...) to (H, W, 3).
 
     Raises:
-        DataError: The bytes are no image, or a truncated one.
+        DataError: the bytes are no image, or a truncated one.
     """
     try:
         with Image.open(io.BytesIO(data)) as image:

@@ -36,7 +36,7 @@ _PER_LINE = 16
 def write_c(
     network: IntegerNetwork, modules: Sequence[PackedLayer], folder: Path, title: str
 ) -> None:
-    """Write `kernels.h`, `model.h` and `model.c`.
+    """Writes `kernels.h`, `model.h` and `model.c`.
 
     Args:
         network: the integer network.

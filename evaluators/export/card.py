@@ -35,7 +35,7 @@ def versions() -> dict[str, str]:
 
 
 def render(metrics: Metrics, layers: Sequence[Layer], device: Device, *, data: str) -> str:
-    """Return the page.
+    """Returns the page.
 
     Args:
         metrics: what `metrics.json` holds.
@@ -43,24 +43,13 @@ def render(metrics: Metrics, layers: Sequence[Layer], device: Device, *, data: s
         device: that costs are quoted for.
         data: one line about the splits.
     """
-    name, test, val = metrics["metric_name"], metrics["test"], metrics["val"]
     lines = [
         f"# {metrics['task']} on {device.name}",
         "",
         f"Pruned and quantized by `nni-joint-ga`, fine-tuning epochs: {metrics['epochs']}, "
         f"seed {metrics['seed']}.",
         "",
-        "| figure | this network | float network |",
-        "|---|---|---|",
-        f"| {name}, test ({test['samples']} samples, read once) | {test[name]:.4f} "
-        f"| {test['float_' + name]:.4f} |",
-        f"| {name}, validation | {val[name]:.4f} | {val['baseline_' + name]:.4f} |",
-        f"| size, KB | {val['size_kb']} | {metrics['size_kb_float32']} "
-        f"({metrics['size_kb_int8']} as uniform int8) |",
-        f"| peak RAM, KB (model) | {val['ram_kb']} | |",
-        f"| latency, ms (model) | {val['latency_ms']} | |",
-        f"| energy, mJ (model) | {val['energy_mj']} | |",
-        f"| MACs | {val['macs']} | |",
+        *_figures(metrics),
         "",
         "RAM, latency and energy are estimates for the device and its software stack "
         f"({device.stack}), not measurements.",
@@ -99,6 +88,23 @@ def render(metrics: Metrics, layers: Sequence[Layer], device: Device, *, data: s
         "",
     ]
     return "\n".join(lines)
+
+
+def _figures(metrics: Metrics) -> list[str]:
+    name, test, val = metrics["metric_name"], metrics["test"], metrics["val"]
+    return [
+        "| figure | this network | float network |",
+        "|---|---|---|",
+        f"| {name}, test ({test['samples']} samples, read once) | {test[name]:.4f} "
+        f"| {test['float_' + name]:.4f} |",
+        f"| {name}, validation | {val[name]:.4f} | {val['baseline_' + name]:.4f} |",
+        f"| size, KB | {val['size_kb']} | {metrics['size_kb_float32']} "
+        f"({metrics['size_kb_int8']} as uniform int8) |",
+        f"| peak RAM, KB (model) | {val['ram_kb']} | |",
+        f"| latency, ms (model) | {val['latency_ms']} | |",
+        f"| energy, mJ (model) | {val['energy_mj']} | |",
+        f"| MACs | {val['macs']} | |",
+    ]
 
 
 def _parity(metrics: Metrics) -> list[str]:

@@ -20,7 +20,7 @@ def save(
     metadata: Mapping[str, object],
     path: Path,
 ) -> bool:
-    """Write the network, quantization included, batch-norm folded.
+    """Writes the network, quantization included, batch-norm folded.
 
     Args:
         network: `FoldedModel.simulated()`; left as it is.
@@ -61,7 +61,7 @@ def save(
 
 
 def load(path: str | Path) -> nn.Module:
-    """Load `model.pt`: a module that gives the evaluated network's outputs.
+    """Loads `model.pt`: a module that gives the evaluated network's outputs.
 
     The chromosome, task and seed it came from are its attribute `metadata` (a dict).
 

@@ -37,7 +37,7 @@ def missing_tools() -> list[str]:
 def run(
     c_folder: Path, network: IntegerNetwork, inputs: Integers, core: str = "cortex-m4"
 ) -> Integers:
-    """Compile `model.c` for a core and run it on integer inputs.
+    """Compiles `model.c` for a core and runs it on integer inputs.
 
     Args:
         c_folder: holds `model.c`, `model.h` and `kernels.h`.
@@ -58,7 +58,7 @@ def run(
 
 
 def outputs(c_folder: Path, real: Array, core: str = "cortex-m4") -> Array:
-    """Run exported C on real inputs, as a device would: all it needs to know is in `model.h`.
+    """Runs exported C on real inputs, as a device would: all it needs to know is in `model.h`.
 
     Args:
         c_folder: holds `model.c`, `model.h` and `kernels.h`.
@@ -83,7 +83,7 @@ def outputs(c_folder: Path, real: Array, core: str = "cortex-m4") -> Array:
 
 
 def run_files(c_folder: Path, inputs: Array, output_size: int, core: str = "cortex-m4") -> Integers:
-    """Run exported C without its Python reference.
+    """Runs exported C without its Python reference.
 
     Args:
         c_folder: holds `model.c`, `model.h` and `kernels.h`.

@@ -43,7 +43,7 @@ class Quantization:
         return {"uint8_t": 1, "int16_t": 2, "int32_t": 4}[self.kind]
 
     def quantize(self, real: Array) -> Integers:
-        """Round half to even, in float32 as torch and ONNX Runtime do."""
+        """Rounds half to even, in float32 as torch and ONNX Runtime do."""
         steps = np.rint(real.astype(np.float32) / np.float32(self.scale)).astype(np.int64)
         return np.asarray(np.clip(steps + self.zero_point, self.low, self.high), np.int64)
 
@@ -112,7 +112,7 @@ class Requantization:
 def requantization(
     factor: npt.NDArray[np.float64], bias: npt.NDArray[np.float64], largest: Integers
 ) -> Requantization:
-    """Choose multipliers and shifts.
+    """Chooses multipliers and shifts.
 
     Args:
         factor: `[C]`, `accumulator scale / output scale`.

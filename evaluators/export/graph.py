@@ -72,7 +72,7 @@ class Node:
 def build_graph(
     folded: FoldedModel, example_input: torch.Tensor
 ) -> tuple[list[Node], fx.GraphModule]:
-    """Return the operators in execution order, and the traced float module.
+    """Returns the operators in execution order, and the traced float module.
 
     The names of the nodes are those of the fx graph.
 

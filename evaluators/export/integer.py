@@ -79,7 +79,7 @@ def lower(
     calibration_inputs: Iterable[torch.Tensor] | None = None,
     wide_bits: int = 32,
 ) -> IntegerNetwork:
-    """Turn a folded network into integer operators.
+    """Turns a folded network into integer operators.
 
     Args:
         folded: every layer with at most 8-bit weights and inputs.
@@ -189,7 +189,7 @@ class _Lowering:
         )
 
     def _choose_storage(self) -> None:
-        """Walk backwards: what the readers of a tensor want is known before the tensor is."""
+        """Walks backwards: what the readers of a tensor want is known before the tensor is."""
         wishes: dict[str, set[Quantization | None]] = {n: set() for n in self.nodes}
         for node in reversed(list(self.nodes.values())):
             if node.op == "output":

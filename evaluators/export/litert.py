@@ -50,7 +50,7 @@ def is_available() -> bool:
 
 
 def write_tflite(network: IntegerNetwork, folded: FoldedModel, path: Path) -> None:
-    """Write an integer network that was lowered with `wide_bits=8`.
+    """Writes an integer network that was lowered with `wide_bits=8`.
 
     Input and output are int8, `[1, height, width, channels]`.
 
@@ -61,7 +61,7 @@ def write_tflite(network: IntegerNetwork, folded: FoldedModel, path: Path) -> No
 
 
 def litert_runner(path: Path, network: IntegerNetwork) -> Run:
-    """Return a callable from `(inputs [N, ...],)` in torch's order to real outputs `[N, K]`."""
+    """Returns a callable from `(inputs [N, ...],)` in torch's order to real outputs `[N, K]`."""
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(model_path=str(path), num_threads=1)

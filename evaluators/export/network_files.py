@@ -66,15 +66,7 @@ def export_model(
         runners["float"] = verify.torch_runner(float_model.eval())
     measured = _verify(written, runners, test, metric, name)
     if val is not None:
-        found, wanted = verify.outputs_on({"network": runners["network"]}, val)
-        value = round(_score(metric, found["network"], wanted), 6)
-        before = facts.get("val", {})
-        facts["val"] = {
-            **before,
-            "default": value,
-            name: value,
-            f"trained_{name}": before.get(name),
-        }
+        facts["val"] = _val(runners["network"], val, metric, name, facts.get("val", {}))
     return {
         **facts,
         **measured,
@@ -186,6 +178,15 @@ def _verify(
         "weights_bytes": written.weights_bytes,
         "free_batch": written.free_batch,
     }
+
+
+def _val(
+    run: verify.Run, val: Batches, metric: Metric, name: str, trained: Metrics
+) -> dict[str, object]:
+    """The trial's metrics with the written network's score in place of the trained one's."""
+    found, wanted = verify.outputs_on({"network": run}, val)
+    value = round(_score(metric, found["network"], wanted), 6)
+    return {**trained, "default": value, name: value, f"trained_{name}": trained.get(name)}
 
 
 def _score(metric: Metric, outputs: Array, targets: Array) -> float:

@@ -36,7 +36,7 @@ on x86 without VNNI; its u8 x u8 kernels are exact everywhere."""
 
 
 def write_onnx(folded: FoldedModel, inputs: tuple[torch.Tensor, ...], path: Path) -> None:
-    """Write the network with integer weights and quantized inputs.
+    """Writes the network with integer weights and quantized inputs.
 
     Args:
         folded: the network, batch-norm folded.
@@ -120,7 +120,7 @@ def _with_symbols(model: nn.Module, repeated: frozenset[str]) -> nn.Module:
 
 
 def _with_integer_weights(graph: onnx.GraphProto, folded: FoldedModel) -> onnx.GraphProto:
-    """Replace float initializers by integers and a DequantizeLinear of the same output name."""
+    """Replaces float initializers by integers and a DequantizeLinear of the same output name."""
     kept, nodes = [], []
     # The exporter merges initializers of equal value: then one integer tensor serves both.
     layers = {_weight_name(k, v): v for k, v in folded.layers.items()}

@@ -20,7 +20,7 @@ OUTPUT_TOLERANCE = 1e-3
 
 
 def torch_runner(model: nn.Module) -> Run:
-    """Call a torch network with numpy batches."""
+    """Calls a torch network with numpy batches."""
 
     def run(inputs: tuple[Array, ...]) -> Array:
         with torch.no_grad():
@@ -31,7 +31,7 @@ def torch_runner(model: nn.Module) -> Run:
 
 
 def onnx_runner(path: Path, *, simulate: bool = True) -> Run:
-    """Call an ONNX file on the CPU, on one thread.
+    """Calls an ONNX file on the CPU, on one thread.
 
     Args:
         path: the file.
@@ -53,7 +53,7 @@ def onnx_runner(path: Path, *, simulate: bool = True) -> Run:
 
 
 def outputs_on(runners: dict[str, Run], batches: Batches) -> tuple[dict[str, Array], Array]:
-    """Run every network on the same batches, reading the split once.
+    """Runs every network on the same batches, reading the split once.
 
     Returns:
         `{name: outputs [N, ...]}` and the targets `[N, ...]`.
@@ -79,7 +79,7 @@ def is_classification(outputs: Array, targets: Array) -> bool:
 
 
 def mismatches(reference: Array, outputs: Array, *, classes: bool) -> int:
-    """Count samples whose prediction differs.
+    """Counts samples whose prediction differs.
 
     Args:
         reference: `[N, ...]`.

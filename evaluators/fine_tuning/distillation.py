@@ -137,8 +137,8 @@ class Teacher:
 
     Args:
         task: has the float model; its recipe says which signals count, and how much.
-        student: Its modules have the float model's names.
-        layers: The network's, which say where to listen.
+        student: its modules have the float model's names.
+        layers: the network's, which say where to listen.
     """
 
     def __init__(self, task: Task, student: nn.Module, layers: Sequence[Layer]) -> None:
@@ -168,9 +168,9 @@ class Teacher:
         """The training loss of a batch: the task's own and the teacher's, by the recipe's weights.
 
         Args:
-            own: The task's loss on the batch.
-            inputs: The batch, a tensor or a tuple of them.
-            outputs: The student's, from the latest forward pass.
+            own: the task's loss on the batch.
+            inputs: the batch, a tensor or a tuple of them.
+            outputs: the student's, from the latest forward pass.
         """
         recipe = self.recipe
         with torch.no_grad():

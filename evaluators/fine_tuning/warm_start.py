@@ -59,9 +59,9 @@ class Inheritance:
     its result.
 
     Args:
-        folder: Made if it is missing.
-        limit_mb: Bytes that all its checkpoints may take, in MB of 2**20 bytes.
-        uid: Of the present trial, to be named in its heirs' logs.
+        folder: made if it is missing.
+        limit_mb: bytes that all its checkpoints may take, in MB of 2**20 bytes.
+        uid: of the present trial, to be named in its heirs' logs.
 
     Raises:
         ValueError: ``limit_mb`` isn't above 0.
@@ -113,11 +113,11 @@ class Inheritance:
         A factorized network has other layers than the task's model and is no ancestor.
 
         Args:
-            task: Its model's weights name the family.
-            network: Of the whole model.
-            params: The trial's chromosome.
-            state: Float weights by the names of the task's model, in pruned shapes.
-            epochs: That the trial trained.
+            task: its model's weights name the family.
+            network: of the whole model.
+            params: the trial's chromosome.
+            state: float weights by the names of the task's model, in pruned shapes.
+            epochs: that the trial trained.
         """
         if set(state) != set(task.model.state_dict()):
             return ["its checkpoint is not kept: factorized layers can't be inherited"]
@@ -192,7 +192,7 @@ def distance(network: Network, one: Mapping[str, object], other: Mapping[str, ob
     activation bits in doublings, of which three (8 bits to 1) count as all channels.
 
     Raises:
-        ValueError: One is of another model.
+        ValueError: one is of another model.
     """
     kept, against = network.kept(one), network.kept(other)
     channels = [

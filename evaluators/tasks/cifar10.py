@@ -33,15 +33,15 @@ def build(
     """ResNet-8, 12.5 M MACs, on images in 0..255.
 
     Args:
-        data: See :func:`evaluators.datasets.cifar10.load_cifar10`.
-        train_samples: Trials fine-tune on so many training images (None: all).
+        data: see :func:`evaluators.datasets.cifar10.load_cifar10`.
+        train_samples: trials fine-tune on so many training images (None: all).
         weights: ``reference`` (MLPerf Tiny's, ``resnet8_ic.pt`` beside the data or in its
             ``mlperf_ref/``), ``train`` (trained here), or ``auto``: the reference if it is there.
 
     Raises:
-        DataError: The data is missing, damaged or of another format.
+        DataError: the data is missing, damaged or of another format.
         FileNotFoundError: ``weights="reference"``, and the file isn't there.
-        ValueError: Another value of ``weights``, or ``train_samples`` out of range.
+        ValueError: another value of ``weights``, or ``train_samples`` out of range.
     """
     check_choice(weights)
     source = find_cifar10(data)

@@ -19,11 +19,11 @@ def build(data: str | None = None, *, train_samples: int | None = None) -> Task:
     """ResNet-8 on 28x28 grey images.
 
     Args:
-        data: See :func:`evaluators.datasets.fashion_mnist.load_fashion_mnist`.
-        train_samples: Trials fine-tune on so many training images (None: all).
+        data: see :func:`evaluators.datasets.fashion_mnist.load_fashion_mnist`.
+        train_samples: trials fine-tune on so many training images (None: all).
 
     Raises:
-        DataError: The data is missing, damaged or of another format.
+        DataError: the data is missing, damaged or of another format.
         ValueError: ``train_samples`` is out of range.
     """
     return image_task(

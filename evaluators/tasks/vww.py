@@ -40,16 +40,16 @@ def build(
     """MobileNetV1-0.25 on 96x96 images, 7.5 M MACs.
 
     Args:
-        data: See :func:`evaluators.datasets.vww.find_vww`.
-        train_samples: Trials fine-tune on so many training images (None: all).
+        data: see :func:`evaluators.datasets.vww.find_vww`.
+        train_samples: trials fine-tune on so many training images (None: all).
         weights: ``reference`` (MLPerf Tiny's, ``mobilenetv1_vww.pt`` beside the images), ``train``
             (trained here, from the folder only), or ``auto``: the reference if it is there.
 
     Raises:
-        DataError: The data is missing, damaged or of another format, or there is only the
+        DataError: the data is missing, damaged or of another format, or there is only the
             accuracy set and no reference weights.
         FileNotFoundError: ``weights="reference"``, and the file isn't there.
-        ValueError: Another value of ``weights``, or ``train_samples`` out of range.
+        ValueError: another value of ``weights``, or ``train_samples`` out of range.
     """
     check_choice(weights)
     source = find_vww(data)
@@ -91,8 +91,8 @@ class Repeated:
     """Several passes over the same batches as one: an epoch of a very small training split.
 
     Args:
-        batches: With a length; reshuffled in every pass if it shuffles.
-        passes: How many.
+        batches: with a length; reshuffled in every pass if it shuffles.
+        passes: how many.
     """
 
     def __init__(self, batches: Batches, passes: int) -> None:
