@@ -7,7 +7,7 @@ and ``nni.compression`` only when it needs them.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from evaluators.moved import install
 
@@ -47,7 +47,7 @@ __all__ = [
 install()
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name in _HOMES:
         return getattr(import_module(f"evaluators.{_HOMES[name]}"), name)
     raise AttributeError(f"module 'evaluators' has no attribute {name!r}")

@@ -9,10 +9,9 @@ import math
 import time
 from collections.abc import Callable, Sized
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from evaluators.cache import cache_dir, cached, fingerprint
 from evaluators.process_state import process_as_found
@@ -33,21 +32,21 @@ def trained(
     recognised and trained again.
 
     Args:
-        model: Freshly built; filled in place and left in eval mode.
-        name: Of the cache file.
-        fit: Trains the model in place. Seeded by the caller, so that it can be repeated.
-        version: Raise it when the training recipe changes.
+        model: freshly built; filled in place and left in eval mode.
+        name: of the cache file.
+        fit: trains the model in place. Seeded by the caller, so that it can be repeated.
+        version: raise it when the training recipe changes.
 
     Returns:
         Seconds spent on training, 0.0 if the weights were cached.
 
     Raises:
-        ValueError: Training left a weight that is not finite.
+        ValueError: training left a weight that is not finite.
     """
     shapes = [(k, tuple(v.shape)) for k, v in model.state_dict().items()]
     spent = 0.0
 
-    def make() -> dict[str, Any]:
+    def make() -> dict[str, Tensor]:
         nonlocal spent
         start = time.perf_counter()
         # A warning, so that whoever waits sees it on stderr without setting up logging.
@@ -61,8 +60,8 @@ def trained(
         LOG.warning("the float baseline %r took %.0f s to train", name, spent)
         return state
 
-    def load(path: Path) -> dict[str, Any]:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    def load(path: Path) -> dict[str, Tensor]:
+        state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
         found = [(k, tuple(v.shape)) for k, v in state.items()]
         if found != shapes:
             raise ValueError("it holds another network")
@@ -79,13 +78,13 @@ def weights_of(model: nn.Module) -> list[bytes]:
     return [v.detach().cpu().numpy().tobytes() for v in model.state_dict().values()]
 
 
-def metric_and_data(task: Task) -> list[Any]:
+def metric_and_data(task: Task) -> list[object]:
     """What a metric's value depends on beside the model: the metric's code and the data.
 
     The first batch stands for all of them: reading every one would cost what the cache saves.
     """
     code = getattr(task.metric, "__code__", None)
-    parts: list[Any] = [getattr(task.metric, "__qualname__", type(task.metric).__name__)]
+    parts: list[object] = [getattr(task.metric, "__qualname__", type(task.metric).__name__)]
     if code is not None:
         parts += [code.co_code, code.co_names]
     # The same order for a loader that shuffles, and no draw from the caller's random numbers.

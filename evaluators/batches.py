@@ -17,13 +17,13 @@ class ArrayBatches:
     Args:
         inputs: (N, ...).
         targets: (N, ...).
-        batch_size: Of every batch; the last one may be smaller, unless it would hold one sample
+        batch_size: of every batch; the last one may be smaller, unless it would hold one sample
             only and the order is shuffled (batch norm can't train on one).
-        shuffle: New order in every pass.
-        augment: Applied to every batch of inputs.
+        shuffle: new order in every pass.
+        augment: applied to every batch of inputs.
 
     Raises:
-        ValueError: Lengths differ, or there is nothing.
+        ValueError: lengths differ, or there is nothing.
     """
 
     def __init__(

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 LOG = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -39,7 +39,7 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     """Lets ``write`` fill a temporary file beside ``path``, then moves it there.
 
     Raises:
-        OSError: The disk is full or read-only. ``path`` is as it was before, and nothing is left.
+        OSError: the disk is full or read-only. ``path`` is as it was before, and nothing is left.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -70,10 +70,10 @@ def cached(
     the log. A cache that can't be written costs a warning, not the result.
 
     Args:
-        name: File name below :func:`cache_dir`.
-        make: Computes the value.
-        load: Reads it back; raises on anything unexpected.
-        save: Writes it to the path that it is given.
+        name: file name below :func:`cache_dir`.
+        make: computes the value.
+        load: reads it back; raises on anything unexpected.
+        save: writes it to the path that it is given.
     """
     path = cache_dir() / name
     with locked(path):
@@ -96,7 +96,7 @@ def cached(
     return value
 
 
-def fingerprint(*parts: Any) -> str:
+def fingerprint(*parts: object) -> str:
     """Twelve hex digits that change with any of the parts (their ``repr``, or bytes as such)."""
     digest = hashlib.sha256()
     for part in parts:

@@ -60,7 +60,7 @@ def import_nni() -> ModuleType:
             del sys.modules["pandas"]
 
 
-def _load(name: str) -> Any:
+def _load(name: str) -> ModuleType:
     import_nni()
     with warnings.catch_warnings():
         # NNI registers fx containers as pytrees, in a way that torch 2.13 deprecates.
@@ -68,22 +68,22 @@ def _load(name: str) -> Any:
         return importlib.import_module(f"nni.compression.{name}")
 
 
-def nni_pruning() -> Any:
+def nni_pruning() -> ModuleType:
     """The module ``nni.compression.pruning``."""
     return _load("pruning")
 
 
-def nni_quantization() -> Any:
+def nni_quantization() -> ModuleType:
     """The module ``nni.compression.quantization``."""
     return _load("quantization")
 
 
-def nni_utils() -> Any:
+def nni_utils() -> ModuleType:
     """The module ``nni.compression.utils``."""
     return _load("utils")
 
 
-def nni_dependency() -> Any:
+def nni_dependency() -> ModuleType:
     """The module ``nni.compression.speedup.dependency``."""
     _silence()
     return _load("speedup.dependency")
@@ -98,7 +98,7 @@ def nni_speedup() -> Any:
 def _silence() -> None:
     conflict, replacement = _load("speedup.mask_conflict"), _load("speedup.replacement")
     # Two bare print() calls per pruned layer ("0 Filter").
-    conflict.print = lambda *args, **kwargs: None
+    vars(conflict)["print"] = lambda *args, **kwargs: None
     QUIET.setLevel(logging.CRITICAL)
     for name in ("replacement", "replacer", "mask_conflict", "model_speedup", "mask_updater"):
         logging.getLogger(f"nni.compression.speedup.{name}").setLevel(logging.CRITICAL)

@@ -34,15 +34,15 @@ class Result:
     """A compressed network and what it is worth.
 
     Attributes:
-        metrics: Flat, finite, rounded: ``default``, the task's metric by its name (on ``val``),
+        metrics: flat, finite, rounded: ``default``, the task's metric by its name (on ``val``),
             ``baseline_<metric>`` of the float model, and the device's costs.
-        model: Pruned and quantized, in eval mode, picklable, free of NNI. Layers whose input is
+        model: pruned and quantized, in eval mode, picklable, free of NNI. Layers whose input is
             rounded sit in a ``quantization.QuantizedInput``; batch norms are unfolded.
         calibration: how each layer's weights and input are quantized, by its name; weights are
             ``integer * scale`` exactly.
-        layers: As ``hardware`` costs them.
-        timings: Seconds by stage.
-        notes: What was special about the training: an ancestor, in words.
+        layers: as ``hardware`` costs them.
+        timings: seconds by stage.
+        notes: what was special about the training: an ancestor, in words.
     """
 
     metrics: dict[str, float]

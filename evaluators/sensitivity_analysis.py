@@ -53,11 +53,11 @@ def sensitivity(
     ranges from training batches; nothing is trained. The table is cached by the model's weights.
 
     Args:
-        task: Its model is left as it is.
-        device: Says which bit-widths to try: a ``hardware.Device``, an id or a profile's path.
-        network: The model's network if it is known already.
-        ratios: Fractions of a group's channels to remove.
-        report: Called with each row as it is measured (not for a cached table).
+        task: its model is left as it is.
+        device: says which bit-widths to try: a ``hardware.Device``, an id or a profile's path.
+        network: the model's network if it is known already.
+        ratios: fractions of a group's channels to remove.
+        report: called with each row as it is measured (not for a cached table).
 
     Returns:
         Rows in the order of the network's groups and layers.
@@ -171,8 +171,8 @@ def ladder(rows: Sequence[Row], *, steps: int = 8) -> list[dict[str, float]]:
     limits are spread evenly over the measured drops, the last one lets everything through.
 
     Args:
-        rows: From :func:`sensitivity`.
-        steps: Rungs at most; equal ones are given once.
+        rows: from :func:`sensitivity`.
+        steps: rungs at most; equal ones are given once.
 
     Raises:
         ValueError: ``steps`` is below 1.

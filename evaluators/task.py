@@ -136,12 +136,7 @@ class Task:
         """
         if early_end is not None:
             warnings.warn(f"early_end={early_end!r} {EARLY_END_REMOVED}", stacklevel=2)
-        if metric_mode not in ("max", "min"):
-            raise ValueError(f"metric_mode={metric_mode!r} must be 'max' or 'min'")
-        if not metric_name or "/" in metric_name or "." in metric_name:
-            raise ValueError(
-                f"metric_name={metric_name!r} must be a non-empty name without '/' or '.'"
-            )
+        _check_metric(metric_name, metric_mode)
         if unknown := set(fields) - set(RecipeFields.__annotations__):
             raise TypeError(
                 f"Task() takes no {sorted(unknown)[0]}=: its own fields and those of "
@@ -159,6 +154,13 @@ class Task:
         """The example input as the tuple of positional arguments of the model."""
         x = self.example_input
         return tuple(x) if isinstance(x, (tuple, list)) else (x,)
+
+
+def _check_metric(name: str, mode: str) -> None:
+    if mode not in ("max", "min"):
+        raise ValueError(f"metric_mode={mode!r} must be 'max' or 'min'")
+    if not name or "/" in name or "." in name:
+        raise ValueError(f"metric_name={name!r} must be a non-empty name without '/' or '.'")
 
 
 def __getattr__(name: str) -> object:

@@ -20,7 +20,7 @@ def check_data(task: Task) -> None:
     It costs one batch's forward pass and leaves torch's random state as it was.
 
     Raises:
-        DataError: A split is empty, can be read only once, or yields something else than
+        DataError: a split is empty, can be read only once, or yields something else than
             ``(inputs, targets)``; or the model or the loss fails on a training batch, or the
             loss is no finite scalar.
     """
@@ -56,7 +56,7 @@ def _first(batches: Batches, split: str) -> tuple[Any, Any]:
     return batch[0], batch[1]
 
 
-def _loss(task: Task, inputs: Any, target: Any) -> Any:
+def _loss(task: Task, inputs: Any, target: object) -> object:
     try:
         with eval_mode(task.model), torch.no_grad():
             outputs = call(task.model, inputs)

@@ -8,7 +8,6 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from evaluators.compression.dead_channels import without_dead_channels
 from evaluators.process_state import process_as_found
@@ -23,17 +22,17 @@ def load_task(path: str, data: str | None = None) -> Task:
     function may import what lies there, too; afterwards the search path is as it was.
 
     Args:
-        path: For example ``evaluators.tasks.digits:build``. Options follow a question mark, as
+        path: for example ``evaluators.tasks.digits:build``. Options follow a question mark, as
             in ``evaluators.tasks.cifar10:build?train_samples=5000&weights=train``; they are
             passed as keyword arguments, whole numbers as ``int``. ``remove_dead=1`` is for every
             task: :func:`evaluators.compression.dead_channels.without_dead_channels`.
-        data: Passed as ``data=`` if the function takes it.
+        data: passed as ``data=`` if the function takes it.
 
     Raises:
-        ValueError: The path has another form, the module or the function can't be found, the
+        ValueError: the path has another form, the module or the function can't be found, the
             module or the function fails, the function doesn't take ``data`` or an option or needs
             another, or what comes back is no :class:`Task`.
-        OSError: A file that the function reads, as it raised it.
+        OSError: a file that the function reads, as it raised it.
     """
     address, _, query = path.partition("?")
     module_name, colon, function_name = address.partition(":")
@@ -74,7 +73,7 @@ def load_task(path: str, data: str | None = None) -> Task:
     return task
 
 
-def _find(path: str, module_name: str, function_name: str) -> Callable[..., Any]:
+def _find(path: str, module_name: str, function_name: str) -> Callable[..., object]:
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
@@ -100,8 +99,8 @@ def _find(path: str, module_name: str, function_name: str) -> Callable[..., Any]
     return build  # type: ignore[no-any-return]  # found by name; it is callable
 
 
-def _options(path: str, query: str) -> dict[str, Any]:
-    options: dict[str, Any] = {}
+def _options(path: str, query: str) -> dict[str, int | str]:
+    options: dict[str, int | str] = {}
     for part in filter(None, query.split("&")):
         name, equals, value = part.partition("=")
         if not (name.isidentifier() and equals):
@@ -110,7 +109,9 @@ def _options(path: str, query: str) -> dict[str, Any]:
     return options
 
 
-def _check_required(path: str, build: Callable[..., Any], arguments: dict[str, Any]) -> None:
+def _check_required(
+    path: str, build: Callable[..., object], arguments: dict[str, int | str]
+) -> None:
     for p in inspect.signature(build).parameters.values():
         optional = p.default is not p.empty or p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
         if p.name == "data" and not optional and "data" not in arguments:
@@ -129,7 +130,7 @@ def _place(error: BaseException) -> str:
     return f"{frame.filename}:{frame.lineno}"
 
 
-def _accepted(build: Callable[..., Any]) -> tuple[set[str], bool]:
+def _accepted(build: Callable[..., object]) -> tuple[set[str], bool]:
     """Names of the function's parameters, and whether it takes any name at all."""
     parameters = inspect.signature(build).parameters.values()
     return {p.name for p in parameters}, any(p.kind is p.VAR_KEYWORD for p in parameters)

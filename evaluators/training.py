@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from evaluators.process_state import process_as_found
-from evaluators.recipe import RATE_SCHEDULES
+from evaluators.recipe import RATE_SCHEDULES, Loss
 from evaluators.task import Batches, Task
 from evaluators.tracing.channel_dependency import BATCH_NORMS
 from evaluators.tracing.fx_graph import eval_mode
@@ -20,7 +20,7 @@ class DataError(ValueError):
     """A task's data, metric or loss can't be used; the message says which."""
 
 
-def call(model: nn.Module, inputs: Any) -> Any:
+def call(model: nn.Module, inputs: object) -> Any:
     """Runs the model on one batch's inputs, a tensor or a tuple of them."""
     return model(*inputs) if isinstance(inputs, (tuple, list)) else model(inputs)
 
@@ -29,7 +29,7 @@ def predict(model: nn.Module, batches: Batches, what: str = "val") -> tuple[Tens
     """Outputs and targets of a whole split, in eval mode and without gradients.
 
     Raises:
-        DataError: The split holds no batch.
+        DataError: the split holds no batch.
     """
     outputs, targets = [], []
     with eval_mode(model), torch.inference_mode():
@@ -45,7 +45,7 @@ def score(task: Task, model: nn.Module, batches: Batches, what: str = "val") -> 
     """The task's metric on a split.
 
     Raises:
-        DataError: The split is empty, or the metric fails or is no finite number.
+        DataError: the split is empty, or the metric fails or is no finite number.
     """
     outputs, targets = predict(model, batches, what)
     value = _metric(task, outputs, targets, what)
@@ -78,25 +78,25 @@ def _metric(task: Task, outputs: Tensor, targets: Tensor, what: str) -> float:
 def train_epoch(
     model: nn.Module,
     batches: Batches,
-    loss: Callable[[Any, Any], Tensor],
+    loss: Loss,
     optimizer: torch.optim.Optimizer,
     *,
-    follow: Callable[[Tensor, Any, Any], Tensor] | None = None,
+    follow: Callable[[Tensor, object, object], Tensor] | None = None,
     after_step: Iterable[Callable[[], None]] = (),
 ) -> float:
     """One pass over the training data; returns the mean loss of its batches.
 
     Args:
-        model: Trained in place, in train mode.
-        batches: The training split.
-        loss: The task's.
-        optimizer: Over the model's parameters.
+        model: trained in place, in train mode.
+        batches: the training split.
+        loss: the task's.
+        optimizer: over the model's parameters.
         follow: ``follow(own loss, inputs, outputs)`` is minimized in place of the own loss, as
             ``distillation.Teacher.loss`` is.
-        after_step: Called in this order after each step: schedules, masks.
+        after_step: called in this order after each step: schedules, masks.
 
     Raises:
-        DataError: There is no batch, or the loss is not finite.
+        DataError: there is no batch, or the loss is not finite.
     """
     model.train()
     total, count = 0.0, 0
@@ -126,9 +126,9 @@ def annealing(
 
     Args:
         kind: ``cosine`` (a half wave), ``linear``, or ``constant``, which stays at the rate.
-        optimizer: Its groups' present rates are the peak.
-        steps: Of the whole training.
-        warmup: Steps of it that rise to the peak.
+        optimizer: its groups' present rates are the peak.
+        steps: of the whole training.
+        warmup: steps of it that rise to the peak.
 
     Raises:
         ValueError: ``steps`` is below 1, or ``kind`` is unknown.
@@ -177,7 +177,7 @@ def length(batches: Batches) -> int:
 def fit(
     model: nn.Module,
     batches: Batches,
-    loss: Callable[[Any, Any], Tensor],
+    loss: Loss,
     *,
     epochs: int,
     learning_rate: float,
@@ -205,8 +205,8 @@ def channels_last(model: nn.Module, inputs: tuple[Tensor, ...]) -> nn.Module:
     """Lays 2-D convolutions out channels-last: depthwise ones train 1.5 to 2 times faster on CPUs.
 
     Args:
-        model: Changed in place; what it computes stays the same.
-        inputs: An example. A model that fails on it in this layout (``view`` of a feature map
+        model: changed in place; what it computes stays the same.
+        inputs: an example. A model that fails on it in this layout (``view`` of a feature map
             does) keeps the usual one.
     """
     for module in model.modules():

@@ -133,8 +133,7 @@ class Optimizer:
             space, self.toolbox, self._learner, self._costs, self._admission.canonical
         )
         curves = LearningCurveModel(space, self.objectives, known)
-        limits = self.objectives.limits(self.constraints)
-        found = self.results
+        found, limits = self.results, self.objectives.limits(self.constraints)
         self._outlooks = Outlooks(
             found.archive, found.genomes, found.pending, self._learner, curves, limits
         )
@@ -242,7 +241,7 @@ class Optimizer:
         candidate = self.results.outstanding(number)
         known = candidate.costs or {}
         self._costs.compare(number, known, metrics)
-        self._finish(candidate, {**known, **metrics}, COMPLETE)
+        self._finish(candidate, {**known, **metrics}, status=COMPLETE)
 
     def fail(self, number: int, reason: str = "") -> None:
         """The candidate gave no result; it is not asked again.
@@ -251,7 +250,7 @@ class Optimizer:
             KeyError: an unknown id.
             ValueError: an already told id.
         """
-        self._finish(self.results.outstanding(number), None, FAILED, reason)
+        self._finish(self.results.outstanding(number), None, status=FAILED, reason=reason)
 
     def censor(
         self,
@@ -273,11 +272,11 @@ class Optimizer:
             KeyError: an unknown id.
             ValueError: an already told id; expected metrics that lack an objective.
         """
-        guess = None
+        candidate, guess = self.results.outstanding(number), None
         if expected is not None:
-            guess = {**expected, **(self.results.outstanding(number).costs or {})}
+            guess = {**expected, **(candidate.costs or {})}
             self.results.archive.score(Evaluation(number, {}, guess))
-        self._finish(self.results.outstanding(number), dict(metrics), CENSORED, reason, guess)
+        self._finish(candidate, dict(metrics), status=CENSORED, reason=reason, expected=guess)
 
     def inject(self, params: Mapping[str, object], metrics: Mapping[str, object]) -> int:
         """Take in an evaluation that was not asked for, e.g. of an earlier experiment.
@@ -293,7 +292,7 @@ class Optimizer:
         evaluation = Evaluation(candidate.id, candidate.params, dict(metrics))
         self.results.archive.score(evaluation)
         self._register(candidate, genome, self._admission.duplicates.key(genome, candidate.params))
-        self._finish(candidate, dict(metrics), COMPLETE)
+        self._finish(candidate, dict(metrics), status=COMPLETE)
         return candidate.id
 
     # ---- trials on their way
@@ -332,11 +331,10 @@ class Optimizer:
         self.results.start(candidate, genome)
         return candidate
 
-    def _finish(
-        self, candidate: Candidate, metrics: Metrics | None, status: str, *rest: Any
-    ) -> None:
+    def _finish(self, candidate: Candidate, metrics: Metrics | None, **outcome: Any) -> None:
         number, params, origin = candidate.id, candidate.params, candidate.origin
-        self._learn(Evaluation(number, params, metrics, status, origin, *rest), candidate.costs)
+        evaluation = Evaluation(number, params, metrics, origin=origin, **outcome)
+        self._learn(evaluation, candidate.costs)
 
     def _learn(self, evaluation: Evaluation, costs: Mapping[str, float] | None) -> None:
         evaluation = self.results.finish(evaluation)

@@ -172,7 +172,7 @@ class CostFunction:
         estimate(network.layers, device)
         stored = {layer.name for layer in unique(network.layers)}
         fused, tensors = skeleton(network.layers)
-        owners = _owners(network)
+        owners = network.owners
         self._layers = [
             _Variants(network, x, owners.get(x.name, ""), device, x.name in stored, x.name in fused)
             for x in network.layers
@@ -197,8 +197,8 @@ class CostFunction:
         }
         genes = [*self._kept.values(), *(gene for pair in self._bits.values() for gene in pair)]
         self._plain = {gene.key for gene in genes} | {"uid"}
-        kinds = (W_SCHEME, SPARSITY)
-        self._formed = {kind.key(name) for name in network.gene_layers for kind in kinds}
+        self._form_keys = {n: (W_SCHEME.key(n), SPARSITY.key(n)) for n in network.gene_layers}
+        self._formed = {key for keys in self._form_keys.values() for key in keys}
         self._single = self._plain | self._formed | {PRUNER.name}
 
     def __call__(self, params: Params) -> dict[str, float]:
@@ -245,8 +245,9 @@ class CostFunction:
             return bits
         forms: dict[str, _Form] = {}
         for name, (w, a) in bits.items():
-            scheme = read_scheme(params, W_SCHEME.key(name), w)
-            sparsity = read_sparsity(params, SPARSITY.key(name))
+            scheme_key, sparsity_key = self._form_keys[name]
+            scheme = read_scheme(params, scheme_key, w)
+            sparsity = read_sparsity(params, sparsity_key)
             plain = scheme == UNIFORM and not sparsity
             forms[name] = (w, a) if plain else (w, a, scheme, sparsity)
         return forms
@@ -333,13 +334,6 @@ def _kept(network: Network, group: str, params: Params) -> int:
 
 def _bits(network: Network, layer: str, which: int, params: Params) -> int:
     return network.bits(params)[layer][which]
-
-
-def _owners(network: Network) -> dict[str, str]:
-    """Layer whose genes each weighted layer follows: the first that calls its module."""
-    first: dict[str, str] = {}
-    weighted = (layer for layer in network.layers if layer.is_weighted)
-    return {x.name: first.setdefault(x.module or f"\0{x.name}", x.name) for x in weighted}
 
 
 def cost_function(network: Network, device: Device) -> CostFunction:

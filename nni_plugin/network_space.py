@@ -25,9 +25,8 @@ def for_network(
 
     Of each kind of gene (`hardware.ir.gene_kinds`) what it offers: a `<group>.prune` choice for
     every prunable channel group, with the ratios that leave distinct numbers of channels;
-    `<layer>.w_bits` and `<layer>.a_bits` choices for every layer with weights. What has one option
-    only is left out: a missing gene means no pruning and 8 bits, so a device whose only width is
-    not 8 keeps it.
+    `<layer>.w_bits` and `<layer>.a_bits` choices for every layer with weights. What offers only
+    what a missing gene means (no pruning, 8 bits) is left out.
 
     With `extra`, also one `pruner` for all groups, `<layer>.w_scheme` for every layer with
     weights, `<layer>.sparsity` and `<layer>.rank` for the larger ones, with the values that save

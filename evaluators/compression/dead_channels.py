@@ -22,6 +22,7 @@ from evaluators.tracing.fx_graph import eval_mode
 from evaluators.tracing.trace import trace
 from evaluators.training import call
 from hardware import ChannelGroup, Network
+from hardware.ir.gene_kinds import PRUNE
 
 ZERO = 1e-6
 """Weights up to this share of the layer's largest are zero, as they are in 8 and in 16 bits."""
@@ -34,9 +35,9 @@ class DeadChannels:
     """Dead channels of a network.
 
     Attributes:
-        channels: Indices by channel group, groups without any left out.
+        channels: indices by channel group, groups without any left out.
         macs: Multiply-accumulates of one inference now.
-        macs_left: The same without the dead channels.
+        macs_left: the same without the dead channels.
     """
 
     channels: Mapping[str, tuple[int, ...]]
@@ -50,15 +51,15 @@ class DeadChannels:
 
 
 def find(task: Task, network: Network | None = None) -> DeadChannels:
-    """Name the channels of a task's model whose weights are zero, and that can be taken out.
+    """Names the channels of a task's model whose weights are zero, and that can be taken out.
 
     Left alone are groups that cannot be pruned, whose channels come in blocks or reach a
     concatenation, and channels that are not 0 where a padded convolution reads them: what they
     add is another constant at the borders. One channel stays where all of a group's are dead.
 
     Args:
-        task: Its model isn't changed.
-        network: The model's network; traced if not given.
+        task: its model isn't changed.
+        network: the model's network; traced if not given.
     """
     network = network or trace(task)
     heard = _heard(task, network)
@@ -67,16 +68,16 @@ def find(task: Task, network: Network | None = None) -> DeadChannels:
         dead = _zero_channels(task.model, network, group)
         if dead and _constants(task.model, network, group, dead, heard) is not None:
             found[group.name] = tuple(dead[: group.channels - 1])
-    ratios = {f"{g}.prune": len(c) / network.group(g).channels for g, c in found.items()}
+    ratios = {PRUNE.key(g): len(c) / network.group(g).channels for g, c in found.items()}
     left = network.apply(ratios)
     return DeadChannels(found, sum(x.macs for x in network.layers), sum(x.macs for x in left))
 
 
 def without_dead_channels(task: Task) -> Task:
-    """Return the task with a model that lost its dead channels; the same task if there are none.
+    """Returns the task with a model that lost its dead channels; the same task if there are none.
 
     Raises:
-        ValueError: The thinner model answers differently; the message says by how much.
+        ValueError: the thinner model answers differently; the message says by how much.
     """
     network = trace(task)
     dead = find(task, network).channels

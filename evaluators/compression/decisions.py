@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from hardware import Layer, Network
 from hardware.ir.gene_kinds import RANK, GeneKind, kind_of
@@ -17,10 +16,10 @@ class Bits:
     """How one module's weights and input activations are stored.
 
     Attributes:
-        weights: Bits of a weight.
-        inputs: Bits of an input activation.
-        scheme: Values that weights take: one of ``hardware.ir.layer.W_SCHEMES``.
-        zeros: Weights that stay zero.
+        weights: bits of a weight.
+        inputs: bits of an input activation.
+        scheme: values that weights take: one of ``hardware.ir.layer.W_SCHEMES``.
+        zeros: weights that stay zero.
     """
 
     weights: int
@@ -34,15 +33,15 @@ class Candidate:
     """What a chromosome says about a network.
 
     Attributes:
-        kept: Channels kept, for every prunable group that loses some.
-        bits: Per module that has weights; factors are modules of their own.
-        layers: The layers as they will be, from ``Network.apply``.
-        removed: Fraction of the prunable groups' channels that goes, or of the weights of the
+        kept: channels kept, for every prunable group that loses some.
+        bits: per module that has weights; factors are modules of their own.
+        layers: the layers as they will be, from ``Network.apply``.
+        removed: fraction of the prunable groups' channels that goes, or of the weights of the
             layers that are left, whichever is more.
-        pruner: What channels are chosen by; ``None`` leaves it to the task.
-        ranks: Rank that is left, by module that is factorized.
-        pruned: The layers before any is factorized.
-        further: Kind, layer and value of each gene whose kind says itself what the trial does.
+        pruner: what channels are chosen by; ``None`` leaves it to the task.
+        ranks: rank that is left, by module that is factorized.
+        pruned: the layers before any is factorized.
+        further: kind, layer and value of each gene whose kind says itself what the trial does.
     """
 
     kept: dict[str, int]
@@ -61,11 +60,11 @@ class Candidate:
         return bool(changed or any(b.zeros for b in self.bits.values()))
 
 
-def read_candidate(network: Network, params: Mapping[str, Any]) -> Candidate:
+def read_candidate(network: Network, params: Mapping[str, object]) -> Candidate:
     """Reads trial parameters.
 
     Raises:
-        ValueError: A gene of another model, a ratio outside [0, 1) or bits that don't exist.
+        ValueError: a gene of another model, a ratio outside [0, 1) or bits that don't exist.
     """
     layers = network.apply(params)
     whole = {key: value for key, value in params.items() if not RANK.owns(key)}
@@ -93,7 +92,7 @@ def read_candidate(network: Network, params: Mapping[str, Any]) -> Candidate:
     return Candidate(kept, bits, layers, removed, pruner, ranks, pruned, further)
 
 
-def _further(params: Mapping[str, Any]) -> tuple[tuple[GeneKind, str, object], ...]:
+def _further(params: Mapping[str, object]) -> tuple[tuple[GeneKind, str, object], ...]:
     """What the trial leaves to the kinds themselves, in the order of the chromosome."""
     found = []
     for key, value in params.items():

@@ -55,11 +55,11 @@ def least_error_scale(
     """(C,): the scale of each output channel that rounds its weights with the least squared error.
 
     Args:
-        weight: Any shape.
-        axis: Of its output channels.
-        largest: The largest level, in steps of the scale.
-        shares: Where that level is tried, in parts of a channel's largest magnitude.
-        nearest: The level of each weight (C, n) that is given in steps.
+        weight: any shape.
+        axis: of its output channels.
+        largest: the largest level, in steps of the scale.
+        shares: where that level is tried, in parts of a channel's largest magnitude.
+        nearest: the level of each weight (C, n) that is given in steps.
     """
     rows = weight.detach().transpose(0, axis).flatten(1)
     peak = rows.abs().amax(dim=1)

@@ -21,11 +21,11 @@ def thin(model: nn.Module, candidate: Candidate) -> None:
     """Factorizes and zeroes what a chromosome asks for, in a model without its pruned channels.
 
     Args:
-        model: Changed in place; factorized layers become an ``nn.Sequential`` of two.
-        candidate: Its ``layers`` are the shapes to arrive at, which are checked.
+        model: changed in place; factorized layers become an ``nn.Sequential`` of two.
+        candidate: its ``layers`` are the shapes to arrive at, which are checked.
 
     Raises:
-        PruneError: A layer's shape, or its number of zeros, isn't the one asked for.
+        PruneError: a layer's shape, or its number of zeros, isn't the one asked for.
     """
     factorize(model, candidate.ranks)
     sparsify(model, {name: bits.zeros for name, bits in candidate.bits.items()})
@@ -40,11 +40,11 @@ def factorize(model: nn.Module, ranks: Mapping[str, int]) -> None:
     Young, 1936); the root on both sides keeps their weights of one size, which rounding likes.
 
     Args:
-        model: Holds ``nn.Linear`` and 1x1 convolutions under these names.
-        ranks: Rows of the first factor, by module.
+        model: holds ``nn.Linear`` and 1x1 convolutions under these names.
+        ranks: rows of the first factor, by module.
 
     Raises:
-        ValueError: A layer of a class of its own, which may compute something else.
+        ValueError: a layer of a class of its own, which may compute something else.
     """
     for name, rank in ranks.items():
         # torch types an attribute of a module as a tensor or a module.
@@ -100,8 +100,8 @@ def level_masks(model: nn.Module, zeros: Mapping[str, int]) -> dict[str, Tensor]
     counts are the same.
 
     Args:
-        model: Left as it is.
-        zeros: Weights to be zero, by module; those with none get no mask.
+        model: left as it is.
+        zeros: weights to be zero, by module; those with none get no mask.
 
     Raises:
         PruneError: NNI masked another number of weights.

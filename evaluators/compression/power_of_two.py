@@ -58,7 +58,7 @@ class RoundToPowers(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, weight: Tensor, scale: Tensor, axis: int, bits: int, factor: float
-    ) -> Any:
+    ) -> Tensor:
         """Rounds (any shape) with one scale (C,) per entry of ``axis``."""
         shape = [-1 if d == axis else 1 for d in range(weight.dim())]
         steps = weight / scale.reshape(shape)
@@ -69,7 +69,7 @@ class RoundToPowers(torch.autograd.Function):
         return levels * scale.reshape(shape)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Any:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         """Gradients of the weights and of the scale."""
         change, inside = ctx.saved_tensors
         others = [d for d in range(change.dim()) if d != ctx.axis]

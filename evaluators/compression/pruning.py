@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -41,16 +41,16 @@ def prune(
     """Returns a copy of ``model`` without the channels that aren't kept.
 
     Args:
-        model: Left as it is.
-        inputs: Example inputs, for NNI's shape inference.
-        network: The model's network.
-        kept: Channels to keep, for each group that loses some.
+        model: left as it is.
+        inputs: example inputs, for NNI's shape inference.
+        network: the model's network.
+        kept: channels to keep, for each group that loses some.
         layers: ``network.apply(params)``: the shapes to arrive at, which are checked.
-        task: Names the criterion, and has the data that some need; ``l1`` without it.
-        pruner: The criterion, if it isn't the task's.
+        task: names the criterion, and has the data that some need; ``l1`` without it.
+        pruner: the criterion, if it isn't the task's.
 
     Raises:
-        PruneError: A layer's shape isn't the one asked for.
+        PruneError: a layer's shape isn't the one asked for.
     """
     model = copy.deepcopy(model)
     if kept:
@@ -69,7 +69,7 @@ def _masks(
     pruning = nni_imports.nni_pruning()
     config = pruning_config(model, network, kept)
     criterion = criterion or ("l1" if task is None else task.recipe.pruner)
-    steps: tuple[Any, ...] = ()
+    steps: tuple[int | None, ...] = ()
     if criterion in _NORMS:
         pruner = getattr(pruning, _NORMS[criterion])(model, config)
     elif task is None:
@@ -94,14 +94,14 @@ def _masks(
     }
 
 
-def _frozen_evaluator(model: nn.Module, task: Task) -> Any:
+def _frozen_evaluator(model: nn.Module, task: Task) -> object:
     """An NNI evaluator that makes gradients but moves no weight: NNI's pruner takes real steps."""
 
     def train(
         model: nn.Module,
         optimizer: torch.optim.Optimizer,
-        training_step: Any,
-        lr_schedulers: Any = None,
+        training_step: Callable[[object, nn.Module], torch.Tensor],
+        lr_schedulers: object = None,
         max_steps: int | None = None,
         max_epochs: int | None = None,
     ) -> None:
@@ -109,7 +109,7 @@ def _frozen_evaluator(model: nn.Module, task: Task) -> Any:
         model.eval()
         for batch in itertools.islice(itertools.cycle(task.train), max_steps):
             optimizer.zero_grad()
-            training_step(batch, model).backward()
+            torch.autograd.backward(training_step(batch, model))
             optimizer.step()
 
     still = nni_imports.import_nni().trace(torch.optim.SGD)(model.parameters(), lr=0.0)
@@ -120,9 +120,9 @@ def _frozen_evaluator(model: nn.Module, task: Task) -> Any:
 
 def pruning_config(
     model: nn.Module, network: Network, kept: Mapping[str, int]
-) -> list[dict[str, Any]]:
+) -> list[dict[str, object]]:
     """NNI's config list that leaves exactly ``kept`` channels in each group."""
-    config: list[dict[str, Any]] = []
+    config: list[dict[str, object]] = []
     for name, count in kept.items():
         group = network.group(name)
         lead = model.get_submodule(name)
@@ -138,7 +138,7 @@ def pruning_config(
                 settings = {"weight": align, "bias": {"align": target}}
                 config.append({"op_names": [layer], "target_settings": settings})
                 continue
-            entry: dict[str, Any] = {
+            entry: dict[str, object] = {
                 "op_names": [layer],
                 # NNI removes int(C * ratio) channels; the offset keeps that above the float error.
                 "sparse_ratio": (channels - count + 1e-3) / channels,
@@ -185,7 +185,7 @@ def check_shapes(model: nn.Module, layers: tuple[Layer, ...]) -> None:
     """Compares every weight's shape with what ``Network.apply`` predicts.
 
     Raises:
-        PruneError: One differs; the message names the layer and both shapes.
+        PruneError: one differs; the message names the layer and both shapes.
     """
     for layer in layers:
         if not layer.is_weighted:
@@ -203,7 +203,7 @@ def check_model(model: nn.Module, network: Network) -> None:
     """Compares a model with a network that was read from a file.
 
     Raises:
-        ValueError: The file describes another model; the message names the first layer that
+        ValueError: the file describes another model; the message names the first layer that
             differs.
     """
     modules = dict(model.named_modules())

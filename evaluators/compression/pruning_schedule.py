@@ -27,8 +27,8 @@ class Epochs:
     """How a trial's epochs are shared out.
 
     Attributes:
-        coarse: Float training after the first part of the pruning.
-        fine: Float training after the rest of it.
+        coarse: float training after the first part of the pruning.
+        fine: float training after the rest of it.
         bits: Quantization-aware training.
     """
 
@@ -64,13 +64,13 @@ def cut(task: Task, network: Network, candidate: Candidate, model: nn.Module) ->
     """A thinner copy of a model, its batch norms re-estimated, laid out for fast training.
 
     Args:
-        task: Its data and criterion.
-        network: Of the task's whole model.
-        candidate: What is to be left.
-        model: The task's model, or one that lost some of these channels already.
+        task: its data and criterion.
+        network: of the task's whole model.
+        candidate: what is to be left.
+        model: the task's model, or one that lost some of these channels already.
 
     Raises:
-        PruneError: What comes out isn't what was asked for.
+        PruneError: what comes out isn't what was asked for.
     """
     kept = {
         name: count

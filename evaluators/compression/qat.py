@@ -57,7 +57,9 @@ def input_ranges(
     handles = []
     for name, ranges in seen.items():
 
-        def note(_: nn.Module, inputs: Any, ranges: list[tuple[float, float]] = ranges) -> None:
+        def note(
+            _: nn.Module, inputs: tuple[Tensor, ...], ranges: list[tuple[float, float]] = ranges
+        ) -> None:
             low, high = inputs[0].aminmax()
             ranges.append((float(low), float(high)))
 
@@ -82,7 +84,7 @@ class LeanForward:
 
     def __init__(self, wrapper: Any, bits: Bits, mask: Tensor | None = None) -> None:
         self.wrapper, self.module = wrapper, wrapper.module
-        self.forward: Callable[..., Any] = wrapper.module_forward
+        self.forward: Callable[..., object] = wrapper.module_forward
         self.bits, self.mask = bits, mask
         self.axis = channel_axis(self.module)
         self.track_inputs = False
@@ -102,7 +104,7 @@ class LeanForward:
             self.float_zeros = torch.zeros(channels)
             self.gradient_factor = (weight.numel() / channels * self.limit) ** -0.5
 
-    def __call__(self, x: Tensor, *rest: Any) -> Any:
+    def __call__(self, x: Tensor, *rest: object) -> object:
         """Runs the layer on a rounded input with rounded weights."""
         if self.bits.inputs < FLOAT_BITS:
             if self.track_inputs or self.wrapper.training:
@@ -192,15 +194,15 @@ class FakeQuantizer:
     """NNI's ``QATQuantizer`` around a model, from wrapping to the finished integer grid.
 
     Args:
-        model: Wrapped in place. The evaluator's optimizer must hold this model's parameters.
-        bits: Per module name. The smallest weights of a layer that is to have zeros become zero.
-        evaluator: An ``nni.compression.TorchEvaluator``.
+        model: wrapped in place. The evaluator's optimizer must hold this model's parameters.
+        bits: per module name. The smallest weights of a layer that is to have zeros become zero.
+        evaluator: an ``nni.compression.TorchEvaluator``.
 
     Raises:
-        ValueError: Bits that can't be simulated.
+        ValueError: bits that can't be simulated.
     """
 
-    def __init__(self, model: nn.Module, bits: Mapping[str, Bits], evaluator: Any) -> None:
+    def __init__(self, model: nn.Module, bits: Mapping[str, Bits], evaluator: object) -> None:
         self.model, self.bits = model, dict(bits)
         masks = level_masks(model, {name: b.zeros for name, b in bits.items()})
         quantization = nni_imports.nni_quantization()
@@ -286,13 +288,13 @@ class FakeQuantizer:
 
 def quantization_config(
     model: nn.Module, bits: Mapping[str, Bits], *, learned: bool
-) -> list[dict[str, Any]]:
+) -> list[dict[str, object]]:
     """NNI's config list: weights whose scale is learned, or everything else.
 
     Raises:
-        ValueError: A width below 2: one bit leaves a symmetric integer no step.
+        ValueError: a width below 2: one bit leaves a symmetric integer no step.
     """
-    config: list[dict[str, Any]] = []
+    config: list[dict[str, object]] = []
     for name, b in bits.items():
         if min(b.weights, b.inputs) < 2:
             raise ValueError(f"layer '{name}': {b} can't be trained (2 bits are the least)")

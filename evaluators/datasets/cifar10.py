@@ -12,14 +12,13 @@ import tarfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evaluators.cache import cache_dir
 from evaluators.datasets.download import fetch
-from evaluators.datasets.images import Images, Labels, decode
+from evaluators.datasets.images import Images, Labels, OfficialSplits, decode
 from evaluators.datasets.reading import DataError, default_folder, existing, read_npz
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
@@ -44,24 +43,15 @@ ADVICE = (
 )
 
 
-class Cifar10(NamedTuple):
-    """The two official splits; images are (N, 32, 32, 3), RGB."""
-
-    train_images: Images
-    train_labels: Labels
-    test_images: Images
-    test_labels: Labels
-
-
 def find_cifar10(data: str | Path | None = None) -> Path:
     """Returns the archive, the folder of batch files or the pack.
 
     Args:
-        data: One of them, or a folder that holds one. None: ``$JOINT_GA_DATA`` if it holds one,
+        data: one of them, or a folder that holds one. None: ``$JOINT_GA_DATA`` if it holds one,
             else the official archive is fetched to the cache.
 
     Raises:
-        DataError: Nothing is there, or the archive can't be fetched.
+        DataError: nothing is there, or the archive can't be fetched.
     """
     if data is None:
         data = default_folder(FOLDER, ARCHIVE, PACK)
@@ -78,15 +68,15 @@ def find_cifar10(data: str | Path | None = None) -> Path:
 
 def load_cifar10(
     data: str | Path | None = None, *, checksums: Mapping[str, str] = BATCH_MD5
-) -> Cifar10:
-    """Reads both splits.
+) -> OfficialSplits:
+    """Reads both splits; images are (N, 32, 32, 3), RGB.
 
     Args:
-        data: See :func:`find_cifar10`.
+        data: see :func:`find_cifar10`.
         checksums: md5 of each batch file of the official archive.
 
     Raises:
-        DataError: Nothing is there, a checksum is wrong, or the format is another one.
+        DataError: nothing is there, a checksum is wrong, or the format is another one.
     """
     path = find_cifar10(data)
     if path.is_dir():
@@ -111,7 +101,9 @@ def _archive_files(path: Path) -> dict[str, bytes]:
         ) from error
 
 
-def _from_batches(files: Mapping[str, bytes], source: str, checksums: Mapping[str, str]) -> Cifar10:
+def _from_batches(
+    files: Mapping[str, bytes], source: str, checksums: Mapping[str, str]
+) -> OfficialSplits:
     arrays = []
     for name, expected in checksums.items():
         if name not in files:
@@ -127,7 +119,7 @@ def _from_batches(files: Mapping[str, bytes], source: str, checksums: Mapping[st
         images = np.asarray(batch[b"data"], np.uint8).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
         arrays.append((images, np.asarray(batch[b"labels"], np.int64)))
     train, test = arrays[:-1], arrays[-1]
-    return Cifar10(
+    return OfficialSplits(
         np.concatenate([images for images, _ in train]),
         np.concatenate([labels for _, labels in train]),
         np.ascontiguousarray(test[0]),
@@ -135,10 +127,10 @@ def _from_batches(files: Mapping[str, bytes], source: str, checksums: Mapping[st
     )
 
 
-def _from_pack(path: Path) -> Cifar10:
+def _from_pack(path: Path) -> OfficialSplits:
     names = [f"{split}_{kind}" for split in ("train", "test") for kind in ("blob", "off", "label")]
     pack = read_npz(path, names, WHAT)
-    return Cifar10(*_sprites(pack, "train", path), *_sprites(pack, "test", path))
+    return OfficialSplits(*_sprites(pack, "train", path), *_sprites(pack, "test", path))
 
 
 def _sprites(

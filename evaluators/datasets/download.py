@@ -31,13 +31,13 @@ def fetch(url: str, target: Path, sha256: str, *, timeout_s: float = 20.0) -> Pa
     interrupted one leaves nothing behind. Concurrent processes download once.
 
     Args:
-        url: Of the archive.
-        target: Where it is kept.
-        sha256: Expected digest.
-        timeout_s: Of the connection and of every read.
+        url: of the archive.
+        target: where it is kept.
+        sha256: expected digest.
+        timeout_s: of the connection and of every read.
 
     Raises:
-        DataError: There is no network, the server refuses, or the checksum is wrong.
+        DataError: there is no network, the server refuses, or the checksum is wrong.
     """
     with locked(target):
         if target.is_file():

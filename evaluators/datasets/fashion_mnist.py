@@ -5,12 +5,11 @@ from __future__ import annotations
 import gzip
 import zlib
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluators.datasets.images import Images, Labels
+from evaluators.datasets.images import Images, Labels, OfficialSplits
 from evaluators.datasets.reading import DataError, default_folder, existing
 
 SYSTEM_FOLDER = "/usr/share/datasets/fashion-mnist"
@@ -22,29 +21,20 @@ ADVICE = (
 )
 
 
-class FashionMnist(NamedTuple):
-    """The two official splits; images are (N, 28, 28, 1)."""
-
-    train_images: Images
-    train_labels: Labels
-    test_images: Images
-    test_labels: Labels
-
-
-def load_fashion_mnist(data: str | Path | None = None) -> FashionMnist:
-    """Reads 60,000 training and 10,000 test images.
+def load_fashion_mnist(data: str | Path | None = None) -> OfficialSplits:
+    """Reads 60,000 training and 10,000 test images (N, 28, 28, 1).
 
     Args:
-        data: Folder of the idx files, compressed or not. None: ``$JOINT_GA_DATA`` if it holds
+        data: folder of the idx files, compressed or not. None: ``$JOINT_GA_DATA`` if it holds
             them, else Debian's package.
 
     Raises:
-        DataError: A file is missing, truncated or no idx file.
+        DataError: a file is missing, truncated or no idx file.
     """
     if data is None:
         data = default_folder(*(f"train-images-idx3-ubyte{end}" for end in (".gz", "")))
     folder = existing(SYSTEM_FOLDER if data is None else data, WHAT, ADVICE)
-    return FashionMnist(*_split(folder, "train"), *_split(folder, "t10k"))
+    return OfficialSplits(*_split(folder, "train"), *_split(folder, "t10k"))
 
 
 def _split(folder: Path, prefix: str) -> tuple[Images, Labels]:
@@ -72,7 +62,7 @@ def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
     big-endian 32-bit number, the values (LeCun, "The MNIST database").
 
     Raises:
-        DataError: The file is truncated, of another format or of another dimensionality.
+        DataError: the file is truncated, of another format or of another dimensionality.
     """
     try:
         raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,6 +18,15 @@ Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
 
 
+class OfficialSplits(NamedTuple):
+    """What a data set's publisher divides it into; images are (N, H, W, C)."""
+
+    train_images: Images
+    train_labels: Labels
+    test_images: Images
+    test_labels: Labels
+
+
 class FloatImages:
     """Turns (N, H, W, C) uint8 batches into (N, C, H, W) float ones, optionally augmented.
 
@@ -24,10 +34,10 @@ class FloatImages:
     choices are drawn from torch's global state, one vector per batch.
 
     Args:
-        scale: Factor on the values 0..255.
-        flip: Mirror half of the images.
-        crop: Shift every image by up to so many pixels in both directions.
-        repeat_edges: What moves in is the outermost row or column again, not zeros.
+        scale: factor on the values 0..255.
+        flip: mirror half of the images.
+        crop: shift every image by up to so many pixels in both directions.
+        repeat_edges: what moves in is the outermost row or column again, not zeros.
     """
 
     def __init__(
@@ -69,7 +79,7 @@ def decode(data: bytes, what: str) -> Images:
     """Decodes one image file (JPEG, PNG, WebP, ...) to (H, W, 3).
 
     Raises:
-        DataError: The bytes are no image, or a truncated one.
+        DataError: the bytes are no image, or a truncated one.
     """
     try:
         with Image.open(io.BytesIO(data)) as image:

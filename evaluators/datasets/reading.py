@@ -28,7 +28,7 @@ def existing(path: str | Path, what: str, advice: str) -> Path:
     """Returns ``path`` if there is something.
 
     Raises:
-        DataError: Nothing is there.
+        DataError: nothing is there.
     """
     found = Path(path).expanduser()
     if not found.exists():
@@ -40,7 +40,7 @@ def read_npz(path: Path, names: Iterable[str], what: str) -> dict[str, NDArray[n
     """Reads the named arrays of a ``.npz`` file.
 
     Raises:
-        DataError: The file is truncated, no ``.npz``, or lacks an array.
+        DataError: the file is truncated, no ``.npz``, or lacks an array.
     """
     try:
         with np.load(path, allow_pickle=False) as pack:

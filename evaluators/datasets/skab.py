@@ -42,7 +42,7 @@ def load_skab(data: str | Path | None) -> list[Recording]:
             None: ``$JOINT_GA_DATA``.
 
     Raises:
-        DataError: Nothing is there, or a file is damaged or of another format.
+        DataError: nothing is there, or a file is damaged or of another format.
     """
     data = data if data is not None else default_folder(PACK, "data/valve1", "SKAB")
     if data is None:

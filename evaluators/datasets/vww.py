@@ -28,10 +28,10 @@ def find_vww(data: str | Path | None) -> Path:
     """Returns the folder with ``person/``, or the ``.npz`` pack.
 
     Args:
-        data: One of them, or a folder that holds one. None: ``$JOINT_GA_DATA``.
+        data: one of them, or a folder that holds one. None: ``$JOINT_GA_DATA``.
 
     Raises:
-        DataError: There is neither.
+        DataError: there is neither.
     """
     data = data if data is not None else default_folder(FOLDER, PACK, f"mlperf_ref/{PACK}")
     if data is None:
@@ -58,7 +58,7 @@ def load_vww_pack(path: str | Path) -> tuple[Images, Labels]:
         Images (1000, 96, 96, 3) in RGB and labels (1: person), ordered by class as in the file.
 
     Raises:
-        DataError: The pack is damaged or another one.
+        DataError: the pack is damaged or another one.
     """
     pack = read_npz(Path(path), ("header", "body", "off", "label"), WHAT)
     header, body, offsets = pack["header"].tobytes(), pack["body"].tobytes(), pack["off"]
@@ -78,7 +78,7 @@ def load_vww_folder(path: str | Path) -> tuple[Images, Labels, list[str]]:
         Images (N, 96, 96, 3), labels (1: person) and file names, ordered by name.
 
     Raises:
-        DataError: A class has no images, or an image is damaged or of another size.
+        DataError: a class has no images, or an image is damaged or of another size.
     """
     found = sorted(
         (file.name, label, file)

@@ -9,9 +9,9 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from evaluators.export import arena
 from evaluators.export.graph import Window
@@ -36,7 +36,7 @@ _PER_LINE = 16
 def write_c(
     network: IntegerNetwork, modules: Sequence[PackedLayer], folder: Path, title: str
 ) -> None:
-    """Write `kernels.h`, `model.h` and `model.c`.
+    """Writes `kernels.h`, `model.h` and `model.c`.
 
     Args:
         network: the integer network.
@@ -136,7 +136,7 @@ def _arrays(index: int, module: PackedLayer) -> Iterable[str]:
     )
 
 
-def _array(declaration: str, values: Any, suffix: str = "") -> str:
+def _array(declaration: str, values: npt.NDArray[np.generic], suffix: str = "") -> str:
     numbers = [f"{v}{suffix}" for v in values.tolist()]
     rows = ["  " + ", ".join(numbers[i : i + _PER_LINE]) for i in range(0, len(numbers), _PER_LINE)]
     return f"static const {declaration}[{len(numbers)}] = {{\n" + ",\n".join(rows) + "};"

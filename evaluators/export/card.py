@@ -10,6 +10,9 @@ from typing import Any
 from hardware import Device, Layer, layer_costs
 from hardware.ir.layer import POWER_OF_TWO
 
+Metrics = Mapping[str, Any]
+"""What `metrics.json` holds."""
+
 _PACKAGES = ("nni-joint-ga", "nni", "torch", "onnx", "onnxruntime", "deap")
 
 _FILES = {
@@ -31,10 +34,8 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {k: found[k] for k in _PACKAGES if k in found}
 
 
-def render(
-    metrics: Mapping[str, Any], layers: Sequence[Layer], device: Device, *, data: str
-) -> str:
-    """Return the page.
+def render(metrics: Metrics, layers: Sequence[Layer], device: Device, *, data: str) -> str:
+    """Returns the page.
 
     Args:
         metrics: what `metrics.json` holds.
@@ -42,24 +43,13 @@ def render(
         device: that costs are quoted for.
         data: one line about the splits.
     """
-    name, test, val = metrics["metric_name"], metrics["test"], metrics["val"]
     lines = [
         f"# {metrics['task']} on {device.name}",
         "",
         f"Pruned and quantized by `nni-joint-ga`, fine-tuning epochs: {metrics['epochs']}, "
         f"seed {metrics['seed']}.",
         "",
-        "| figure | this network | float network |",
-        "|---|---|---|",
-        f"| {name}, test ({test['samples']} samples, read once) | {test[name]:.4f} "
-        f"| {test['float_' + name]:.4f} |",
-        f"| {name}, validation | {val[name]:.4f} | {val['baseline_' + name]:.4f} |",
-        f"| size, KB | {val['size_kb']} | {metrics['size_kb_float32']} "
-        f"({metrics['size_kb_int8']} as uniform int8) |",
-        f"| peak RAM, KB (model) | {val['ram_kb']} | |",
-        f"| latency, ms (model) | {val['latency_ms']} | |",
-        f"| energy, mJ (model) | {val['energy_mj']} | |",
-        f"| MACs | {val['macs']} | |",
+        *_figures(metrics),
         "",
         "RAM, latency and energy are estimates for the device and its software stack "
         f"({device.stack}), not measurements.",
@@ -100,7 +90,24 @@ def render(
     return "\n".join(lines)
 
 
-def _parity(metrics: Mapping[str, Any]) -> list[str]:
+def _figures(metrics: Metrics) -> list[str]:
+    name, test, val = metrics["metric_name"], metrics["test"], metrics["val"]
+    return [
+        "| figure | this network | float network |",
+        "|---|---|---|",
+        f"| {name}, test ({test['samples']} samples, read once) | {test[name]:.4f} "
+        f"| {test['float_' + name]:.4f} |",
+        f"| {name}, validation | {val[name]:.4f} | {val['baseline_' + name]:.4f} |",
+        f"| size, KB | {val['size_kb']} | {metrics['size_kb_float32']} "
+        f"({metrics['size_kb_int8']} as uniform int8) |",
+        f"| peak RAM, KB (model) | {val['ram_kb']} | |",
+        f"| latency, ms (model) | {val['latency_ms']} | |",
+        f"| energy, mJ (model) | {val['energy_mj']} | |",
+        f"| MACs | {val['macs']} | |",
+    ]
+
+
+def _parity(metrics: Metrics) -> list[str]:
     test, name = metrics["test"], metrics["metric_name"]
     total = test["samples"]
     lines = [
@@ -132,7 +139,7 @@ def _parity(metrics: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _size_note(metrics: Mapping[str, Any]) -> list[str]:
+def _size_note(metrics: Metrics) -> list[str]:
     stored = metrics["weights_bytes"]
     if stored is None or round(stored / 1024, 3) == metrics["size_kb"]:
         return []

@@ -7,7 +7,6 @@ import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -18,10 +17,10 @@ METADATA = "candidate.json"
 def save(
     network: nn.Module,
     inputs: tuple[torch.Tensor, ...],
-    metadata: Mapping[str, Any],
+    metadata: Mapping[str, object],
     path: Path,
 ) -> bool:
-    """Write the network, quantization included, batch-norm folded.
+    """Writes the network, quantization included, batch-norm folded.
 
     Args:
         network: `FoldedModel.simulated()`; left as it is.
@@ -62,7 +61,7 @@ def save(
 
 
 def load(path: str | Path) -> nn.Module:
-    """Load `model.pt`: a module that gives the evaluated network's outputs.
+    """Loads `model.pt`: a module that gives the evaluated network's outputs.
 
     The chromosome, task and seed it came from are its attribute `metadata` (a dict).
 

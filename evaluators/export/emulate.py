@@ -11,13 +11,11 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from evaluators.export.c_code import SOURCES
-from evaluators.export.fixed_point import Integers
+from evaluators.export.fixed_point import Array, Integers
 from evaluators.export.integer import IntegerNetwork
 from hardware.measure.qemu import EMULATED, KERNELS
 
@@ -39,7 +37,7 @@ def missing_tools() -> list[str]:
 def run(
     c_folder: Path, network: IntegerNetwork, inputs: Integers, core: str = "cortex-m4"
 ) -> Integers:
-    """Compile `model.c` for a core and run it on integer inputs.
+    """Compiles `model.c` for a core and runs it on integer inputs.
 
     Args:
         c_folder: holds `model.c`, `model.h` and `kernels.h`.
@@ -59,8 +57,8 @@ def run(
     return outputs.reshape(len(inputs), h, w, c)
 
 
-def outputs(c_folder: Path, real: npt.NDArray[Any], core: str = "cortex-m4") -> npt.NDArray[Any]:
-    """Run exported C on real inputs, as a device would: all it needs to know is in `model.h`.
+def outputs(c_folder: Path, real: Array, core: str = "cortex-m4") -> Array:
+    """Runs exported C on real inputs, as a device would: all it needs to know is in `model.h`.
 
     Args:
         c_folder: holds `model.c`, `model.h` and `kernels.h`.
@@ -84,10 +82,8 @@ def outputs(c_folder: Path, real: npt.NDArray[Any], core: str = "cortex-m4") -> 
     return np.asarray(scaled, np.float32)
 
 
-def run_files(
-    c_folder: Path, inputs: npt.NDArray[Any], output_size: int, core: str = "cortex-m4"
-) -> Integers:
-    """Run exported C without its Python reference.
+def run_files(c_folder: Path, inputs: Array, output_size: int, core: str = "cortex-m4") -> Integers:
+    """Runs exported C without its Python reference.
 
     Args:
         c_folder: holds `model.c`, `model.h` and `kernels.h`.

@@ -14,6 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+Array = npt.NDArray[Any]
+"""Numbers of any kind."""
+
 Integers = npt.NDArray[np.int64]
 
 _HEADROOM_BITS = 61
@@ -39,8 +42,8 @@ class Quantization:
         """Bytes of one element."""
         return {"uint8_t": 1, "int16_t": 2, "int32_t": 4}[self.kind]
 
-    def quantize(self, real: npt.NDArray[Any]) -> Integers:
-        """Round half to even, in float32 as torch and ONNX Runtime do."""
+    def quantize(self, real: Array) -> Integers:
+        """Rounds half to even, in float32 as torch and ONNX Runtime do."""
         steps = np.rint(real.astype(np.float32) / np.float32(self.scale)).astype(np.int64)
         return np.asarray(np.clip(steps + self.zero_point, self.low, self.high), np.int64)
 
@@ -109,7 +112,7 @@ class Requantization:
 def requantization(
     factor: npt.NDArray[np.float64], bias: npt.NDArray[np.float64], largest: Integers
 ) -> Requantization:
-    """Choose multipliers and shifts.
+    """Chooses multipliers and shifts.
 
     Args:
         factor: `[C]`, `accumulator scale / output scale`.

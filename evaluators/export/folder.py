@@ -73,24 +73,29 @@ def export_candidate(
         facts = _facts(task, params, device, network, result, epochs, seed, command)
         _write_json(folder / "params.json", facts["params"])
         network.save(folder / "network.json")
-        metrics = export_model(
-            result.model,
-            result.calibration,
-            result.layers,
-            task.inputs,
-            task.test,
-            folder,
-            metric=task.metric,
-            calibration_batches=_first(task.train),
-            float_model=task.model,
-            val=task.val,
-            facts=facts,
-        )
+        metrics = _write_network(task, result, folder, facts)
         _write_json(folder / "metrics.json", metrics)
         lines = f"{_samples(task)} `test` was read once, by this export."
         page = card.render(metrics, result.layers, device, data=lines)
         (folder / "card.md").write_text(page, encoding="utf-8")
     return metrics
+
+
+def _write_network(task: Task, result: Result, folder: Path, facts: card.Metrics) -> dict[str, Any]:
+    """Writes the files that hold the network; returns what `metrics.json` is to say."""
+    return export_model(
+        result.model,
+        result.calibration,
+        result.layers,
+        task.inputs,
+        task.test,
+        folder,
+        metric=task.metric,
+        calibration_batches=_first(task.train),
+        float_model=task.model,
+        val=task.val,
+        facts=facts,
+    )
 
 
 def _facts(

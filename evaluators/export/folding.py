@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -62,7 +61,7 @@ class QuantizedLayer:
     """
 
     name: str
-    weight: npt.NDArray[np.signedinteger[Any]]
+    weight: npt.NDArray[np.int8] | npt.NDArray[np.int16]
     scale: npt.NDArray[np.float32]
     bits: int
     bias: npt.NDArray[np.float32] | None
@@ -92,7 +91,7 @@ class _LeafTracer(torch.fx.Tracer):
 
 
 def trace_module(model: nn.Module) -> torch.fx.GraphModule:
-    """Return the fx graph of `model`, with `QuantizedInput` kept as one node."""
+    """Returns the fx graph of `model`, with `QuantizedInput` kept as one node."""
     return torch.fx.GraphModule(model, _LeafTracer().trace(model))
 
 
@@ -121,7 +120,7 @@ class FoldedModel:
 def strip_quantizers(
     model: nn.Module, calibration: Calibration
 ) -> tuple[nn.Module, dict[str, InputQuantization]]:
-    """Return a copy of `model` without input quantizers, and what they were.
+    """Returns a copy of `model` without input quantizers, and what they were.
 
     Raises:
         ValueError: `calibration` names a module that `model` does not have or that is no
@@ -145,7 +144,7 @@ def strip_quantizers(
 
 
 def fold(model: nn.Module, calibration: Calibration) -> FoldedModel:
-    """Fold batch-norms of an evaluated network and recover its integer weights.
+    """Folds batch-norms of an evaluated network and recovers its integer weights.
 
     Args:
         model: `Result.model`: quantized weights written in, batch-norm unfolded.
@@ -173,7 +172,7 @@ def _fold_layer(
     norm: str | None,
     given: InputQuantization | None,
 ) -> QuantizedLayer | None:
-    """Fold the batch-norm behind one layer, in place; None of a layer with float weights."""
+    """Folds the batch-norm behind one layer, in place; None of a layer with float weights."""
     module = plain.get_submodule(name)
     dim = next(d for k, d in CHANNEL_DIM.items() if isinstance(module, k))
     weight = module.get_parameter("weight").detach().double()

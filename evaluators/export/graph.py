@@ -72,7 +72,7 @@ class Node:
 def build_graph(
     folded: FoldedModel, example_input: torch.Tensor
 ) -> tuple[list[Node], fx.GraphModule]:
-    """Return the operators in execution order, and the traced float module.
+    """Returns the operators in execution order, and the traced float module.
 
     The names of the nodes are those of the fx graph.
 
@@ -175,7 +175,7 @@ class _Builder:
         if op in ("clamp", "round") and sources[0] in self.orders:
             self.orders[node.name] = self.orders[sources[0]]
 
-    def _source(self, argument: Any) -> str:
+    def _source(self, argument: object) -> str:
         if not isinstance(argument, fx.Node) or _tensor_shape(argument) is None:
             raise UnsupportedNetworkError(f"a constant operand {argument!r}")
         return self.alias.get(argument.name, argument.name)

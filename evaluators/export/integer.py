@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +19,7 @@ import torch
 from torch import fx, nn
 
 from evaluators.export import fixed_point
-from evaluators.export.fixed_point import Integers, Quantization
+from evaluators.export.fixed_point import Array, Integers, Quantization
 from evaluators.export.folding import FoldedModel, QuantizedLayer
 from evaluators.export.graph import Node, UnsupportedNetworkError, build_graph
 from evaluators.export.steps import (
@@ -46,7 +45,7 @@ class IntegerNetwork:
     output_rank: int
     """Dimensions of torch's output without batch: 1 for (C,), 3 for (C, H, W)."""
 
-    def quantize_input(self, real: npt.NDArray[Any]) -> Integers:
+    def quantize_input(self, real: Array) -> Integers:
         """`[N, ...]` in torch's order to the integers `[N, H, W, C]` that `infer()` takes."""
         h, w, c = self.input.shape
         image = np.moveaxis(np.asarray(real).reshape(len(real), c, h, w), 1, 3)
@@ -58,7 +57,7 @@ class IntegerNetwork:
             [self._run(inputs[i : i + _CHUNK]) for i in range(0, len(inputs), _CHUNK)]
         )
 
-    def __call__(self, real: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    def __call__(self, real: Array) -> npt.NDArray[np.float32]:
         """Real outputs in torch's order for real inputs `[N, ...]`."""
         q = self.output.quantization
         out = (self.run_integers(self.quantize_input(real)) - q.zero_point) * q.scale
@@ -80,7 +79,7 @@ def lower(
     calibration_inputs: Iterable[torch.Tensor] | None = None,
     wide_bits: int = 32,
 ) -> IntegerNetwork:
-    """Turn a folded network into integer operators.
+    """Turns a folded network into integer operators.
 
     Args:
         folded: every layer with at most 8-bit weights and inputs.
@@ -143,7 +142,7 @@ class _Ranges(fx.Interpreter):
         super().__init__(module)
         self.ranges: dict[str, tuple[float, float]] = {}
 
-    def run_node(self, n: fx.Node) -> Any:
+    def run_node(self, n: fx.Node) -> object:
         result = super().run_node(n)
         if isinstance(result, torch.Tensor) and result.numel():
             low, high = self.ranges.get(n.name, (0.0, 0.0))
@@ -190,7 +189,7 @@ class _Lowering:
         )
 
     def _choose_storage(self) -> None:
-        """Walk backwards: what the readers of a tensor want is known before the tensor is."""
+        """Walks backwards: what the readers of a tensor want is known before the tensor is."""
         wishes: dict[str, set[Quantization | None]] = {n: set() for n in self.nodes}
         for node in reversed(list(self.nodes.values())):
             if node.op == "output":

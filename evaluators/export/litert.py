@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from evaluators.export.fixed_point import Array
 from evaluators.export.folding import FoldedModel
 from evaluators.export.graph import UnsupportedNetworkError, Window
 from evaluators.export.integer import IntegerNetwork
@@ -30,6 +31,7 @@ from evaluators.export.steps import (
     Tensor,
     margins,
 )
+from evaluators.export.verify import Run
 
 _SCHEMA_VERSION = 3
 _SIGN_OFFSET = 128
@@ -48,7 +50,7 @@ def is_available() -> bool:
 
 
 def write_tflite(network: IntegerNetwork, folded: FoldedModel, path: Path) -> None:
-    """Write an integer network that was lowered with `wide_bits=8`.
+    """Writes an integer network that was lowered with `wide_bits=8`.
 
     Input and output are int8, `[1, height, width, channels]`.
 
@@ -58,15 +60,15 @@ def write_tflite(network: IntegerNetwork, folded: FoldedModel, path: Path) -> No
     path.write_bytes(_Writer(folded).write(network))
 
 
-def litert_runner(path: Path, network: IntegerNetwork) -> Any:
-    """Return a callable from `(inputs [N, ...],)` in torch's order to real outputs `[N, K]`."""
+def litert_runner(path: Path, network: IntegerNetwork) -> Run:
+    """Returns a callable from `(inputs [N, ...],)` in torch's order to real outputs `[N, K]`."""
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(model_path=str(path), num_threads=1)
     interpreter.allocate_tensors()
     (given,), (result,) = interpreter.get_input_details(), interpreter.get_output_details()
 
-    def run(inputs: tuple[npt.NDArray[Any], ...]) -> npt.NDArray[np.float32]:
+    def run(inputs: tuple[Array, ...]) -> npt.NDArray[np.float32]:
         integers = (network.quantize_input(inputs[0]) - _SIGN_OFFSET).astype(np.int8)
         outputs = []
         for sample in integers:
@@ -245,9 +247,7 @@ class _Writer:
         )
         return self.indices[tensor.name]
 
-    def _constant(
-        self, name: str, values: npt.NDArray[Any], scale: Any = None, axis: int = 0
-    ) -> int:
+    def _constant(self, name: str, values: Array, scale: Any = None, axis: int = 0) -> int:
         buffer = self.schema.BufferT()
         buffer.data = np.frombuffer(np.ascontiguousarray(values).tobytes(), np.uint8)
         self.buffers.append(buffer)

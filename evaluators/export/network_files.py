@@ -12,6 +12,8 @@ from torch import nn
 
 from evaluators.compression.quantization import Calibration
 from evaluators.export import arena, c_code, checkpoint, litert, packed, qdq, storage, verify
+from evaluators.export.card import Metrics
+from evaluators.export.fixed_point import Array
 from evaluators.export.folding import FoldedModel, fold
 from evaluators.export.graph import UnsupportedNetworkError
 from evaluators.export.integer import IntegerNetwork, lower
@@ -31,7 +33,7 @@ def export_model(
     calibration_batches: Sequence[torch.Tensor] = (),
     float_model: nn.Module | None = None,
     val: Batches | None = None,
-    facts: Mapping[str, Any] | None = None,
+    facts: Metrics | None = None,
 ) -> dict[str, Any]:
     """Writes the files of an evaluated network into a folder and verifies them on the test split.
 
@@ -64,15 +66,7 @@ def export_model(
         runners["float"] = verify.torch_runner(float_model.eval())
     measured = _verify(written, runners, test, metric, name)
     if val is not None:
-        found, wanted = verify.outputs_on({"network": runners["network"]}, val)
-        value = round(_score(metric, found["network"], wanted), 6)
-        before = facts.get("val", {})
-        facts["val"] = {
-            **before,
-            "default": value,
-            name: value,
-            f"trained_{name}": before.get(name),
-        }
+        facts["val"] = _val(runners["network"], val, metric, name, facts.get("val", {}))
     return {
         **facts,
         **measured,
@@ -186,7 +180,16 @@ def _verify(
     }
 
 
-def _score(metric: Metric, outputs: verify.Array, targets: verify.Array) -> float:
+def _val(
+    run: verify.Run, val: Batches, metric: Metric, name: str, trained: Metrics
+) -> dict[str, object]:
+    """The trial's metrics with the written network's score in place of the trained one's."""
+    found, wanted = verify.outputs_on({"network": run}, val)
+    value = round(_score(metric, found["network"], wanted), 6)
+    return {**trained, "default": value, name: value, f"trained_{name}": trained.get(name)}
+
+
+def _score(metric: Metric, outputs: Array, targets: Array) -> float:
     return float(metric(torch.from_numpy(outputs), torch.from_numpy(targets)))
 
 

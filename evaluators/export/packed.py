@@ -121,7 +121,7 @@ class PackedLayer:
 def pack(
     folded: FoldedModel, layers: Sequence[Layer], network: IntegerNetwork | None
 ) -> list[PackedLayer]:
-    """Return the modules in the order of execution.
+    """Returns the modules in the order of execution.
 
     Args:
         folded: the network; every weighted module quantized.
@@ -173,7 +173,7 @@ def _alone(layer: QuantizedLayer, described: Layer) -> PackedLayer:
 
 
 def weights_file(packed: Sequence[PackedLayer]) -> tuple[bytes, dict[str, tuple[int, int]]]:
-    """Return the file, and per module the offsets of its record and of its weights."""
+    """Returns the file, and per module the offsets of its record and of its weights."""
     content = b""
     records: dict[str, int] = {}
     offsets: dict[str, tuple[int, int]] = {}
@@ -187,7 +187,7 @@ def weights_file(packed: Sequence[PackedLayer]) -> tuple[bytes, dict[str, tuple[
 
 
 def header(packed: Sequence[PackedLayer], title: str) -> str:
-    """Return `weights.h`: a table of where everything lies in `weights.bin`."""
+    """Returns `weights.h`: a table of where everything lies in `weights.bin`."""
     content, offsets = weights_file(packed)
     layout = "\n".join(f" * {line}".rstrip() for line in (__doc__ or "").splitlines())
     rows = [

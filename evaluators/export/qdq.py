@@ -21,6 +21,7 @@ from torch import nn
 from evaluators.compression.quantization import InputQuantization, QuantizedInput
 from evaluators.compression.submodules import replace_submodule
 from evaluators.export import storage
+from evaluators.export.fixed_point import Array
 from evaluators.export.folding import FoldedModel, QuantizedLayer
 
 OPSET = 21
@@ -35,7 +36,7 @@ on x86 without VNNI; its u8 x u8 kernels are exact everywhere."""
 
 
 def write_onnx(folded: FoldedModel, inputs: tuple[torch.Tensor, ...], path: Path) -> None:
-    """Write the network with integer weights and quantized inputs.
+    """Writes the network with integer weights and quantized inputs.
 
     Args:
         folded: the network, batch-norm folded.
@@ -118,8 +119,8 @@ def _with_symbols(model: nn.Module, repeated: frozenset[str]) -> nn.Module:
     return model.eval()
 
 
-def _with_integer_weights(graph: Any, folded: FoldedModel) -> Any:
-    """Replace float initializers by integers and a DequantizeLinear of the same output name."""
+def _with_integer_weights(graph: onnx.GraphProto, folded: FoldedModel) -> onnx.GraphProto:
+    """Replaces float initializers by integers and a DequantizeLinear of the same output name."""
     kept, nodes = [], []
     # The exporter merges initializers of equal value: then one integer tensor serves both.
     layers = {_weight_name(k, v): v for k, v in folded.layers.items()}
@@ -173,7 +174,7 @@ def _weight_name(layer: str, quantized: QuantizedLayer) -> str:
     return f"{layer}.module.weight" if quantized.input is not None else f"{layer}.weight"
 
 
-def _tensor(name: str, layer: QuantizedLayer, values: Any) -> Any:
+def _tensor(name: str, layer: QuantizedLayer, values: Array) -> onnx.TensorProto:
     if layer.integer_bits > 8:
         return numpy_helper.from_array(values.astype(np.int16), name)
     flat = values.astype(np.int8).reshape(-1)

@@ -47,7 +47,7 @@ class Step(ABC):
     bounds: tuple[int, int]
 
     def run(self, inputs: list[Integers]) -> Integers:
-        """Compute the output `[N, H, W, C]` from the inputs."""
+        """Computes the output `[N, H, W, C]` from the inputs."""
         result = self._run(inputs) + self.output.quantization.zero_point
         return np.clip(result, *self.bounds)
 

@@ -84,7 +84,7 @@ def repeated(folded: FoldedModel) -> frozenset[str]:
 
 
 def _with_roundings(folded: FoldedModel, wide: Mapping[str, Quantization]) -> FoldedModel:
-    """Put a quantized `Identity` behind each of the named nodes."""
+    """Puts a quantized `Identity` behind each of the named nodes."""
     traced = trace_module(copy.deepcopy(folded.plain))
     inputs = dict(folded.inputs)
     for node in list(traced.graph.nodes):

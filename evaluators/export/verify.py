@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnxruntime
 import torch
 from torch import nn
 
-Array = npt.NDArray[Any]
+from evaluators.export.fixed_point import Array
+from evaluators.task import Batches
+
 Run = Callable[[tuple[Array, ...]], Array]
 
 OUTPUT_TOLERANCE = 1e-3
@@ -20,7 +20,7 @@ OUTPUT_TOLERANCE = 1e-3
 
 
 def torch_runner(model: nn.Module) -> Run:
-    """Call a torch network with numpy batches."""
+    """Calls a torch network with numpy batches."""
 
     def run(inputs: tuple[Array, ...]) -> Array:
         with torch.no_grad():
@@ -31,7 +31,7 @@ def torch_runner(model: nn.Module) -> Run:
 
 
 def onnx_runner(path: Path, *, simulate: bool = True) -> Run:
-    """Call an ONNX file on the CPU, on one thread.
+    """Calls an ONNX file on the CPU, on one thread.
 
     Args:
         path: the file.
@@ -52,10 +52,8 @@ def onnx_runner(path: Path, *, simulate: bool = True) -> Run:
     return run
 
 
-def outputs_on(
-    runners: dict[str, Run], batches: Iterable[tuple[Any, Any]]
-) -> tuple[dict[str, Array], Array]:
-    """Run every network on the same batches, reading the split once.
+def outputs_on(runners: dict[str, Run], batches: Batches) -> tuple[dict[str, Array], Array]:
+    """Runs every network on the same batches, reading the split once.
 
     Returns:
         `{name: outputs [N, ...]}` and the targets `[N, ...]`.
@@ -81,7 +79,7 @@ def is_classification(outputs: Array, targets: Array) -> bool:
 
 
 def mismatches(reference: Array, outputs: Array, *, classes: bool) -> int:
-    """Count samples whose prediction differs.
+    """Counts samples whose prediction differs.
 
     Args:
         reference: `[N, ...]`.

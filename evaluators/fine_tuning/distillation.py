@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from evaluators.recipe import Loss
 from evaluators.task import Task
 from evaluators.training import call
 from hardware import Layer
@@ -114,8 +114,8 @@ class _Taps:
             module = model.get_submodule(entry)
             self._handles.append(module.register_forward_pre_hook(self._note_entry))
 
-    def _note(self, name: str) -> Callable[[nn.Module, Any, Tensor], None]:
-        def note(_: nn.Module, inputs: Any, output: Tensor) -> None:
+    def _note(self, name: str) -> Callable[[nn.Module, object, Tensor], None]:
+        def note(_: nn.Module, inputs: object, output: Tensor) -> None:
             self.outputs[name] = output
 
         return note
@@ -137,8 +137,8 @@ class Teacher:
 
     Args:
         task: has the float model; its recipe says which signals count, and how much.
-        student: Its modules have the float model's names.
-        layers: The network's, which say where to listen.
+        student: its modules have the float model's names.
+        layers: the network's, which say where to listen.
     """
 
     def __init__(self, task: Task, student: nn.Module, layers: Sequence[Layer]) -> None:
@@ -164,20 +164,20 @@ class Teacher:
         self._own.remove()
         self._other.remove()
 
-    def loss(self, own: Tensor, inputs: Any, outputs: Any) -> Tensor:
+    def loss(self, own: Tensor, inputs: object, outputs: object) -> Tensor:
         """The training loss of a batch: the task's own and the teacher's, by the recipe's weights.
 
         Args:
-            own: The task's loss on the batch.
-            inputs: The batch, a tensor or a tuple of them.
-            outputs: The student's, from the latest forward pass.
+            own: the task's loss on the batch.
+            inputs: the batch, a tensor or a tuple of them.
+            outputs: the student's, from the latest forward pass.
         """
         recipe = self.recipe
         with torch.no_grad():
             soft = call(self.model, inputs)
         total = own
         if recipe.distillation:
-            follow = recipe.distillation_loss or soft_label_loss
+            follow: Loss = recipe.distillation_loss or soft_label_loss
             total = (1.0 - recipe.distillation) * own
             total = total + recipe.distillation * follow(outputs, soft)
         if self.maps:

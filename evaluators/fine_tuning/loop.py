@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import nn
@@ -41,18 +40,18 @@ class Course:
     """What all parts of one trial's training share.
 
     Attributes:
-        task: With the data, the losses and the learning rate's schedule.
-        layers: The unpruned network's, which say where to listen for distillation.
-        seed: Everything random is seeded anew with it before each part.
-        tell: Takes a score between epochs; None if nobody listens.
-        after_step: Called after each step of the optimizer, as masks are that must hold.
-        watch: Seconds by stage.
+        task: with the data, the losses and the learning rate's schedule.
+        layers: the unpruned network's, which say where to listen for distillation.
+        seed: everything random is seeded anew with it before each part.
+        tell: takes a score between epochs; None if nobody listens.
+        after_step: called after each step of the optimizer, as masks are that must hold.
+        watch: seconds by stage.
     """
 
     task: Task
     layers: Sequence[Layer]
     seed: int
-    tell: Callable[[float], Any] | None
+    tell: Callable[[float], object] | None
     after_step: list[Callable[[], None]] = field(default_factory=list)
     watch: Stopwatch = field(default_factory=Stopwatch)
 
@@ -60,9 +59,9 @@ class Course:
         """Trains a pruned model before it is quantized; a score after each epoch.
 
         Args:
-            model: Trained in place.
-            epochs: None is fine.
-            removed: Fraction of the channels that it lost since it was last trained.
+            model: trained in place.
+            epochs: none is fine.
+            removed: fraction of the channels that it lost since it was last trained.
         """
         if epochs < 1:
             return
@@ -82,10 +81,10 @@ class Course:
         """Trains for some epochs.
 
         Args:
-            model: Trained in place.
-            optimizer: Over all that is trained; its rates are the peak of the schedule.
-            epochs: Their number.
-            after_epoch: Called with the number of epochs so far.
+            model: trained in place.
+            optimizer: over all that is trained; its rates are the peak of the schedule.
+            epochs: their number.
+            after_epoch: called with the number of epochs so far.
         """
         task = self.task
         schedule = annealing(task.recipe.rate_schedule, optimizer, epochs * length(task.train))
@@ -118,10 +117,10 @@ class FineTuning:
     """The training function that NNI's quantizer calls.
 
     Args:
-        course: What it shares with other parts of the trial.
-        model: The float model, about to be quantized.
-        epochs: Of quantization-aware training; 0 only calibrates.
-        removed: Fraction of the channels that the model lost since it was last trained.
+        course: what it shares with other parts of the trial.
+        model: the float model, about to be quantized.
+        epochs: of quantization-aware training; 0 only calibrates.
+        removed: fraction of the channels that the model lost since it was last trained.
     """
 
     def __init__(self, course: Course, model: nn.Module, epochs: int, removed: float) -> None:
@@ -129,21 +128,21 @@ class FineTuning:
         self.learning_rate = course.task.recipe.rate_after(removed)
         self.quantizer: FakeQuantizer | None = None
 
-    def evaluator(self) -> Any:
+    def evaluator(self) -> object:
         """An NNI evaluator whose optimizer is built on this very model."""
         nni = nni_imports.import_nni()
         adam = nni.trace(torch.optim.Adam)(self.model.parameters(), lr=self.learning_rate)
         return nni_imports.nni_utils().TorchEvaluator(self.train, adam, self._step)
 
-    def _step(self, batch: Any, model: nn.Module) -> Any:
+    def _step(self, batch: tuple[object, object], model: nn.Module) -> torch.Tensor:
         return self.course.task.loss(call(model, batch[0]), batch[1])
 
     def train(
         self,
         model: nn.Module,
         optimizer: torch.optim.Optimizer,
-        training_step: Any,
-        lr_schedulers: Any = None,
+        training_step: Callable[[object, nn.Module], torch.Tensor],
+        lr_schedulers: object = None,
         max_steps: int | None = None,
         max_epochs: int | None = None,
     ) -> None:

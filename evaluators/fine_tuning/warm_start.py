@@ -15,7 +15,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -35,15 +35,15 @@ class Start(NamedTuple):
     """Where a trial starts: the ancestor's float model, its chromosome, a line that names it."""
 
     model: nn.Module
-    genes: dict[str, Any]
+    genes: dict[str, object]
     note: str
 
 
 @dataclass(frozen=True)
 class _Ancestor:
     path: Path
-    uid: Any
-    genes: dict[str, Any]
+    uid: object
+    genes: dict[str, object]
     epochs: int
 
     @property
@@ -59,20 +59,20 @@ class Inheritance:
     its result.
 
     Args:
-        folder: Made if it is missing.
-        limit_mb: Bytes that all its checkpoints may take, in MB of 2**20 bytes.
-        uid: Of the present trial, to be named in its heirs' logs.
+        folder: made if it is missing.
+        limit_mb: bytes that all its checkpoints may take, in MB of 2**20 bytes.
+        uid: of the present trial, to be named in its heirs' logs.
 
     Raises:
         ValueError: ``limit_mb`` isn't above 0.
     """
 
-    def __init__(self, folder: str | Path, *, limit_mb: float = 256.0, uid: Any = None) -> None:
+    def __init__(self, folder: str | Path, *, limit_mb: float = 256.0, uid: object = None) -> None:
         if not limit_mb > 0 or math.isinf(limit_mb):
             raise ValueError(f"limit_mb={limit_mb!r} must be a number of megabytes above 0")
         self.folder, self.limit_bytes, self.uid = Path(folder), int(limit_mb * MEGABYTE), uid
 
-    def start(self, task: Task, network: Network, params: Mapping[str, Any]) -> Start | None:
+    def start(self, task: Task, network: Network, params: Mapping[str, object]) -> Start | None:
         """The nearest ancestor's model, or None if the float model is nearer or there is none."""
         genes = _genes(params)
         wanted = network.kept(genes)
@@ -104,7 +104,7 @@ class Inheritance:
         self,
         task: Task,
         network: Network,
-        params: Mapping[str, Any],
+        params: Mapping[str, object],
         state: Mapping[str, Tensor],
         epochs: int,
     ) -> list[str]:
@@ -113,11 +113,11 @@ class Inheritance:
         A factorized network has other layers than the task's model and is no ancestor.
 
         Args:
-            task: Its model's weights name the family.
-            network: Of the whole model.
-            params: The trial's chromosome.
-            state: Float weights by the names of the task's model, in pruned shapes.
-            epochs: That the trial trained.
+            task: its model's weights name the family.
+            network: of the whole model.
+            params: the trial's chromosome.
+            state: float weights by the names of the task's model, in pruned shapes.
+            epochs: that the trial trained.
         """
         if set(state) != set(task.model.state_dict()):
             return ["its checkpoint is not kept: factorized layers can't be inherited"]
@@ -185,14 +185,14 @@ class Inheritance:
             total -= size
 
 
-def distance(network: Network, one: Mapping[str, Any], other: Mapping[str, Any]) -> float:
+def distance(network: Network, one: Mapping[str, object], other: Mapping[str, object]) -> float:
     """How far two chromosomes are apart, as far as trained weights care.
 
     The mean difference of the shares of channels kept, plus the mean difference of weight and
     activation bits in doublings, of which three (8 bits to 1) count as all channels.
 
     Raises:
-        ValueError: One is of another model.
+        ValueError: one is of another model.
     """
     kept, against = network.kept(one), network.kept(other)
     channels = [
@@ -218,9 +218,9 @@ def _read(path: Path) -> _Ancestor | None:
         return None
 
 
-def _genes(params: Mapping[str, Any]) -> dict[str, Any]:
+def _genes(params: Mapping[str, object]) -> dict[str, object]:
     return {key: value for key, value in params.items() if key != "uid"}
 
 
-def _write_json(entry: dict[str, Any], path: Path) -> None:
+def _write_json(entry: dict[str, object], path: Path) -> None:
     path.write_text(json.dumps(entry), encoding="utf-8")

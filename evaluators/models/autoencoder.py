@@ -14,9 +14,9 @@ class Autoencoder(nn.Module):
     Koizumi et al., 2019). Layer names are ``fc1`` ... ``fc9`` (``fc5`` is the code) and ``out``.
 
     Args:
-        features: Values of a window.
-        hidden: Width of the hidden layers.
-        code: Width of the narrowest layer.
+        features: values of a window.
+        hidden: width of the hidden layers.
+        code: width of the narrowest layer.
     """
 
     def __init__(self, features: int = 640, *, hidden: int = 128, code: int = 8) -> None:

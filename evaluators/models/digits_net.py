@@ -21,8 +21,8 @@ class DigitsNet(nn.Module):
     """(N, 1, 8, 8) to (N, classes).
 
     Args:
-        classes: Number of outputs.
-        width: Channels of the first stage; the later ones have twice as many.
+        classes: number of outputs.
+        width: channels of the first stage; the later ones have twice as many.
     """
 
     def __init__(self, classes: int = 10, width: int = 24) -> None:

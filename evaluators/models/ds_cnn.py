@@ -20,8 +20,8 @@ class DSCNN(nn.Module):
     """(N, 1, 49, 10) MFCC features to (N, classes).
 
     Args:
-        classes: Number of outputs.
-        width: Channels of every layer.
+        classes: number of outputs.
+        width: channels of every layer.
 
     The padding of the first layer is TensorFlow's, which puts the odd row last (Banbury et al.,
     arXiv:2106.07597, and Zhang et al., arXiv:1711.07128).

@@ -40,7 +40,7 @@ class SqueezeExcite(nn.Module):
     Source: Howard et al., "Searching for MobileNetV3", ICCV 2019 (hard sigmoid, reduction 4).
 
     Args:
-        channels: Of the input and of the output.
+        channels: of the input and of the output.
     """
 
     def __init__(self, channels: int) -> None:
@@ -64,13 +64,13 @@ class InvertedResidual(nn.Module):
     Source: Sandler et al., CVPR 2018; Howard et al., ICCV 2019.
 
     Args:
-        inputs: Channels that come in.
-        hidden: Channels of the depthwise convolution; no expansion layer if equal to ``inputs``.
-        outputs: Channels that go out.
-        kernel: Of the depthwise convolution.
-        stride: Of the depthwise convolution.
-        activation: Class of the activation.
-        squeeze: Whether there is a squeeze-excite behind the depthwise convolution.
+        inputs: channels that come in.
+        hidden: channels of the depthwise convolution; no expansion layer if equal to ``inputs``.
+        outputs: channels that go out.
+        kernel: of the depthwise convolution.
+        stride: of the depthwise convolution.
+        activation: class of the activation.
+        squeeze: whether there is a squeeze-excite behind the depthwise convolution.
     """
 
     def __init__(
@@ -112,9 +112,9 @@ class Head(nn.Module):
     """Global average and a linear classifier.
 
     Args:
-        channels: Of the feature map.
-        classes: Of the output.
-        dropout: Before the classifier; 0 leaves it out.
+        channels: of the feature map.
+        classes: of the output.
+        dropout: before the classifier; 0 leaves it out.
     """
 
     def __init__(self, channels: int, classes: int, dropout: float = 0.0) -> None:

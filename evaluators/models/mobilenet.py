@@ -38,9 +38,9 @@ class Separable(nn.Module):
     """A depthwise 3x3 and a 1x1 convolution, each with batch norm and ReLU.
 
     Args:
-        inputs: Channels that come in.
-        outputs: Channels that go out.
-        stride: Of the depthwise convolution.
+        inputs: channels that come in.
+        outputs: channels that go out.
+        stride: of the depthwise convolution.
     """
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
@@ -66,9 +66,9 @@ class MobileNetV1(nn.Module):
     Layer names are ``stem``, ``block1.dw``, ``block1.pw``, ..., ``head.fc``.
 
     Args:
-        width: Factor on all channel counts.
-        inputs: Channels of the image.
-        classes: Of the output.
+        width: factor on all channel counts.
+        inputs: channels of the image.
+        classes: of the output.
     """
 
     def __init__(self, width: float = 0.25, *, inputs: int = 3, classes: int = 2) -> None:
@@ -99,11 +99,11 @@ class MobileNetV2(nn.Module):
     ``head.fc``.
 
     Args:
-        width: Factor on all channel counts, which are rounded to multiples of 8.
-        inputs: Channels of the image.
-        classes: Of the output.
+        width: factor on all channel counts, which are rounded to multiples of 8.
+        inputs: channels of the image.
+        classes: of the output.
         stem_stride: 1 for 32x32 images, 2 for larger ones.
-        last: Channels before the classifier.
+        last: channels before the classifier.
     """
 
     def __init__(
@@ -150,9 +150,9 @@ class MobileNetV3Small(nn.Module):
     would hold most of the weights of so small a network.
 
     Args:
-        width: Factor on all channel counts, which are rounded to multiples of 8.
-        inputs: Channels of the image.
-        classes: Of the output.
+        width: factor on all channel counts, which are rounded to multiples of 8.
+        inputs: channels of the image.
+        classes: of the output.
         stem_stride: 1 for 32x32 images, 2 for larger ones.
     """
 

@@ -68,16 +68,31 @@ def _absorb_bias(state: dict[str, Tensor], model: DSCNN) -> None:
         )
 
 
+def check_choice(weights: str) -> None:
+    """Looks at a task's option.
+
+    Raises:
+        ValueError: it is neither ``auto``, ``reference`` nor ``train``.
+    """
+    if weights not in ("auto", "reference", "train"):
+        raise ValueError(f"weights={weights!r} must be 'auto', 'reference' or 'train'")
+
+
+def uses_reference(weights: str, path: Path) -> bool:
+    """Whether that option asks for the reference weights, which ``auto`` does if they are there."""
+    return weights == "reference" or (weights == "auto" and path.is_file())
+
+
 def load_reference(model: nn.Module, path: str | Path) -> None:
     """Fills a network with converted Keras weights and leaves it in eval mode.
 
     Args:
-        model: A ResNet-8, a MobileNetV1 of width 0.25, a DS-CNN or an autoencoder of 640 features.
+        model: a ResNet-8, a MobileNetV1 of width 0.25, a DS-CNN or an autoencoder of 640 features.
         path: ``resnet8_ic.pt``, ``mobilenetv1_vww.pt``, ``dscnn_kws.pt`` or ``fcae_ad.pt``.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The file is truncated, no state dict, or one of another network.
+        FileNotFoundError: there is no such file.
+        ValueError: the file is truncated, no state dict, or one of another network.
         TypeError: ``model`` has no reference weights.
     """
     if not isinstance(model, ResNet | MobileNetV1 | Autoencoder | DSCNN):

@@ -13,8 +13,8 @@ class ResidualBlock(nn.Module):
     """Two 3x3 convolutions and a shortcut, which is a 1x1 convolution where the shape changes.
 
     Args:
-        inputs: Channels that come in.
-        outputs: Channels that go out.
+        inputs: channels that come in.
+        outputs: channels that go out.
         stride: 1 or 2, of the first convolution and of the shortcut.
     """
 
@@ -44,10 +44,10 @@ class ResNet(nn.Module):
     ``head.fc``.
 
     Args:
-        widths: Channels of each stage.
-        blocks: Residual blocks in each stage.
-        inputs: Channels of the image.
-        classes: Of the output.
+        widths: channels of each stage.
+        blocks: residual blocks in each stage.
+        inputs: channels of the image.
+        classes: of the output.
     """
 
     def __init__(

@@ -13,14 +13,14 @@ from __future__ import annotations
 
 from torch import nn
 
-from evaluators.datasets.cifar10 import Cifar10, find_cifar10, load_cifar10
-from evaluators.datasets.images import shuffled
+from evaluators.datasets.cifar10 import find_cifar10, load_cifar10
+from evaluators.datasets.images import OfficialSplits, shuffled
 from evaluators.models.mobilenet import MobileNetV2, MobileNetV3Small
-from evaluators.models.reference import load_reference
+from evaluators.models.reference import check_choice, load_reference, uses_reference
 from evaluators.models.resnet import resnet8, resnet20
 from evaluators.recipe import Recipe
 from evaluators.task import Task
-from evaluators.tasks.image_task import BaselineTraining, Split, Splits, image_task
+from evaluators.tasks.image_task import BaselineTraining, Split, Splits, hold_out, image_task
 
 VALIDATION = 5000
 SPLIT_SEED = 10
@@ -33,29 +33,27 @@ def build(
     """ResNet-8, 12.5 M MACs, on images in 0..255.
 
     Args:
-        data: See :func:`evaluators.datasets.cifar10.load_cifar10`.
-        train_samples: Trials fine-tune on so many training images (None: all).
+        data: see :func:`evaluators.datasets.cifar10.load_cifar10`.
+        train_samples: trials fine-tune on so many training images (None: all).
         weights: ``reference`` (MLPerf Tiny's, ``resnet8_ic.pt`` beside the data or in its
             ``mlperf_ref/``), ``train`` (trained here), or ``auto``: the reference if it is there.
 
     Raises:
-        DataError: The data is missing, damaged or of another format.
+        DataError: the data is missing, damaged or of another format.
         FileNotFoundError: ``weights="reference"``, and the file isn't there.
-        ValueError: Another value of ``weights``, or ``train_samples`` out of range.
+        ValueError: another value of ``weights``, or ``train_samples`` out of range.
     """
-    if weights not in ("auto", "reference", "train"):
-        raise ValueError(f"weights={weights!r} must be 'auto', 'reference' or 'train'")
+    check_choice(weights)
     source = find_cifar10(data)
     reference = source.parent / "mlperf_ref" / REFERENCE
     if not reference.is_file():
         reference = source.parent / REFERENCE
-    trained_here = weights == "train" or (weights == "auto" and not reference.is_file())
     arrays = load_cifar10(source)
-    if trained_here:
+    if not uses_reference(weights, reference):
         return image_task(
             "cifar10-resnet8",
             resnet8,
-            own_splits(arrays),
+            hold_out(arrays, VALIDATION, SPLIT_SEED),
             baseline=BaselineTraining(epochs=6),
             scale=1.0,
             train_samples=train_samples,
@@ -84,7 +82,7 @@ def build_resnet20(data: str | None = None, *, train_samples: int | None = None)
     return image_task(
         "cifar10-resnet20",
         resnet20,
-        own_splits(load_cifar10(data)),
+        hold_out(load_cifar10(data), VALIDATION, SPLIT_SEED),
         baseline=BaselineTraining(epochs=3),
         train_samples=train_samples,
     )
@@ -95,7 +93,7 @@ def build_mobilenetv2(data: str | None = None, *, train_samples: int | None = No
     return image_task(
         "cifar10-mobilenetv2",
         MobileNetV2,
-        own_splits(load_cifar10(data)),
+        hold_out(load_cifar10(data), VALIDATION, SPLIT_SEED),
         baseline=BaselineTraining(epochs=5),
         train_samples=train_samples,
     )
@@ -106,24 +104,13 @@ def build_mobilenetv3(data: str | None = None, *, train_samples: int | None = No
     return image_task(
         "cifar10-mobilenetv3",
         MobileNetV3Small,
-        own_splits(load_cifar10(data)),
+        hold_out(load_cifar10(data), VALIDATION, SPLIT_SEED),
         baseline=BaselineTraining(epochs=5),
         train_samples=train_samples,
     )
 
 
-def own_splits(arrays: Cifar10) -> Splits:
-    """Validation images are taken from the official training images."""
-    order = shuffled(len(arrays.train_labels), SPLIT_SEED)
-    val, train = order[:VALIDATION], order[VALIDATION:]
-    return Splits(
-        Split(arrays.train_images[train], arrays.train_labels[train]),
-        Split(arrays.train_images[val], arrays.train_labels[val]),
-        Split(arrays.test_images, arrays.test_labels),
-    )
-
-
-def reference_splits(arrays: Cifar10) -> Splits:
+def reference_splits(arrays: OfficialSplits) -> Splits:
     """Validation images are one half of the official test images."""
     train = shuffled(len(arrays.train_labels), SPLIT_SEED)
     order = shuffled(len(arrays.test_labels), SPLIT_SEED)

@@ -7,10 +7,9 @@ Splits, fixed and disjoint: 55,000 of the official training images to train, the
 from __future__ import annotations
 
 from evaluators.datasets.fashion_mnist import load_fashion_mnist
-from evaluators.datasets.images import shuffled
 from evaluators.models.resnet import resnet8
 from evaluators.task import Task
-from evaluators.tasks.image_task import BaselineTraining, Split, Splits, image_task
+from evaluators.tasks.image_task import BaselineTraining, hold_out, image_task
 
 VALIDATION = 5000
 SPLIT_SEED = 28
@@ -20,24 +19,17 @@ def build(data: str | None = None, *, train_samples: int | None = None) -> Task:
     """ResNet-8 on 28x28 grey images.
 
     Args:
-        data: See :func:`evaluators.datasets.fashion_mnist.load_fashion_mnist`.
-        train_samples: Trials fine-tune on so many training images (None: all).
+        data: see :func:`evaluators.datasets.fashion_mnist.load_fashion_mnist`.
+        train_samples: trials fine-tune on so many training images (None: all).
 
     Raises:
-        DataError: The data is missing, damaged or of another format.
+        DataError: the data is missing, damaged or of another format.
         ValueError: ``train_samples`` is out of range.
     """
-    arrays = load_fashion_mnist(data)
-    order = shuffled(len(arrays.train_labels), SPLIT_SEED)
-    val, train = order[:VALIDATION], order[VALIDATION:]
     return image_task(
         "fashion-mnist-resnet8",
         lambda: resnet8(inputs=1),
-        Splits(
-            Split(arrays.train_images[train], arrays.train_labels[train]),
-            Split(arrays.train_images[val], arrays.train_labels[val]),
-            Split(arrays.test_images, arrays.test_labels),
-        ),
+        hold_out(load_fashion_mnist(data), VALIDATION, SPLIT_SEED),
         baseline=BaselineTraining(epochs=3),
         crop=2,
         train_samples=train_samples,

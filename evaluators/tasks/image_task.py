@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from evaluators.baseline import trained
 from evaluators.batches import ArrayBatches
-from evaluators.datasets.images import FloatImages, Images, Labels
+from evaluators.datasets.images import FloatImages, Images, Labels, OfficialSplits, shuffled
 from evaluators.recipe import Recipe
 from evaluators.task import Task
 from evaluators.training import accuracy, fit
@@ -56,15 +56,26 @@ class Splits(NamedTuple):
     test: Split
 
 
+def hold_out(arrays: OfficialSplits, count: int, seed: int) -> Splits:
+    """Takes the validation images from the official training images, by a fixed shuffle."""
+    order = shuffled(len(arrays.train_labels), seed)
+    val, train = order[:count], order[count:]
+    return Splits(
+        Split(arrays.train_images[train], arrays.train_labels[train]),
+        Split(arrays.train_images[val], arrays.train_labels[val]),
+        Split(arrays.test_images, arrays.test_labels),
+    )
+
+
 class BaselineTraining(NamedTuple):
     """How a float baseline is trained.
 
     Attributes:
-        epochs: Passes over the whole training split.
-        learning_rate: Peak of AdamW's, with a cosine schedule.
-        batch_size: Of training, here and in a trial's fine-tuning.
-        weight_decay: Of AdamW.
-        version: Raised when the training changes, so that cached weights are trained again.
+        epochs: passes over the whole training split.
+        learning_rate: peak of AdamW's, with a cosine schedule.
+        batch_size: of training, here and in a trial's fine-tuning.
+        weight_decay: of AdamW.
+        version: raised when the training changes, so that cached weights are trained again.
     """
 
     epochs: int
@@ -91,18 +102,18 @@ def image_task(
     """A classification task on images in memory.
 
     Args:
-        name: Of the task and of its baseline's cache file.
-        build: Makes the network.
-        splits: Disjoint splits.
-        baseline: How it is trained on the whole training split; None if ``build`` returns trained
+        name: of the task and of its baseline's cache file.
+        build: makes the network.
+        splits: disjoint splits.
+        baseline: how it is trained on the whole training split; None if ``build`` returns trained
             weights.
-        scale: Factor on the pixels 0..255.
-        flip: Mirror half of the training images.
-        crop: Shift training images by up to so many pixels.
-        repeat_edges: What moves in then is the edge again, not zeros.
-        train_samples: Trials fine-tune on the first so many training samples; None: on all.
-        recipe: Of a trial's fine-tuning.
-        batch_size: Of it, if no baseline is trained here.
+        scale: factor on the pixels 0..255.
+        flip: mirror half of the training images.
+        crop: shift training images by up to so many pixels.
+        repeat_edges: what moves in then is the edge again, not zeros.
+        train_samples: trials fine-tune on the first so many training samples; None: on all.
+        recipe: of a trial's fine-tuning.
+        batch_size: of it, if no baseline is trained here.
     """
     augment = FloatImages(scale, flip=flip, crop=crop, repeat_edges=repeat_edges)
     batch_size = baseline.batch_size if baseline else batch_size

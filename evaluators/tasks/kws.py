@@ -32,11 +32,11 @@ def build(data: str | None = None) -> Task:
     """The 12-class task with a DS-CNN trained on first use.
 
     Args:
-        data: The ``.npz`` file, or the folder that holds ``kws_arabic.npz``.
+        data: the ``.npz`` file, or the folder that holds ``kws_arabic.npz``.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It is truncated or holds something else.
+        FileNotFoundError: there is no such file.
+        ValueError: it is truncated or holds something else.
     """
     arrays = _load(_find(data))
     mean, std = _scale(arrays[0][0])

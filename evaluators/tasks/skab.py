@@ -46,11 +46,11 @@ def build(data: str | None = None, *, train_samples: int | None = None) -> Task:
     loss reads the former, the metric the latter.
 
     Args:
-        data: See :func:`evaluators.datasets.skab.load_skab`.
-        train_samples: Trials fine-tune on so many windows (None: all).
+        data: see :func:`evaluators.datasets.skab.load_skab`.
+        train_samples: trials fine-tune on so many windows (None: all).
 
     Raises:
-        DataError: The data is missing, damaged or of another format.
+        DataError: the data is missing, damaged or of another format.
         ValueError: ``train_samples`` is out of range.
     """
     recordings = load_skab(data)

@@ -23,7 +23,7 @@ from evaluators.datasets.images import Images, Labels, shuffled
 from evaluators.datasets.reading import DataError
 from evaluators.datasets.vww import find_vww, load_vww_folder, load_vww_pack
 from evaluators.models.mobilenet import MobileNetV1
-from evaluators.models.reference import load_reference
+from evaluators.models.reference import check_choice, load_reference, uses_reference
 from evaluators.recipe import Recipe
 from evaluators.task import Batches, Task
 from evaluators.tasks.image_task import BaselineTraining, Split, Splits, image_task
@@ -40,22 +40,21 @@ def build(
     """MobileNetV1-0.25 on 96x96 images, 7.5 M MACs.
 
     Args:
-        data: See :func:`evaluators.datasets.vww.find_vww`.
-        train_samples: Trials fine-tune on so many training images (None: all).
+        data: see :func:`evaluators.datasets.vww.find_vww`.
+        train_samples: trials fine-tune on so many training images (None: all).
         weights: ``reference`` (MLPerf Tiny's, ``mobilenetv1_vww.pt`` beside the images), ``train``
             (trained here, from the folder only), or ``auto``: the reference if it is there.
 
     Raises:
-        DataError: The data is missing, damaged or of another format, or there is only the
+        DataError: the data is missing, damaged or of another format, or there is only the
             accuracy set and no reference weights.
         FileNotFoundError: ``weights="reference"``, and the file isn't there.
-        ValueError: Another value of ``weights``, or ``train_samples`` out of range.
+        ValueError: another value of ``weights``, or ``train_samples`` out of range.
     """
-    if weights not in ("auto", "reference", "train"):
-        raise ValueError(f"weights={weights!r} must be 'auto', 'reference' or 'train'")
+    check_choice(weights)
     source = find_vww(data)
     reference = source.parent / REFERENCE
-    trained_here = weights == "train" or (weights == "auto" and not reference.is_file())
+    trained_here = not uses_reference(weights, reference)
     if source.is_file() and trained_here:
         raise DataError(
             f"visual wake words: the accuracy set {source} is too small to train on; put the "
@@ -92,8 +91,8 @@ class Repeated:
     """Several passes over the same batches as one: an epoch of a very small training split.
 
     Args:
-        batches: With a length; reshuffled in every pass if it shuffles.
-        passes: How many.
+        batches: with a length; reshuffled in every pass if it shuffles.
+        passes: how many.
     """
 
     def __init__(self, batches: Batches, passes: int) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from torch import fx, nn
 
+from evaluators.nni_imports import nni_dependency
 from evaluators.tracing.channel_groups import (
     Channels,
     Segment,
@@ -105,8 +106,8 @@ class ChannelFlow:
     """Walks a traced graph once and fills :attr:`ties`.
 
     Args:
-        graph_module: The traced model, after ``ShapeProp``.
-        reused: Names of modules that the graph calls more than once.
+        graph_module: the traced model, after ``ShapeProp``.
+        reused: names of modules that the graph calls more than once.
     """
 
     def __init__(self, graph_module: fx.GraphModule, reused: frozenset[str] = frozenset()) -> None:
@@ -345,11 +346,9 @@ def merge_nni_groups(graph_module: fx.GraphModule, ties: Ties) -> None:
     """Adds the ties that NNI's own fx dependency analysis finds.
 
     Args:
-        graph_module: The traced model, after ``ShapeProp``.
-        ties: Extended in place. Layers that NNI ties but that differ in size are pinned.
+        graph_module: the traced model, after ``ShapeProp``.
+        ties: extended in place. Layers that NNI ties but that differ in size are pinned.
     """
-    from evaluators.nni_imports import nni_dependency
-
     dependency = nni_dependency()
     for tied in dependency.build_channel_dependency(graph_module):
         names = sorted(str(n.target) for n in tied if str(n.target) in ties.parent)

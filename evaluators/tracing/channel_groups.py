@@ -14,9 +14,9 @@ class Segment:
     """A run of channels.
 
     Attributes:
-        source: The layer that produces them, ``None`` for a fixed run (network input, constant).
-        size: Number of the producing layer's channels.
-        repeat: Entries per channel: H*W after a (C, H, W) tensor was flattened.
+        source: the layer that produces them, ``None`` for a fixed run (network input, constant).
+        size: number of the producing layer's channels.
+        repeat: entries per channel: H*W after a (C, H, W) tensor was flattened.
     """
 
     source: str | None

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr
-from typing import Any
 
 import torch
 from torch import fx, nn
@@ -24,7 +23,13 @@ class _NamingTracer(fx.Tracer):
         self.path: list[str] = []
         self.failed_in = ""
 
-    def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
+    def call_module(
+        self,
+        m: nn.Module,
+        forward: Callable[..., object],
+        args: tuple[object, ...],
+        kwargs: dict[str, object],
+    ) -> object:
         self.path.append(self.path_of_module(m))
         try:
             result = super().call_module(m, forward, args, kwargs)
@@ -72,7 +77,7 @@ def graph_of(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> fx.GraphModu
 class _Shapes(ShapeProp):
     """Shape propagation that notes the failing node on the exception."""
 
-    def run_node(self, n: fx.Node) -> Any:
+    def run_node(self, n: fx.Node) -> object:
         try:
             return fx.Interpreter.run_node(self, n) if n.op == "output" else super().run_node(n)
         except Exception as error:

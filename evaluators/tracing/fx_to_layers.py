@@ -120,7 +120,7 @@ class GraphLayers:
             if name == "getitem" and only_adds_axes(node):
                 return "reshape"
             return "activation" if name in _ACTIVATION_NAMES else _OPS.get(name, name)
-        kinds: tuple[tuple[Any, str | None], ...] = (
+        kinds: tuple[tuple[type | tuple[type, ...], str | None], ...] = (
             (_FOLDED, None),
             (_PADS, "pad"),
             (_ACTIVATIONS, "activation"),

@@ -25,8 +25,8 @@ def trace(task: Task, *, channel_multiple: int = 1) -> Network:
     """Describes a task's model as a network: layers, shapes, channel groups.
 
     Args:
-        task: Its model is left as it is.
-        channel_multiple: Channel counts are kept at multiples of it where they were.
+        task: its model is left as it is.
+        channel_multiple: channel counts are kept at multiples of it where they were.
 
     Raises:
         TraceError: torch.fx can't follow the model, or nothing in it could be compressed.

@@ -132,6 +132,11 @@ class Network:
             if layer.is_weighted
         }
 
+    @property
+    def owners(self) -> Mapping[str, str]:
+        """Layer whose bit genes each weighted layer follows: the first call of its module."""
+        return self._owner
+
     def layer(self, name: str) -> Layer:
         """Return the unpruned layer of that name; KeyError if there is none."""
         return self._layers[name]

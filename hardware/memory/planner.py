@@ -48,7 +48,7 @@ class Skeleton(NamedTuple):
 
 
 def skeleton(layers: Sequence[Layer]) -> Skeleton:
-    """Return fused activations and the lifetimes of all tensors."""
+    """Returns fused activations and the lifetimes of all tensors."""
     return _skeleton(tuple((layer.name, layer.op, layer.inputs) for layer in layers))
 
 
@@ -99,14 +99,14 @@ def _skeleton(graph: tuple[tuple[str, str, tuple[str, ...]], ...]) -> Skeleton:
 
 
 def buffers(layers: Sequence[Layer], scratch: Sequence[int] = ()) -> list[Buffer]:
-    """Return the buffers of one inference.
+    """Returns the buffers of one inference.
 
     A tensor is stored at the widest bits any of its consumers reads it with (8 for a network
     output); views and fused activations share their input's buffer.
 
     Args:
-        layers: In execution order.
-        scratch: Bytes that each layer needs while it runs; none if empty.
+        layers: in execution order.
+        scratch: bytes that each layer needs while it runs; none if empty.
     """
     found = []
     shapes: Mapping[str, Shape] = {}
@@ -125,13 +125,13 @@ def buffers(layers: Sequence[Layer], scratch: Sequence[int] = ()) -> list[Buffer
 
 
 def plan(blocks: Sequence[Buffer]) -> int:
-    """Return the bytes of the arena in which the greedy planner places the buffers."""
+    """Returns the bytes of the arena in which the greedy planner places the buffers."""
     planner = _planner(tuple((b.first, b.last) for b in blocks))
     return planner.place([b.size for b in blocks])[1]
 
 
 def liveness_peak(blocks: Sequence[Buffer]) -> int:
-    """Return the largest sum of buffers alive at once: a bound that no plan can beat."""
+    """Returns the largest sum of buffers alive at once: a bound that no plan can beat."""
     steps = max(b.last for b in blocks) + 1
     return max(sum(b.size for b in blocks if b.first <= s <= b.last) for s in range(steps))
 
@@ -150,7 +150,7 @@ class Planner:
         ]
 
     def place(self, sizes: Sequence[int]) -> tuple[list[int], int]:
-        """Place buffers of these sizes, in bytes.
+        """Places buffers of these sizes, in bytes.
 
         Returns:
             The offset of each buffer, and the bytes of the arena that holds them.

@@ -76,12 +76,12 @@ def tensor_bytes(shape: Shape, bits: int) -> int:
 
 
 def pack_rows(weights: NDArray[np.int64], bits: int, layout: str = "plain") -> bytes:
-    """Pack signed weights, shape (rows, n), as the kernels read them; 8 bits are plain bytes.
+    """Packs signed weights, shape (rows, n), as the kernels read them; 8 bits are plain bytes.
 
     Below 8 bits, a weight is stored as `w + 2**(bits - 1)` and every row fills whole words.
 
     Args:
-        weights: Integers in [-2**(bits - 1), 2**(bits - 1)).
+        weights: integers in [-2**(bits - 1), 2**(bits - 1)).
         bits: 2, 4, 8 or 16.
         layout: `plain` puts weight `i` of a row at bit `i * bits`, as scalar and vector kernels
             read it. `lanes`, for DSP cores, deals the weights of each four in the order 0, 2, 1,
@@ -89,7 +89,7 @@ def pack_rows(weights: NDArray[np.int64], bits: int, layout: str = "plain") -> b
             16-bit lanes of a dual multiply-accumulate.
 
     Raises:
-        ValueError: A weight does not fit, or there is no such layout.
+        ValueError: a weight does not fit, or there is no such layout.
     """
     low, high = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
     if weights.size and (weights.min() < low or weights.max() > high):
@@ -108,10 +108,10 @@ def pack_rows(weights: NDArray[np.int64], bits: int, layout: str = "plain") -> b
 def unpack_rows(
     data: bytes, rows: int, n: int, bits: int, layout: str = "plain"
 ) -> NDArray[np.int64]:
-    """Return the signed weights, shape (rows, n), that `pack_rows` packed.
+    """Returns the signed weights, shape (rows, n), that `pack_rows` packed.
 
     Raises:
-        ValueError: Too few bytes, or no such layout.
+        ValueError: too few bytes, or no such layout.
     """
     if len(data) < rows * row_bytes(n, bits):
         raise ValueError(f"{len(data)} bytes do not hold {rows} rows of {n} {bits}-bit weights")
@@ -126,18 +126,18 @@ def unpack_rows(
 
 
 def pack_sparse(weights: NDArray[np.int64], zeros: int, bits: int) -> bytes:
-    """Pack signed weights, shape (rows, n), as a bitmap and what it marks.
+    """Packs signed weights, shape (rows, n), as a bitmap and what it marks.
 
     Bit `i % 32` of word `i // 32` of a row's bitmap says whether weight `i` is stored. The stored
     weights of all rows follow one another as one packed row of `pack_rows`.
 
     Args:
-        weights: Integers in [-2**(bits - 1), 2**(bits - 1)).
-        zeros: Weights to leave out. More may be zero, after rounding: they are stored.
+        weights: integers in [-2**(bits - 1), 2**(bits - 1)).
+        zeros: weights to leave out. More may be zero, after rounding: they are stored.
         bits: 2, 4, 8 or 16.
 
     Raises:
-        ValueError: Fewer weights are zero, or one does not fit.
+        ValueError: fewer weights are zero, or one does not fit.
     """
     flat = weights.reshape(-1)
     where = np.flatnonzero(flat == 0)
@@ -154,10 +154,10 @@ def pack_sparse(weights: NDArray[np.int64], zeros: int, bits: int) -> bytes:
 
 
 def unpack_sparse(data: bytes, rows: int, n: int, bits: int) -> NDArray[np.int64]:
-    """Return the signed weights, shape (rows, n), that `pack_sparse` packed.
+    """Returns the signed weights, shape (rows, n), that `pack_sparse` packed.
 
     Raises:
-        ValueError: Too few bytes.
+        ValueError: too few bytes.
     """
     stride = row_bytes(n, 1)
     if len(data) < rows * stride:
@@ -173,7 +173,7 @@ def field_shifts(bits: int, layout: str) -> NDArray[np.uint32]:
     """Bit offset in its word of each weight of a word, in the order of the row.
 
     Raises:
-        ValueError: No layout for these bits, or of that name.
+        ValueError: no layout for these bits, or of that name.
     """
     if bits not in (2, 4):
         raise ValueError(f"no packed layout for {bits}-bit weights (use 2, 4 or 8)")

@@ -21,7 +21,6 @@ from ga import (
     SpaceExhausted,
     UnsatisfiableConstraint,
 )
-from ga.history.pareto import dominates
 from support.spaces import GOALS, bits_space, mixed_space, size_only, truth
 
 
@@ -181,28 +180,6 @@ def test_replay_keeps_what_no_longer_fits_the_space() -> None:
     assert optimizer.ask().id == 4
 
 
-@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5), st.integers(0, 9)), max_size=40))
-def test_the_front_is_what_nothing_dominates(points: list[tuple[int, int, int]]) -> None:
-    space = SearchSpace([Integer("i", 0, 50)])
-    optimizer = plain(space, {"a": "minimize", "b": "maximize"}, {"c": "<= 5"})
-    for i, (a, b, c) in enumerate(points):
-        optimizer.inject({"i": i}, {"a": a, "b": b, "c": c})
-    good = {i: (a, -b) for i, (a, b, c) in enumerate(points) if c <= 5}
-    expected = {i for i, loss in good.items() if not any(dominates(o, loss) for o in good.values())}
-    assert {e.params["i"] for e in optimizer.front()} == expected
-
-
-def test_hypervolume_of_known_points() -> None:
-    optimizer = plain(SearchSpace([Integer("i", 0, 9)]), {"a": "maximize", "b": "minimize"})
-    assert optimizer.hypervolume({"a": 0, "b": 4}) == 0
-    optimizer.inject({"i": 0}, {"a": 1, "b": 1})
-    optimizer.inject({"i": 1}, {"a": 2, "b": 2})
-    optimizer.inject({"i": 2}, {"a": 1, "b": 3})
-    assert optimizer.hypervolume({"a": 0, "b": 4}) == pytest.approx(5)
-    with pytest.raises(ValueError, match="one value for each objective: a, b"):
-        optimizer.hypervolume({"a": 0})
-
-
 # ---- constraints
 
 
@@ -247,35 +224,6 @@ def test_all_infeasible_goes_on() -> None:
     run(optimizer, 60)
     assert optimizer.front() == []
     assert optimizer.hypervolume({"accuracy": 0, "size_kb": 100}) == 0
-
-
-@pytest.mark.parametrize(
-    "costs",
-    [
-        lambda p: {"size_kb": math.nan},
-        lambda p: {"size_kb": "big"},
-        lambda p: None,
-        lambda p: 1 / 0,
-    ],
-)
-def test_a_cost_function_that_misbehaves_is_said_and_lived_with(costs: object) -> None:
-    optimizer = plain(bits_space(), GOALS, {"size_kb": "<= 60"}, costs)  # type: ignore[arg-type]
-    run(optimizer, 30)
-    assert len(optimizer.evaluations) == 30
-    assert any("cost function" in note for note in optimizer.messages.texts)
-
-
-def test_a_cost_that_differs_from_the_trial_is_said() -> None:
-    optimizer = plain(bits_space(), GOALS, costs=lambda p: {"size_kb": 1.0})
-    run(optimizer, 3)
-    assert sum("should be equal" in note for note in optimizer.messages.texts) == 1
-
-
-def test_known_costs_fill_in_what_a_trial_leaves_out() -> None:
-    optimizer = plain(bits_space(), GOALS, costs=size_only)
-    candidate = optimizer.ask()
-    optimizer.tell(candidate.id, {"accuracy": 0.5})
-    assert optimizer.evaluations[0].metrics == {"accuracy": 0.5, **size_only(candidate.params)}
 
 
 # ---- telling

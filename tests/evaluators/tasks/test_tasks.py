@@ -12,9 +12,9 @@ import torch
 from evaluators import evaluate, load_task, trace
 from evaluators.compression.decisions import read_candidate
 from evaluators.compression.pruning import prune
-from evaluators.datasets.cifar10 import Cifar10
+from evaluators.datasets.images import OfficialSplits
 from evaluators.tasks import cifar10, fashion_mnist, skab, vww
-from evaluators.tasks.image_task import Split
+from evaluators.tasks.image_task import Split, hold_out
 from evaluators.training import DataError, predict, score
 from support.datasets import write_fashion, write_skab, write_vww
 
@@ -31,8 +31,8 @@ def numbers(images: np.ndarray) -> list[int]:
 
 
 def test_cifar10_splits_are_disjoint_and_fixed() -> None:
-    arrays = Cifar10(*numbered(50000), *numbered(10000))
-    own = cifar10.own_splits(arrays)
+    arrays = OfficialSplits(*numbered(50000), *numbered(10000))
+    own = hold_out(arrays, cifar10.VALIDATION, cifar10.SPLIT_SEED)
     train, val, test = (numbers(split.images) for split in own)
     assert (len(train), len(val), len(test)) == (45000, 5000, 10000)
     assert sorted(train + val) == list(range(50000))

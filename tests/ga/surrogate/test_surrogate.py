@@ -8,21 +8,14 @@ import numpy as np
 import pytest
 
 from ga import (
-    Categorical,
     Constraint,
     Evaluation,
     Objectives,
     Optimizer,
-    Ordered,
-    Real,
-    SearchSpace,
 )
-from ga.acquisition.ehvi import BoxDecomposition
-from ga.history.pareto import hypervolume, nondominated
 from ga.messages import Messages
 from ga.problem.sensitivities import Sensitivities
 from ga.surrogate.extra_trees import ExtraTrees, Predictor
-from ga.surrogate.features import Features
 from ga.surrogate.gaussian_process import GaussianProcess, WarpedGaussianProcess
 from ga.surrogate.surrogate import Surrogate
 from support.spaces import GOALS, bits_space, size_only, truth
@@ -35,68 +28,6 @@ def run(optimizer: Optimizer, trials: int) -> None:
     for _ in range(trials):
         candidate = optimizer.ask()
         optimizer.tell(candidate.id, truth(candidate.params))
-
-
-# ---- expected hypervolume gain
-
-
-@pytest.mark.parametrize("m", [1, 2, 3, 4, 5])
-def test_gain_of_a_known_candidate_is_the_difference_of_hypervolumes(m: int) -> None:
-    rng = np.random.default_rng(m)
-    points, reference = rng.random((12, m)), np.ones(m)
-    candidates = rng.random((30, m)) * 1.3 - 0.2
-    before = hypervolume(points, reference)
-    expected = [hypervolume(np.vstack([points, c]), reference) - before for c in candidates]
-    gains = BoxDecomposition(points, reference).ehvi(candidates, np.zeros_like(candidates))
-    assert gains == pytest.approx(expected, abs=1e-12)
-
-
-@pytest.mark.parametrize("m", [2, 3])
-def test_expected_gain_is_the_mean_over_what_may_come(m: int) -> None:
-    rng = np.random.default_rng(0)
-    boxes = BoxDecomposition(rng.random((8, m)), np.ones(m))
-    mean, deviation = np.full((1, m), 0.4), np.array([[0.2, *[0.0] * (m - 1)]])
-    draws = mean + deviation * rng.standard_normal((20000, m))
-    sampled = boxes.ehvi(draws, np.zeros_like(draws)).mean()
-    assert boxes.ehvi(mean, deviation)[0] == pytest.approx(sampled, rel=0.05)
-
-
-@pytest.mark.parametrize("m", [2, 3])
-def test_expected_gain_of_a_loss_that_cannot_fall_below_a_floor(m: int) -> None:
-    rng = np.random.default_rng(1)
-    boxes = BoxDecomposition(rng.random((8, m)), np.ones(m))
-    mean, deviation = np.full((1, m), 0.4), np.array([[0.25, *[0.0] * (m - 1)]])
-    floor = np.array([0.1, *[-np.inf] * (m - 1)])
-    draws = np.repeat(mean, 40000, axis=0)
-    draws[:, 0] = 0.1 + 0.3 * np.exp(0.25 / 0.3 * rng.standard_normal(len(draws)))
-    sampled = boxes.ehvi(draws, np.zeros_like(draws)).mean()
-    gain = boxes.ehvi(mean, deviation, floor)[0]
-    assert gain == pytest.approx(sampled, rel=0.03)
-    assert gain != pytest.approx(boxes.ehvi(mean, deviation)[0], rel=0.05)
-    sure = boxes.ehvi(mean, np.zeros((1, m)), floor)
-    assert sure == pytest.approx(boxes.ehvi(mean, np.zeros((1, m))), abs=1e-6)
-
-
-def test_gain_over_an_empty_front_and_of_a_hopeless_candidate() -> None:
-    boxes = BoxDecomposition(np.empty((0, 2)), np.ones(2))
-    gains = boxes.ehvi(np.array([[0.5, 0.5], [1.5, 0.0]]), np.zeros((2, 2)))
-    assert gains.tolist() == [0.25, 0.0]
-
-
-def test_nondominated_keeps_equal_points() -> None:
-    points = [[1, 2], [1, 2], [2, 1], [2, 2], [3, 0]]
-    assert nondominated(points).tolist() == [True, True, True, False, True]
-    assert hypervolume([], [1, 1]) == 0
-    with pytest.raises(ValueError, match="2 values for 3"):
-        hypervolume([[1, 2, 3]], [1, 1])
-    with pytest.raises(ValueError, match="n x m"):
-        nondominated([1, 2])
-
-
-def test_hypervolume_of_an_anti_diagonal() -> None:
-    n = 50
-    points = [[i / n, (n - 1 - i) / n] for i in range(n)]
-    assert hypervolume(points, [1, 1]) == pytest.approx((1 + 1 / n) / 2)
 
 
 # ---- predictors and features
@@ -126,101 +57,6 @@ def make_fitted(kind: str, rows: Any, values: Any) -> Any:
     model = made(kind, rows.shape[1])
     model.fit(rows, values)
     return model
-
-
-def test_features_of_silent_genes_are_neutral() -> None:
-    space = SearchSpace(
-        [Categorical("c", ("x", "y"), ((Real("r", 0, 1),), ())), Ordered("o", (1, 2))]
-    )
-    features = Features(space, NONE)
-    rows = features.rows([(1, 0.2, 0), (1, 0.9, 0), (0, 0.9, 0)], [{}, {}, {}])
-    assert (rows[0] == rows[1]).all()
-    assert (rows[1] != rows[2]).any()
-
-
-def test_features_fill_missing_costs() -> None:
-    features = Features(bits_space(1), Sensitivities.parse({"layer0": 2.0}))
-    rows = features.rows([(0, 0, 0)] * 3, [{"kb": 1.0}, {"kb": 3.0}, {}], ("kb",))
-    assert np.isfinite(rows).all()
-    alone = features.rows([(0, 0, 0)], [{}], ("kb",))
-    assert alone.shape[1] == rows.shape[1], "the columns do not depend on what a batch knows"
-
-
-def test_equal_steps_of_a_coordinate_hurt_alike() -> None:
-    space = SearchSpace(
-        [
-            Ordered("a.prune", (0.0, 1 / 2, 2 / 3, 3 / 4)),
-            Ordered("a.w_bits", (8, 4, 2)),
-            Ordered("a.units", (0, 1, 2, 3)),
-        ]
-    )
-    genomes = [(0, 0, 0), (1, 1, 1), (2, 2, 2), (3, 2, 3)]
-    rows = Features(space, NONE).rows(genomes, [{}] * 4)
-    # 0 to 3 channels removed for each that is left; steps of rounding 2^-7, 2^-3, 2^-1; other
-    # genes by their place.
-    assert rows[:, 0] == pytest.approx([0, 1 / 3, 2 / 3, 1])
-    assert rows[:3, 1] == pytest.approx([0, (2**-3 - 2**-7) / (2**-1 - 2**-7), 1])
-    assert rows[:, 2] == pytest.approx([1 / 8, 3 / 8, 5 / 8, 7 / 8])
-
-
-def test_measured_losses_add_up_by_kind_and_in_all() -> None:
-    known = {
-        "layer0.prune": {"0.5": 0.2},
-        "layer1.prune": {"0.25": 0.1, "0.75": 0.5},
-        "layer0.w_bits": {"2": 0.3, "8": -0.01},
-    }
-    features = Features(bits_space(2), Sensitivities.parse(known))
-    # prune, w_bits, a_bits of both layers: a quarter and a half of the channels gone, 4 bits.
-    rows = features.rows([(1, 1, 0, 2, 1, 0)], [{}])
-    # For each channel that is left a quarter removes 1/3, a half 1, three quarters 3.
-    prune = 0.2 / 3 + 0.1 + (0.5 - 0.1) * (1 - 1 / 3) / (3 - 1 / 3)
-    bits = 0.3 * (8 - 4) / (8 - 2)
-    assert rows[0, -3:] == pytest.approx(np.log(0.01 + np.array([prune, bits, prune + bits])))
-
-
-def test_losses_of_pruning_go_on_beyond_what_was_measured() -> None:
-    known = Sensitivities.parse(
-        {
-            "a.prune": {0.5: 0.1, 0.75: 0.3},
-            "gains.prune": {0.5: 0.1, 0.75: 0.0},
-            "never.prune": {0.0: 0.0},
-            "twice.prune": {"0.5": 0.1, "0.50": 0.2},
-            "percent.prune": {50: 0.1, 75: 0.3},
-            "a.w_bits": {2: 0.3, 4: 0.1},
-        }
-    )
-    # 1, 3 and 7 channels removed for each that is left.
-    assert known.losses("a.prune", np.array([0.75, 0.875])) == pytest.approx([0.3, 0.7])
-    assert known.losses("gains.prune", np.array([0.875])) == pytest.approx([0.0])
-    assert known.losses("twice.prune", np.array([0.75])) == pytest.approx([0.2])
-    assert known.losses("never.prune", np.array([0.5])) == pytest.approx([0.0])
-    assert known.losses("percent.prune", np.array([62.5, 90])) == pytest.approx([0.2, 0.3])
-    assert known.losses("a.w_bits", np.array([1, 8])) == pytest.approx([0.3, 0.1])
-
-
-def test_sensitivities_by_gene_give_those_of_the_layers() -> None:
-    found = Sensitivities.parse({"a.prune": {0.5: 0.2, 0.75: 0.4}, "a.w_bits": {2: -0.1}, "b": 0.3})
-    assert found.layers == pytest.approx({"a": 0.2, "b": 0.3})
-
-
-@pytest.mark.parametrize("bad", [{"a": "much"}, {"a": math.nan}, {"a.w_bits": {"low": 0.1}}])
-def test_sensitivities_that_are_no_numbers_are_named(bad: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=f"'{next(iter(bad))}' has .* where a finite number"):
-        Optimizer(bits_space(), GOALS, sensitivities=bad)
-
-
-@pytest.mark.parametrize("known", [{}, {"layer0": 2.0}, {"layer0.w_bits": {"2": 0.3, "4": 0.1}}])
-@pytest.mark.parametrize("layers", [1, 12])
-def test_every_column_has_a_group(layers: int, known: dict[str, Any]) -> None:
-    genes = [Categorical(f"op{i}", ("x", "y", "z")) for i in range(3)]
-    space = SearchSpace([*bits_space(layers).genes, *genes])
-    features = Features(space, Sensitivities.parse(known))
-    genome = tuple(0 for _ in space.loci)
-    rows = features.rows([genome], [{"kb": 1.0, "ms": 2.0}], ("kb", "ms"))
-    groups = features.groups(2)
-    assert len(groups) == rows.shape[1]
-    assert set(groups) == set(range(max(groups) + 1)), "a relevance for each number"
-    assert len(set(groups)) <= 18, "a long chromosome's layers share theirs"
 
 
 # ---- surrogate
