@@ -7,6 +7,10 @@ needed, so that the tests of `ga` and `hardware` alone start without torch.
 from __future__ import annotations
 
 import os
+
+# Two workers of pytest share two cores; numpy reads this when it is first imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import signal
 import sys
 from collections.abc import Callable, Iterator

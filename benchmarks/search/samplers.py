@@ -98,6 +98,23 @@ def optuna_of(kind: str, constrained: bool = False, **options: Any) -> Callable[
     return run
 
 
+def _pymoo_variables(problem: Problem) -> dict[str, Any]:
+    """The problem's genes as pymoo's variables; an ordered gene is the index of its value."""
+    from pymoo.core.variable import Choice, Integer, Real
+
+    variables: dict[str, Any] = {}
+    for gene in problem.genes:
+        if isinstance(gene, ga.Ordered):
+            variables[gene.name] = Integer(bounds=(0, gene.size - 1))
+        elif isinstance(gene, ga.Integer):
+            variables[gene.name] = Integer(bounds=(gene.low, gene.high))
+        elif isinstance(gene, ga.Categorical):
+            variables[gene.name] = Choice(options=list(gene.values))
+        else:
+            variables[gene.name] = Real(bounds=gene.bounds)  # type: ignore[attr-defined]  # see above
+    return variables
+
+
 def pymoo_of(kind: str) -> Callable[..., Metrics]:
     """A function that runs one of pymoo's algorithms on mixed variables, population 20."""
 
@@ -110,21 +127,11 @@ def pymoo_of(kind: str) -> Callable[..., Metrics]:
             MixedVariableSampling,
         )
         from pymoo.core.problem import ElementwiseProblem
-        from pymoo.core.variable import Choice, Integer, Real
         from pymoo.optimize import minimize
 
         results: Metrics = []
         bounds = ga.parse_constraints(problem.constraints)
-        variables: dict[str, Any] = {}
-        for gene in problem.genes:
-            if isinstance(gene, ga.Ordered):
-                variables[gene.name] = Integer(bounds=(0, gene.size - 1))
-            elif isinstance(gene, ga.Integer):
-                variables[gene.name] = Integer(bounds=(gene.low, gene.high))
-            elif isinstance(gene, ga.Categorical):
-                variables[gene.name] = Choice(options=list(gene.values))
-            else:
-                variables[gene.name] = Real(bounds=gene.bounds)  # type: ignore[attr-defined]  # see above
+        variables = _pymoo_variables(problem)
 
         class Wrapped(ElementwiseProblem):  # type: ignore[misc]  # pymoo has no types
             def _evaluate(self, x: Any, out: dict[str, Any], *args: Any, **kwargs: Any) -> None:
