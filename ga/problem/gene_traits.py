@@ -51,11 +51,6 @@ class GeneTraits:
     milder: Literal["low", "high"] | None = None
     hardship: Callable[[Array], Array | None] | None = None
 
-    @property
-    def end(self) -> Place | None:
-        """The end of the range to which the corners compress; None if they stop halfway."""
-        return next((place for place in self.corners.values() if place != "middle"), None)
-
 
 def _removed_channels(ratios: Array) -> Array | None:
     """How many channels are removed for each that is left."""

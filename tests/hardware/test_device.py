@@ -104,3 +104,8 @@ def test_import_stays_light():
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
+
+
+def test_a_software_stack_keeps_its_old_name() -> None:
+    assert hardware.Stack is hardware.Runtime
+    assert isinstance(load_device("stm32f746").runtime, hardware.Stack)
