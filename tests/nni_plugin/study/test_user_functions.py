@@ -91,8 +91,8 @@ def test_a_plan_whose_task_fails_leaves_the_path_alone(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "inner").mkdir()
-    (tmp_path / "inner" / "task_without_data.py").write_text("def build(): raise ValueError('no data')")
-    plan = Plan(tmp_path / "inner", "task_without_data:build", "stm32f746", 4, 1, {}, ("size_kb",))
+    (tmp_path / "inner" / "no_data_task.py").write_text("def build(): raise ValueError('no data')")
+    plan = Plan(tmp_path / "inner", "no_data_task:build", "stm32f746", 4, 1, {}, ("size_kb",))
     before = list(sys.path)
     with pytest.raises(ValueError, match="no data"):
         write_plan(plan)
