@@ -111,7 +111,7 @@ def _pymoo_variables(problem: Problem) -> dict[str, Any]:
         elif isinstance(gene, ga.Categorical):
             variables[gene.name] = Choice(options=list(gene.values))
         else:
-            variables[gene.name] = Real(bounds=gene.bounds)  # type: ignore[attr-defined]  # see above
+            variables[gene.name] = Real(bounds=gene.bounds)  # type: ignore[attr-defined]  # real genes are left
     return variables
 
 
