@@ -314,15 +314,29 @@ class JointGATuner(Tuner):  # type: ignore[misc]  # NNI has no types
     def _take_in(self, entry: Mapping[str, object]) -> bool:
         """Whether the entry brought a result of another search."""
         value, params, job = entry.get("value"), entry.get("parameter"), entry.get("trialJobId")
-        uid = reported_uid(value)
-        if uid is None:
-            uid = reported_uid(params)
-            if uid in self.study.trials and self._is_doubtful(uid, entry):
+        echoed, meant = reported_uid(value), reported_uid(params)
+        uid = meant if echoed is None else echoed
+        if uid is None or uid not in self.study.trials or self._is_foreign(params):
+            if meant is not None and uid != meant:
+                logger.warning(
+                    "imported result of uid %s left out: it is beside uid %s", uid, meant
+                )
                 return False
-        if uid in self.study.trials:
+            return self.study.take_in({} if params is None else params, value) is not None
+        if echoed is not None or not self._is_doubtful(uid, entry):
             self.study.tell(uid, value, None if job is None else str(job), replayed=True)
+        return False
+
+    def _is_foreign(self, params: object) -> bool:
+        """Whether they are of another search, whose numbers mean other chromosomes.
+
+        Beside a result of this search NNI shows parameters of some trial of it.
+        """
+        if not isinstance(params, Mapping) or not params:
             return False
-        return self.study.take_in({} if params is None else params, value) is not None
+        trial = self.study.trials.get(reported_uid(params) or 0)
+        genes = {name: allele for name, allele in params.items() if name != UID}
+        return trial is None or not (trial.lost or trial.params == genes)
 
     def _is_doubtful(self, uid: int, entry: Mapping[str, object]) -> bool:
         """Whether NNI may have put another trial's metrics beside this chromosome.

@@ -38,6 +38,7 @@ BAD: list[Any] = [
     {"gain": DEEP, "price": [1]},
     {"uid": "x", "gain": None},
     {"uid": HUGE},
+    {"gain": "\ud800", "\ud800": 1},
 ]
 SHAPES = [7, None, "x", [], ["parameter"], {}, {"parameter": 3, "value": {"gain": 1, "price": 1}}]
 
@@ -178,6 +179,19 @@ def test_imported_entries_of_a_wrong_shape_are_left_out(
     assert "imported entry left out: it is no dict but 7" in caplog.text
     assert "its parameter is no dict but 3" in caplog.text
     assert not nni.errors
+
+
+def test_what_another_search_exported_is_no_result_of_this_one(nni: Dispatcher) -> None:
+    ids = nni.ask(2)
+    genes = {"x": 7 - nni.trials[ids[0]]["x"], "y": nni.trials[ids[0]]["y"]}
+    theirs = {"gain": 9, "price": 0, "uid": nni.uid(ids[0])}
+    entry = {"parameter": {**genes, "uid": nni.uid(ids[0])}, "value": theirs, "trialJobId": "a"}
+    nni.tuner.import_data([entry, {**entry, "value": {"gain": 9, "price": 0}}])
+    # NNI's wrong pairing, in the other search.
+    nni.tuner.import_data([{**entry, "value": {**theirs, "uid": nni.uid(ids[1])}}])
+    assert [nni.status(nni.uid(i)) for i in ids] == ["running"] * 2
+    (event,) = [event for event in nni.journal if event["event"] == "import"]
+    assert event["params"] == genes
 
 
 def test_a_result_in_the_journal_without_todays_objective_counts_as_failed(folder: Path) -> None:
