@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -18,9 +19,10 @@ from nni_plugin import tuner
 from nni_plugin.protocol.callbacks import guarded
 from nni_plugin.protocol.dispatcher import Dispatcher
 from nni_plugin.protocol.log import logger
-from nni_plugin.protocol.metrics import UID, is_number, reported_uid
-from nni_plugin.study.journal import Journal, read
+from nni_plugin.protocol.metrics import UID, is_finite, reported_uid
+from nni_plugin.study.journal import Event, Journal, read
 from nni_plugin.study.study import Study
+from nni_plugin.study.trial_log import Trial
 
 FILE_NAME = "rungs.jsonl"
 
@@ -59,7 +61,7 @@ def parse(class_args: Mapping[str, object]) -> tuple[Policy, float]:
         raise ValueError(f"policy={given!r} (allowed: {', '.join(POLICIES)})")
     # What reservation values stop may run again: no need to spare some to see what is lost.
     spared = args.pop("spared", 0.0 if name == DEFAULT else _SPARED)
-    if not is_number(spared) or not 0.0 <= spared <= 1.0:
+    if not is_finite(spared) or not 0.0 <= spared <= 1.0:
         raise ValueError(f"spared={spared!r} should be a share between 0 and 1")
     try:
         return POLICIES[name](**args), float(spared)
@@ -153,11 +155,12 @@ class ParetoAssessor(Assessor):  # type: ignore[misc]  # NNI has no types
         curve = self._curve(uid, trial)
         for report in history[len(curve) :]:
             reported = report.items() if isinstance(report, Mapping) else ()
-            numbers = {n: float(x) for n, x in reported if n != UID and is_number(x)}
+            numbers = {n: float(x) for n, x in reported if n != UID and is_finite(x)}
             missing = [name for name in search.args.objectives if name not in numbers]
             if missing:
                 self._complain(
-                    f"reports on the way lack {', '.join(missing)}: such trials are never stopped"
+                    f"reports on the way hold no finite number for {', '.join(missing)}: such "
+                    "trials are never stopped"
                 )
                 return None
             curve.append(numbers)
@@ -190,12 +193,16 @@ class ParetoAssessor(Assessor):  # type: ignore[misc]  # NNI has no types
         if search is None:
             return None
         trials = search.study.trials
-        stopped = [uid for uid in self._stopped if trials[uid].status == CENSORED]
+        stopped = [uid for uid, trial in self._known(trials) if trial.status == CENSORED]
         state = self._state(search.study)
         uid = self.policy.reopen(stopped, state, new=new) if stopped else None
         if uid is not None:
             logger.info("uid %d was stopped at rung %d and runs again", uid, self._stopped[uid])
         return uid
+
+    def _known(self, trials: Mapping[int, Trial]) -> list[tuple[int, Trial]]:
+        """The stopped trials that the tuner's journal has, too."""
+        return [(uid, trials[uid]) for uid in self._stopped if uid in trials]
 
     def _spares(self, uid: int) -> bool:
         # By number and not by chance, so that a resumed search spares the same ones.
@@ -213,7 +220,7 @@ class ParetoAssessor(Assessor):  # type: ignore[misc]  # NNI has no types
             )
         if search is not None:
             trials = search.study.trials
-            again = [uid for uid in self._stopped if trials[uid].status == COMPLETE]
+            again = [uid for uid, trial in self._known(trials) if trial.status == COMPLETE]
             if again:
                 text += f"; {len(again)} of the stopped ones ran to their ends after all"
         return text
@@ -222,15 +229,31 @@ class ParetoAssessor(Assessor):  # type: ignore[misc]  # NNI has no types
 
     def load_checkpoint(self) -> None:
         """Called by NNI on resume."""
+        search = tuner.running_tuner()
+        objectives = [] if search is None else list(search.args.objectives)
         for event in read(self._file):
-            uid = event.get("uid", -1)
-            if event["event"] == "rung":
-                self._curve(uid, event["trial"]).append(event["metrics"])
-                self._elapsed.setdefault(uid, []).append(event.get("seconds", 0.0))
-            elif event["event"] == "stop":
-                self._stopped[uid] = event["rung"]
-            elif event["event"] == "spare":
-                self._let_run.add(uid)
+            if not self._take_up(event, objectives):
+                self._complain(f"{self._file}: a line that makes no sense was left out: {event}")
+
+    def _take_up(self, event: Event, objectives: Sequence[str]) -> bool:
+        """Whether the line of a former run could be used."""
+        uid, kind, rung = event.get("uid"), event.get("event"), event.get("rung")
+        if not isinstance(uid, int) or isinstance(uid, bool):
+            return False
+        if kind == "spare":
+            self._let_run.add(uid)
+        elif kind == "stop" and isinstance(rung, int):
+            self._stopped[uid] = rung
+        elif kind == "rung" and isinstance(event.get("metrics"), dict):
+            numbers = {n: float(x) for n, x in event["metrics"].items() if is_finite(x)}
+            if not set(objectives) <= set(numbers):
+                return False
+            seconds = event.get("seconds")
+            self._curve(uid, str(event.get("trial"))).append(numbers)
+            self._elapsed.setdefault(uid, []).append(float(seconds) if is_finite(seconds) else 0.0)
+        else:
+            return False
+        return True
 
     @property
     def _file(self) -> Path:
@@ -247,9 +270,12 @@ class ParetoAssessor(Assessor):  # type: ignore[misc]  # NNI has no types
             logger.warning("ParetoAssessor: %s", message)
 
     def _failed(self, message: str) -> None:
-        self._complain(message)
+        search = tuner.running_tuner()
+        if search is not None:
+            search._failed(message)  # its journal says why the experiment ended
 
     def _on_exit(self) -> None:
         logger.info("ParetoAssessor: %s", self.summary())
         if self._journal is not None:
-            self._journal.close()
+            with contextlib.suppress(OSError):  # said when it could not be written
+                self._journal.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 
 from ga import Categorical, Gene, GeneTraits, Integer, Normal, Ordered, Real, SearchSpace
@@ -11,7 +10,7 @@ from ga.problem.genes import same_value
 from hardware.ir.gene_kinds import gene_kinds, kind_of
 from nni_plugin.network_space import for_network
 from nni_plugin.protocol.json_types import NniSpace
-from nni_plugin.protocol.metrics import is_number
+from nni_plugin.protocol.metrics import is_finite, is_number
 
 __all__ = ["NniSpace", "for_network", "parse"]
 
@@ -101,7 +100,7 @@ def _choice(name: str, values: list[object]) -> Gene:
             unique.append(v)
     numbers = [v for v in unique if is_number(v)]
     if len(numbers) == len(unique):
-        if not all(map(math.isfinite, numbers)):
+        if not all(map(is_finite, numbers)):
             raise ValueError(
                 f"search space entry {name!r} has a value that is not finite: {unique}"
             )
@@ -114,7 +113,7 @@ def _choice(name: str, values: list[object]) -> Gene:
 
 
 def _numbers(name: str, kind: str, values: list[object], names: tuple[str, ...]) -> list[float]:
-    numbers = [v for v in values if is_number(v) and math.isfinite(v)]
+    numbers = [v for v in values if is_finite(v)]
     if not len(numbers) == len(values) == len(names):
         raise ValueError(
             f"search space entry {name!r} ({kind}) has _value {values!r}, "

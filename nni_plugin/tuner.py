@@ -19,7 +19,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from nni.runtime.log import enable_global_logging
@@ -31,10 +31,11 @@ from ga.evaluation import COMPLETE, RUNNING
 from nni_plugin.protocol import dispatcher, manager
 from nni_plugin.protocol.callbacks import guarded
 from nni_plugin.protocol.dispatcher import Dispatcher
+from nni_plugin.protocol.dispatcher_faults import mend_dispatcher
 from nni_plugin.protocol.experiment_end import ExperimentEnd
-from nni_plugin.protocol.json_types import NniSpace, Params, Settings
+from nni_plugin.protocol.json_types import NniSpace, Params
 from nni_plugin.protocol.log import logger
-from nni_plugin.protocol.metrics import UID, reported_uid
+from nni_plugin.protocol.metrics import UID, reported_uid, shown
 from nni_plugin.protocol.plain_json import read_plain_json_only
 from nni_plugin.protocol.reruns import Reruns
 from nni_plugin.results.live_page import LivePage
@@ -76,6 +77,7 @@ class JointGATuner(Tuner):  # type: ignore[misc]  # NNI has no types
         if os.environ.get("SDK_PROCESS") == "dispatcher":
             enable_global_logging()  # what the optimizer notes goes to dispatcher.log, too
             read_plain_json_only()
+            mend_dispatcher()
         try:
             self.args = TunerArgs.parse(class_args)
             self.args.cost_model()
@@ -95,6 +97,7 @@ class JointGATuner(Tuner):  # type: ignore[misc]  # NNI has no types
         self._reruns: Reruns | None = None
         self._timers: set[threading.Timer] = set()
         self._end: ExperimentEnd | None = None
+        self._has_failed = False
         self._stopping: dict[int, StopDecision] = {}
         # When a chromosome was last sent to a trial, and the assessor's choice among stopped ones.
         self.sent: dict[int, float] = {}
@@ -296,32 +299,56 @@ class JointGATuner(Tuner):  # type: ignore[misc]  # NNI has no types
             self._give_up_in(self.grace_succeeded, uid, f"run again after a resume: {status}")
 
     @guarded
-    def import_data(self, data: list[Settings]) -> None:
+    def import_data(self, data: Sequence[object]) -> None:
         """Results from elsewhere: NNI's replay on resume, or ``nnictl experiment import``."""
         taken = 0
-        for entry in data:
-            value, params = entry.get("value"), entry.get("parameter") or {}
-            uid = reported_uid(value)
-            if uid is None:
-                uid = reported_uid(params)
-                if uid in self.study.trials and self._is_doubtful(uid, entry):
-                    continue
-            if uid in self.study.trials:
-                self.study.tell(uid, value, entry.get("trialJobId"))
+        for entry in data if isinstance(data, list) else [data]:
+            if isinstance(entry, Mapping):
+                taken += self._take_in(entry)
             else:
-                taken += self.study.take_in(params, value) is not None
+                logger.warning("imported entry left out: it is no dict but %s", shown(entry))
         if taken:
             logger.info("imported data: %d of %d results taken in", taken, len(data))
         self._show()
 
-    def _is_doubtful(self, uid: int, entry: Settings) -> bool:
+    def _take_in(self, entry: Mapping[str, object]) -> bool:
+        """Whether the entry brought a result of another search."""
+        value, params, job = entry.get("value"), entry.get("parameter"), entry.get("trialJobId")
+        echoed, meant = reported_uid(value), reported_uid(params)
+        uid = meant if echoed is None else echoed
+        if uid is None or uid not in self.study.trials or self._is_foreign(params):
+            if meant is not None and uid != meant:
+                logger.warning(
+                    "imported result of uid %s left out: it is beside uid %s", uid, meant
+                )
+                return False
+            return self.study.take_in({} if params is None else params, value) is not None
+        if echoed is not None or not self._is_doubtful(uid, entry):
+            self.study.tell(uid, value, None if job is None else str(job), replayed=True)
+        return False
+
+    def _is_foreign(self, params: object) -> bool:
+        """Whether they are of another search, whose numbers mean other chromosomes.
+
+        Beside a result of this search NNI shows parameters of some trial of it.
+        """
+        if not isinstance(params, Mapping) or not params:
+            return False
+        trial = self.study.trials.get(reported_uid(params) or 0)
+        genes = {name: allele for name, allele in params.items() if name != UID}
+        return trial is None or not (trial.lost or trial.params == genes)
+
+    def _is_doubtful(self, uid: int, entry: Mapping[str, object]) -> bool:
         """Whether NNI may have put another trial's metrics beside this chromosome.
 
         Its replay pairs a finished trial's metrics with the parameters meant for it, not with those
         it got. What was told before stands; the rest is asked again.
         """
-        if "trialJobId" not in entry or self.study.trials[uid].status == COMPLETE:
+        status = self.study.trials[uid].status
+        if "trialJobId" not in entry or status == COMPLETE:
             return False
+        if status != RUNNING:
+            return True
         logger.warning(
             "the result of trial %s echoes no uid, so that NNI's pairing of it with uid %d can't "
             "be trusted: asked again (use nni_plugin.trial_parameters and report the uid)",
@@ -337,6 +364,7 @@ class JointGATuner(Tuner):  # type: ignore[misc]  # NNI has no types
             self._page.update()
 
     def _failed(self, message: str) -> None:
+        self._has_failed = True
         if self._study is not None:
             self._study.end("error", message)
             self._show()
@@ -353,9 +381,12 @@ class JointGATuner(Tuner):  # type: ignore[misc]  # NNI has no types
             for timer in self._timers:
                 timer.cancel()
             if self._study is not None:
-                if self._end is None:
-                    self._study.end(self._exit_reason(self._study))
-                self._study.close()
+                try:
+                    if self._end is None and not self._has_failed:
+                        self._study.end(self._exit_reason(self._study))
+                    self._study.close()
+                except OSError as error:
+                    logger.error("the journal can't be closed in order: %s", error)
             self._end = None
         if self._page is not None:
             self._page.close()

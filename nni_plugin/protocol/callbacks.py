@@ -27,6 +27,8 @@ class Guarded(Protocol):
     def _failed(self, message: str) -> None: ...
 
 
+_REPORTED = "NNI's manager was told"
+
 Callback = TypeVar("Callback", bound=Callable[..., object])
 
 
@@ -39,19 +41,33 @@ def guarded(callback: Callback) -> Callback:
             try:
                 return callback(self, *args, **kwargs)
             except Exception as error:  # whatever it is, the manager has to hear of it
-                message = f"{type(error).__name__}: {error}"
-                logger.error("JointGA ends the experiment: %s\n%s", message, traceback.format_exc())
-                self._failed(message)
-                _report(self._dispatcher, f"JointGA: {message}\n{traceback.format_exc()}")
+                report_failure(self, error)
                 raise
 
     return cast(Callback, wrapper)
 
 
-def _report(dispatcher: Dispatcher | None, message: str) -> None:
-    dispatcher = dispatcher or running_dispatcher()
+def report_failure(failed: Guarded, error: Exception) -> None:
+    """Ends the experiment because of an error, unless it was reported before.
+
+    Args:
+        failed: the tuner or assessor that the error came up in.
+        error: as caught.
+    """
+    if _REPORTED in getattr(error, "__notes__", ()):
+        return
+    message = f"{type(error).__name__}: {error}"
+    trace = "".join(traceback.format_exception(error))
+    logger.error("JointGA ends the experiment: %s\n%s", message, trace)
+    error.add_note(_REPORTED)
+    dispatcher = failed._dispatcher or running_dispatcher()
+    # The manager first: what failed may be the disk, which the journal is on, too.
     if dispatcher is not None:
-        dispatcher.report_error(message)
-    elif os.environ.get("SDK_PROCESS") == "dispatcher":
+        dispatcher.report_error(f"JointGA: {message}\n{trace}")
+    try:
+        failed._failed(message)
+    except Exception as second:
+        logger.error("the journal can't say why the experiment ended: %s", second)
+    if dispatcher is None and os.environ.get("SDK_PROCESS") == "dispatcher":
         # Nobody to report to: the manager notices that the process is gone.
         os._exit(1)

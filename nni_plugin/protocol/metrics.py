@@ -9,6 +9,7 @@ from typing import TypeGuard
 
 UID = "uid"
 DEFAULT = "default"
+_LARGEST_WHOLE = 2**63
 
 COSTS = ("size_kb", "ram_kb", "latency_ms", "energy_mj", "macs", "bops")
 """What a network costs on a device; ``nni_plugin.trial`` reports it beside the task's metric."""
@@ -45,33 +46,29 @@ def read_metrics(value: object, required: Iterable[str]) -> dict[str, float]:
         value = {DEFAULT: value}
     if not isinstance(value, Mapping):
         raise UnusableMetricsError(
-            f"the trial reported {_short(value)}, which is neither a number nor a dict of numbers"
+            f"the trial reported {shown(value)}, which is neither a number nor a dict of numbers"
         )
     names = [str(name) for name in value if name != UID]
     missing = [name for name in required if name not in value]
     if missing:
         raise UnusableMetricsError(
             f"the trial did not report {', '.join(map(repr, missing))}; it reported "
-            f"{', '.join(names) or 'nothing'}",
+            f"{_cut(', '.join(names), 200) or 'nothing'}",
             missing,
             names,
         )
     for name in required:
-        if not is_number(value[name]) or not math.isfinite(value[name]):
+        if not is_finite(value[name]):
             raise UnusableMetricsError(
-                f"metric '{name}' is {_short(value[name])}; a finite number is needed", (), names
+                f"metric '{name}' is {shown(value[name])}; a finite number is needed", (), names
             )
-    return {
-        str(name): _plain(x)
-        for name, x in value.items()
-        if name != UID and is_number(x) and math.isfinite(x)
-    }
+    return {str(name): _plain(x) for name, x in value.items() if name != UID and is_finite(x)}
 
 
 def reported_uid(value: object) -> int | None:
     """The ``uid`` that a report echoes, if it does."""
     uid = value.get(UID) if isinstance(value, Mapping) else None
-    return int(uid) if isinstance(uid, numbers.Integral) else None
+    return int(uid) if isinstance(uid, numbers.Integral) and not isinstance(uid, bool) else None
 
 
 def is_number(value: object) -> TypeGuard[float]:
@@ -79,11 +76,28 @@ def is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
+def is_finite(value: object) -> TypeGuard[float]:
+    """A real number that is a finite one as a float, too: neither NaN nor 10**400."""
+    try:
+        return is_number(value) and math.isfinite(value)
+    except OverflowError:
+        return False
+
+
 def _plain(value: float) -> float:
-    # Whole numbers stay whole: a macs count of 1e9 is no float in the journal.
-    return int(value) if isinstance(value, numbers.Integral) else float(value)
+    # Whole numbers stay whole: a macs count of 1e9 is no float in the journal. Beyond 64 bits NumPy
+    # would make objects of them.
+    whole = isinstance(value, numbers.Integral) and abs(int(value)) < _LARGEST_WHOLE
+    return int(value) if whole else float(value)
 
 
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+def shown(value: object) -> str:
+    """A value as a message shows it, cut if it is long."""
+    try:
+        return _cut(repr(value), 60)
+    except (ValueError, RecursionError):  # too many digits, too deep
+        return f"a {type(value).__name__} that can't be shown"
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 3] + "..."

@@ -2,7 +2,8 @@
 
 ``nni.load`` reads every message of the manager: results of trials, imported data, trials that a
 user adds. A dict with ``__nni_type__`` or ``__nni_obj__`` in it is unpickled. One with
-``__symbol__`` or ``__instance_type__`` calls what it names. Either runs code of whoever sent it.
+``__symbol__`` or ``__instance_type__`` calls what it names, one with ``__enum__`` imports it. Each
+runs code of whoever sent it.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ def read_plain_json_only() -> None:
         )
     for name in _DECODERS:
         setattr(serializer, name, _as_it_is)
+    serializer.json_tricks.decoders.EnumInstanceHook = lambda: _as_it_is
 
 
 def _as_it_is(value: object) -> object:

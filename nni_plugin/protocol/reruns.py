@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from nni_plugin.protocol import manager
 from nni_plugin.protocol.metrics import reported_uid
@@ -33,7 +33,7 @@ class Reruns:
         for job in manager.get(base, "/trial-jobs", timeout=60):
             if job.get("status") in manager.TRIAL_ENDED or not job.get("hyperParameters"):
                 continue
-            uid = reported_uid(json.loads(job["hyperParameters"][0]).get("parameters"))
+            uid = _uid(job["hyperParameters"])
             if uid is not None and uid in uids:
                 self._trials[job["trialJobId"]] = uid
 
@@ -55,3 +55,12 @@ class Reruns:
                 del self._trials[trial]
                 found.append((uid, status))
         return found
+
+
+def _uid(parameters: Sequence[str]) -> int | None:
+    """The chromosome of NNI's record of a trial; trials that a user added may have none."""
+    try:
+        record = json.loads(parameters[0])
+    except (ValueError, TypeError):
+        return None
+    return reported_uid(record.get("parameters")) if isinstance(record, dict) else None

@@ -7,22 +7,24 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import ga
 from ga.early_stopping.decision import StopDecision
-from ga.evaluation import COMPLETE, FAILED, IMPORTED, RUNNING
+from ga.evaluation import COMPLETE, FAILED, IMPORTED, RUNNING, Evaluation
 from nni_plugin import search_space
 from nni_plugin.protocol.json_types import NniSpace
 from nni_plugin.protocol.log import logger
-from nni_plugin.protocol.metrics import UID, UnusableMetricsError, read_metrics
+from nni_plugin.protocol.metrics import UID, UnusableMetricsError, read_metrics, shown
 from nni_plugin.study.journal import VERSION, Journal
-from nni_plugin.study.trial_log import FINAL, Trial, TrialLog
+from nni_plugin.study.trial_log import Trial, TrialLog
 from nni_plugin.study.tuner_args import TunerArgs
 
 # After so many results an objective that none of them holds is taken for a wrong name.
 MISSING_LIMIT = 3
-# So many failures before any result mean that the trial itself is broken, not its chromosome.
+# So many failures before any result of this start mean that the trial itself is broken, or what it
+# runs in, and not its chromosome.
 FAILURE_LIMIT = 8
 _COMPLAINTS = 5
 
@@ -55,8 +57,12 @@ class Study:
         self.log = TrialLog.read(journal)
         self._cost_model = args.cost_model()
         self.optimizer = self._build()
-        self._seen: set[str] = set()
+        own = [trial for trial in self.log.finished(COMPLETE) if trial.origin != IMPORTED]
+        self._seen = {name for trial in own for name in trial.metrics}
         self._missing: dict[str, int] = {}
+        self._is_resumed = bool(self.trials)
+        # In a row from this start on; None once a trial got to a result.
+        self._failures: int | None = 0
         self._mismatches = 0
         self._journal = Journal(journal)
         self._write(
@@ -78,8 +84,17 @@ class Study:
         options = self.args.optimizer_options(self._cost_model)
         if not self.trials:
             return ga.Optimizer(parsed, self.args.objectives, **options)
-        evaluations = [trial.evaluation() for trial in self.finished() + self.running()]
+        evaluations = [self._told_again(trial) for trial in self.finished() + self.running()]
         return ga.Optimizer.replay(parsed, self.args.objectives, evaluations, **options)
+
+    def _told_again(self, trial: Trial) -> Evaluation:
+        """A logged trial as the optimizer takes it; without an objective it is no result."""
+        missing = [name for name in self.args.required if name not in trial.metrics]
+        if trial.status != COMPLETE or not missing:
+            return trial.evaluation()
+        reason = f"its result in the journal lacks {', '.join(missing)}"
+        logger.warning("uid %d counts as failed: %s (%s)", trial.uid, reason, self.log.path)
+        return replace(trial.evaluation(), metrics=None, status=FAILED, reason=reason)
 
     @property
     def trials(self) -> dict[int, Trial]:
@@ -156,10 +171,19 @@ class Study:
         self._write("again", uid=uid)
         return self.trials[uid]
 
-    def tell(self, uid: int, value: object, trial: str | None = None) -> None:
+    def tell(
+        self, uid: int, value: object, trial: str | None = None, *, replayed: bool = False
+    ) -> None:
         """A trial's final result, whatever it is; one that can't be ranked counts as a failure.
 
         A result after a failure counts, a second result doesn't.
+
+        Args:
+            uid: the chromosome's number.
+            value: as reported.
+            trial: NNI's id of the trial job, where known.
+            replayed: whether NNI tells at a resume what it has stored: that says nothing about the
+                trials to come, so that it never ends the search.
 
         Raises:
             ValueError: the first few results all lack an objective.
@@ -167,6 +191,8 @@ class Study:
         told = self.trials[uid]
         if told.status == COMPLETE:
             return
+        if told.status == FAILED and trial is not None and told.job_id == trial:
+            return  # judged before
         if told.lost:
             logger.warning("uid %d: result of unknown parameters, not used: %s", uid, told.reason)
             return
@@ -175,10 +201,15 @@ class Study:
         try:
             metrics = read_metrics(value, required)
         except UnusableMetricsError as error:
-            self.fail(uid, str(error), trial)
-            self._check_names(error)
+            is_new = self._note_failure(uid, str(error), trial)
+            if not replayed:
+                self._check_names(error)
+            if not replayed and is_new:
+                self._check_failures(str(error))
             return
-        self._seen.update(required)
+        if not replayed:
+            self._seen.update(required)
+            self._failures = None
         self._compare_costs(uid, known, metrics)
         metrics = {**known, **metrics}
         self._write("tell", uid=uid, metrics=metrics, trial=trial)
@@ -192,16 +223,26 @@ class Study:
         Raises:
             ValueError: the first few trials all failed.
         """
+        if self._note_failure(uid, reason, trial):
+            self._check_failures(reason)
+
+    def _note_failure(self, uid: int, reason: str, trial: str | None) -> bool:
         if self.trials[uid].status != RUNNING:
-            return
+            return False
         logger.warning("uid %d failed: %s", uid, reason)
         self._write("fail", uid=uid, reason=reason, trial=trial)
         self.optimizer.fail(uid, reason)
-        ended = [other.status for other in self.trials.values() if other.status in FINAL]
-        if len(ended) >= FAILURE_LIMIT and set(ended) == {FAILED}:
+        return True
+
+    def _check_failures(self, reason: str) -> None:
+        if self._failures is None:
+            return
+        self._failures += 1
+        if self._failures >= FAILURE_LIMIT:
+            since = " since the resume" if self._is_resumed else ""
             raise ValueError(
-                f"the first {len(ended)} trials all failed, the last one because: {reason}. Mend "
-                "the trial, then resume the experiment"
+                f"the first {self._failures} trials{since} all failed, the last one because: "
+                f"{reason}. Mend the trial or what it runs in, then resume the experiment"
             )
 
     def censor(self, uid: int, decision: StopDecision) -> None:
@@ -214,22 +255,32 @@ class Study:
         if self.trials[uid].status != RUNNING:
             return
         logger.info("uid %d stopped at rung %d: %s", uid, decision.rung, decision.reason)
+        self._failures = None
         self._write("censor", uid=uid, **decision.as_event())
         self.optimizer.censor(uid, decision.metrics, decision.reason, decision.expected)
 
-    def take_in(self, params: Mapping[str, object], value: object) -> int | None:
+    def take_in(self, params: object, value: object) -> int | None:
         """A result from elsewhere.
+
+        Args:
+            params: a dict of genes; anything else can't be used.
+            value: as a trial reports it.
 
         Returns:
             Its uid; None if it was taken in before or can't be used (said in the log).
         """
+        if not isinstance(params, Mapping):
+            logger.warning(
+                "imported result left out: its parameter is no dict but %s", shown(params)
+            )
+            return None
         params = {name: allele for name, allele in params.items() if name != UID}
         if any(t.origin == IMPORTED and t.params == params for t in self.trials.values()):
             return None
         try:
             metrics = read_metrics(value, self.args.required)
             uid = self.optimizer.inject(params, metrics)
-        except ValueError as error:
+        except (ValueError, TypeError, OverflowError) as error:
             logger.warning("imported result left out: %s", error)
             return None
         self._write("import", uid=uid, params=params, metrics=metrics)

@@ -126,6 +126,7 @@ def test_repeated_values_of_a_choice_are_one() -> None:
         ({"a": {"_type": "choice", "_value": []}}, "expected a non-empty list"),
         ({"a": {"_type": "choice", "_value": "abc"}}, "_value 'abc', expected a non-empty list"),
         ({"a": {"_type": "choice", "_value": [0.1, math.nan]}}, "not finite"),
+        ({"a": {"_type": "choice", "_value": [1, 10**400]}}, "not finite"),
         ({"a": {"_type": "choice", "_value": [{"_name": "x"}, 3]}}, "mixes nested choices .* 3"),
         (
             {"a": {"_type": "choice", "_value": [{"_name": "x", "b": 3}, {"_name": "y"}]}},
@@ -138,6 +139,7 @@ def test_repeated_values_of_a_choice_are_one() -> None:
         ({"a": {"_type": "uniform", "_value": [1, 0]}}, "low < high"),
         ({"a": {"_type": "uniform", "_value": ["0", 1]}}, "as numbers"),
         ({"a": {"_type": "uniform", "_value": [0, math.inf]}}, "as numbers"),
+        ({"a": {"_type": "randint", "_value": [0, 10**400]}}, "as numbers"),
         ({"a": {"_type": "quniform", "_value": [0, 1]}}, r"expected \[low, high, q\]"),
         ({"a": {"_type": "quniform", "_value": [0, 1, 0]}}, "q > 0"),
         ({"a": {"_type": "loguniform", "_value": [0, 1]}}, "low > 0"),
