@@ -126,10 +126,13 @@ def _follow_to_the_end(console: Console, session: Session, output: Path | None, 
         console.print(f"Stopped. Continue it with: joint-ga resume {session.id}")
         raise typer.Exit(130)
     if outcome.status != "DONE":
-        reason = session.logged_error() or "; ".join(outcome.errors) or "no reason given"
+        noted = "; ".join(outcome.errors)
+        # Without its manager the tuner logs no more than that it misses it.
+        reasons = [noted] if outcome.status == "LOST" else [session.logged_error(), noted]
         print(
-            f"joint-ga: error: the experiment ended as {outcome.status}: {reason} (logs: "
-            f"{session.folder / 'log'})",
+            f"joint-ga: error: the experiment ended as {outcome.status}: "
+            f"{next(filter(None, reasons), 'no reason given')} (logs: {session.folder / 'log'}; "
+            f"to go on: joint-ga resume {session.id})",
             file=sys.stderr,
         )
         raise typer.Exit(3)
