@@ -201,11 +201,11 @@ class Session:
                 time.sleep(pause)
             raise AssertionError("the last attempt returns or raises")
         except BaseException as error:
-            ended = processes.end(mark)
-            if ended and not isinstance(error, Exception):
+            processes.end(mark)
+            if not isinstance(error, Exception):
                 # The terminal may be the thing that is gone.
                 with contextlib.suppress(OSError):
-                    say(f"stopped while NNI was starting; ended the {ended} processes it had.")
+                    say("stopped while NNI was starting; nothing of it is left running.")
             raise
 
     @classmethod
