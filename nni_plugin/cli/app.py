@@ -61,6 +61,9 @@ def main() -> None:
     ``JOINT_GA_TRACEBACK=1`` shows where an error comes from.
     """
     signal.signal(signal.SIGTERM, _interrupt)
+    # Ignored under `nohup`: a closed terminal is then no reason to stop.
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, _interrupt)
     # As `python -m` has it: what lies beside a task may be imported as late as in its metric.
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.insert(0, here)

@@ -21,6 +21,10 @@ __all__ = ["Outcome", "follow"]
 
 _POLL_S = 1.0
 _LOST_AFTER = 8
+_TUNER_POLL_S = 5.0
+_GONE_AFTER = 3
+"""So many looks in a row must miss the tuner."""
+_AT_WORK = ("RUNNING", "NO_MORE_TRIAL", "TUNER_NO_MORE_TRIAL")
 
 
 @dataclass(frozen=True)
@@ -111,8 +115,26 @@ def follow(session: Session, console: Console) -> Outcome:
         return _loop(session, progress, show)
 
 
+class _TunerWatch:
+    """Notices a tuner that has ended, which NNI may not say."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._missed = 0
+        self._next = 0.0
+
+    def is_gone(self, status: str) -> bool:
+        if status not in _AT_WORK:
+            self._missed = 0
+        elif time.monotonic() >= self._next:
+            self._next = time.monotonic() + _TUNER_POLL_S
+            self._missed = 0 if self._session.tuners() else self._missed + 1
+        return self._missed >= _GONE_AFTER
+
+
 def _loop(session: Session, progress: _Progress, show: Callable[[], None]) -> Outcome:
     unanswered = 0
+    watch = _TunerWatch(session)
     while True:
         try:
             status, errors = session.status()
@@ -126,4 +148,8 @@ def _loop(session: Session, progress: _Progress, show: Callable[[], None]) -> Ou
         else:
             if status in EXPERIMENT_ENDED:
                 return Outcome(status, errors)
+            if watch.is_gone(status):
+                return Outcome(
+                    "ERROR", [f"the tuner's process has ended, while NNI's status was {status}"]
+                )
         time.sleep(_POLL_S)

@@ -107,18 +107,18 @@ def _follow_to_the_end(console: Console, session: Session, output: Path | None, 
     """Shows progress, then the front; stops the experiment and exits non-zero if it failed."""
     from nni_plugin.cli.progress import Outcome, follow
 
-    _announce(console, session)
-    try:
-        outcome = follow(session, console)
-    except KeyboardInterrupt:
-        console.print("Stopping the experiment ...")
-        outcome = Outcome("INTERRUPTED")
-    # A second Ctrl-C from here on still leaves through `finally`.
+    outcome = Outcome("INTERRUPTED")
     results = 0
+    # A second Ctrl-C, or a terminal that is gone, still leaves through `finally`.
     try:
+        try:
+            _announce(console, session)
+            outcome = follow(session, console)
+        except KeyboardInterrupt:
+            console.print("Stopping the experiment ...")
         results = _conclude(console, session, output or Path("runs") / session.id)
     finally:
-        if outcome.status != "LOST" and not (keep and outcome.status == "DONE"):
+        if not (keep and outcome.status == "DONE"):
             session.stop()
     if keep and outcome.status == "DONE":
         console.print(f"NNI's web UI stays at {session.url}; end it with: nnictl stop {session.id}")
@@ -126,10 +126,13 @@ def _follow_to_the_end(console: Console, session: Session, output: Path | None, 
         console.print(f"Stopped. Continue it with: joint-ga resume {session.id}")
         raise typer.Exit(130)
     if outcome.status != "DONE":
-        reason = session.logged_error() or "; ".join(outcome.errors) or "no reason given"
+        noted = "; ".join(outcome.errors)
+        # Without its manager the tuner logs no more than that it misses it.
+        reasons = [noted] if outcome.status == "LOST" else [session.logged_error(), noted]
         print(
-            f"joint-ga: error: the experiment ended as {outcome.status}: {reason} (logs: "
-            f"{session.folder / 'log'})",
+            f"joint-ga: error: the experiment ended as {outcome.status}: "
+            f"{next(filter(None, reasons), 'no reason given')} (logs: {session.folder / 'log'}; "
+            f"to go on: joint-ga resume {session.id})",
             file=sys.stderr,
         )
         raise typer.Exit(3)

@@ -9,72 +9,43 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import socket
 import subprocess
 import sys
-import tempfile
 import time
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
-from evaluators.cache import locked
 from nni_plugin.protocol import manager
 from nni_plugin.protocol.json_types import Settings
+from nni_plugin.setup import processes
+from nni_plugin.setup.ports import Say, SessionError, connects, free_port, locked_ports
 
 __all__ = ["Session", "SessionError", "environment", "free_port"]
 
 _ASSETS = Path(__file__).parents[1] / "assets"
 _NNICTL = (sys.executable, "-m", "nni.tools.nnictl.nnictl")
-_FIRST_PORT = 8080
+_START = (sys.executable, "-m", "nni_plugin.setup.nnictl")
 _STOP_S = 60.0
-_PORTS = Path(tempfile.gettempdir()) / f"joint-ga-ports-{os.getuid()}"
-"""Locked from the choice of a port until its manager listens, in whichever home."""
+_LEAVE_S = 10.0
 _CREATED = re.compile(r"Experiment ID: (\w+)")
-_LATE = re.compile(r"JSONDecodeError|ConnectionError|Restful server start failed|timed out", re.I)
-"""What nnictl ends with when its manager has not answered within NNI's own limits."""
+_PAUSES_S = (2.0, 10.0, 30.0)
+"""Between one attempt to start and the next."""
+_LATE = re.compile(
+    r"JSONDecodeError|ConnectionError|Max retries|Restful server start failed|timed? ?out"
+    r"|ended at its start|is not idle|did not connect|500 Server Error",
+    re.I,
+)
+"""What is said when the machine was too busy, or the port was taken at the same moment."""
+_TUNER_S = 200.0
+"""The manager gives its tuner 180 s: see ``assets/tuner_patience.cjs``."""
 
 
-class SessionError(RuntimeError):
-    """NNI could not be started or stopped; the message holds what NNI said."""
-
-
-def _listens(port: int, hosts: tuple[str, ...] = ("127.0.0.1", "::1")) -> bool:
-    return any(_connects(host, port) for host in hosts)
-
-
-def _connects(host: str, port: int) -> bool:
-    try:
-        with socket.create_connection((host, port), timeout=0.5):
-            return True
-    except OSError:
-        return False
-
-
-def free_port(wanted: int | None = None, count: int = 1) -> int:
-    """A port on which, and on the ``count - 1`` following ones, nobody listens.
-
-    Args:
-        wanted: this port or none; without it the first free one from 8080 on.
-        count: NNI's remote services need two in a row.
-
-    Raises:
-        SessionError: ``wanted`` is in use or no valid port, or 100 ports in a row are in use.
-    """
-    if wanted is not None and not 1 <= wanted <= 65535:
-        raise SessionError(f"port {wanted} is not a port (1 to 65535)")
-    candidates = [wanted] if wanted else range(_FIRST_PORT, _FIRST_PORT + 100)
-    for port in candidates:
-        if not any(_listens(port + i) for i in range(count)):
-            return port
-    if wanted:
-        raise SessionError(
-            f"port {wanted} is in use: choose another (--port N) or leave --port out and a free "
-            "one is taken; 'nnictl experiment list' shows experiments that still hold one"
-        )
-    raise SessionError(f"no free port from {_FIRST_PORT} to {_FIRST_PORT + 99}: give --port N")
+def _tell(text: str) -> None:
+    print(f"joint-ga: {text}", file=sys.stderr)
 
 
 def environment(host: str, names: Sequence[str] = ()) -> dict[str, str]:
@@ -98,7 +69,11 @@ def environment(host: str, names: Sequence[str] = ()) -> dict[str, str]:
     result["JOINT_GA_NODE_OPTIONS"] = before
     result["JOINT_GA_HOST"] = "*" if host == "0.0.0.0" else host
     result["JOINT_GA_NAMES"] = ",".join(names)
-    result["NODE_OPTIONS"] = f'{before} --require "{_ASSETS / "manager_guard.cjs"}"'.strip()
+    hooks = [
+        f'--require "{_ASSETS / name}"' for name in ("manager_guard.cjs", "tuner_patience.cjs")
+    ]
+    result["NODE_OPTIONS"] = " ".join(filter(None, [before, *hooks]))
+    result[processes.MARK] = uuid.uuid4().hex
     return result
 
 
@@ -112,6 +87,7 @@ class Session:
         host: the address a browser uses.
         port: of the web UI.
         trials: ``maxTrialNumber``, None for no limit.
+        mark: carried by every process that this start brought into being.
     """
 
     id: str
@@ -119,6 +95,7 @@ class Session:
     host: str
     port: int
     trials: int | None = None
+    mark: str = ""
 
     @property
     def url(self) -> str:
@@ -126,8 +103,20 @@ class Session:
         return f"http://{self.host}:{self.port}"
 
     @classmethod
-    def start(cls, config: Path, host: str = "127.0.0.1", port: int | None = None) -> Session:
-        """Runs ``nnictl create`` and waits until the experiment is set up.
+    def start(
+        cls,
+        config: Path,
+        host: str = "127.0.0.1",
+        port: int | None = None,
+        say: Say = _tell,
+    ) -> Session:
+        """Runs ``nnictl create`` and waits until the tuner is there.
+
+        Args:
+            config: NNI's config file.
+            host: the address to listen on.
+            port: of the web UI, None for a free one.
+            say: told what it waits for and why it tries again, a sentence at a time.
 
         Raises:
             SessionError: a busy port, a remote service on 127.0.0.1, or what nnictl answered.
@@ -139,21 +128,21 @@ class Session:
                 "and this one would listen on 127.0.0.1 only: give --host with an address of "
                 "a trusted network (NNI's manager has no login and runs what it is sent)"
             )
-        shown = "127.0.0.1" if host in ("0.0.0.0", "*") else host
-        # Of two managers on one port the second dies, and its nnictl then sets up the first one's.
-        with locked(_PORTS):
-            manager_ip = _settings(config).get("nniManagerIp")
-            env = environment(host, [str(manager_ip)] if manager_ip else [])
-            words = ("create", "--config", str(config))
-            port, started = _launch(words, env, port, 1 if service == "local" else 2)
-        created = _CREATED.search(_plain(started.stdout))
-        return cls._answering(shown, port, created[1] if created else None, started)
+        manager_ip = _settings(config).get("nniManagerIp")
+        env = environment(host, [str(manager_ip)] if manager_ip else [])
+        words = ("create", "--config", str(config))
+        return cls._begin(words, env, host, port, 1 if service == "local" else 2, say)
 
     @classmethod
     def resume(
-        cls, experiment: str, folder: Path, host: str = "127.0.0.1", port: int | None = None
+        cls,
+        experiment: str,
+        folder: Path,
+        host: str = "127.0.0.1",
+        port: int | None = None,
+        say: Say = _tell,
     ) -> Session:
-        """Runs ``nnictl resume`` and waits until the experiment is set up again.
+        """Runs ``nnictl resume`` and waits until the tuner is there again.
 
         Nothing of an earlier run may be left: see ``nni_plugin.setup.left_over``.
 
@@ -162,37 +151,126 @@ class Session:
             folder: its ``experimentWorkingDirectory``.
             host: as for ``start``.
             port: as for ``start``.
+            say: as for ``start``.
 
         Raises:
             SessionError: a busy port, or what nnictl answered.
         """
-        shown = "127.0.0.1" if host in ("0.0.0.0", "*") else host
-        with locked(_PORTS):
-            words = ("resume", experiment, "--experiment_dir", str(folder))
-            port, started = _launch(words, environment(host), port, 2)
-        return cls._answering(shown, port, experiment, started)
+        words = ("resume", experiment, "--experiment_dir", str(folder))
+        return cls._begin(words, environment(host), host, port, 2, say)
 
     @classmethod
-    def _answering(
+    def _begin(
         cls,
+        words: Sequence[str],
+        env: Mapping[str, str],
         host: str,
-        port: int,
-        expected: str | None,
-        started: subprocess.CompletedProcess[str],
+        wanted: int | None,
+        count: int,
+        say: Say,
     ) -> Session:
-        """The session of the manager that nnictl has started, once it answers."""
-        profile = _wait_for_profile(f"http://{host}:{port}")
+        """Starts it, again if the machine is too busy; leaves nothing running if it can't.
+
+        Args:
+            words: ``create`` or ``resume`` with its arguments.
+            env: the manager's environment.
+            host: the address to listen on.
+            wanted: the port to use, None for a free one.
+            count: number of ports in a row that must be free.
+            say: told why it tries again.
+        """
+        mark = env[processes.MARK]
+        shown = "127.0.0.1" if host in ("0.0.0.0", "*") else host
+        try:
+            for pause in (*_PAUSES_S, None):
+                try:
+                    return cls._once(words, env, shown, wanted, count, say)
+                except SessionError as error:
+                    if not _LATE.search(str(error)):
+                        raise
+                    processes.end(mark)
+                    load = (
+                        f"load of this machine: {os.getloadavg()[0]:.0f} on {os.cpu_count()} CPUs"
+                    )
+                    if pause is None:
+                        raise SessionError(
+                            f"NNI did not start in {len(_PAUSES_S) + 1} attempts ({load}); the "
+                            f"last one: {error}; start again when the machine is less busy"
+                        ) from error
+                    say(f"NNI did not start ({error}; {load}): trying again in {pause:.0f} s.")
+                time.sleep(pause)
+            raise AssertionError("the last attempt returns or raises")
+        except BaseException as error:
+            processes.end(mark)
+            if not isinstance(error, Exception):
+                # The terminal may be the thing that is gone.
+                with contextlib.suppress(OSError):
+                    say("stopped while NNI was starting; nothing of it is left running.")
+            raise
+
+    @classmethod
+    def _once(
+        cls,
+        words: Sequence[str],
+        env: Mapping[str, str],
+        host: str,
+        wanted: int | None,
+        count: int,
+        say: Say,
+    ) -> Session:
+        # Of two managers on one port the second dies.
+        with locked_ports(say):
+            port = free_port(wanted, count)
+            started = _run([*_START, *words, "--port", str(port)], env)
+        if started.returncode:
+            raise SessionError(f"nnictl could not start the experiment: {_last_words(started)}")
+        base = f"http://{host}:{port}"
+        profile = _wait_for_profile(base)
         if profile is None:
-            raise SessionError(f"NNI's manager does not answer: {_last_words(started)}")
-        if expected and expected != profile["id"]:
+            raise SessionError(f"NNI's manager timed out: {_last_words(started)}")
+        created = _CREATED.search(_plain(started.stdout))
+        expected = created[1] if created else profile["id"]
+        if expected != profile["id"]:
             raise SessionError(
-                f"port {port} was taken by the experiment {profile['id']} at the same moment: "
-                "start again, or choose another port (--port N)"
+                f"port {port} is not idle: the experiment {profile['id']} took it at the same "
+                "moment; start again, or choose another port (--port N)"
             )
         parameters: Settings = profile["params"]
         home = parameters.get("experimentWorkingDirectory") or Path.home() / "nni-experiments"
         folder = Path(home) / profile["id"]
-        return cls(profile["id"], folder, host, port, parameters.get("maxTrialNumber"))
+        session = cls(
+            profile["id"],
+            folder,
+            host,
+            port,
+            parameters.get("maxTrialNumber"),
+            env[processes.MARK],
+        )
+        session._wait_for_tuner()
+        return session
+
+    def _wait_for_tuner(self) -> None:
+        """Returns once it is connected, or has ended: NNI's status tells the latter.
+
+        Raises:
+            SessionError: it has not connected in the time that the manager gives it.
+        """
+        deadline = time.monotonic() + _TUNER_S
+        while time.monotonic() < deadline:
+            with contextlib.suppress(OSError, ValueError):
+                status, errors = self.status()
+                late = [error for error in errors if "did not connect" in error]
+                if late:
+                    raise SessionError(late[0])
+                if status in manager.EXPERIMENT_ENDED:
+                    return
+            if any(processes.is_connected(pid, self.port) for pid in self.tuners()):
+                return
+            time.sleep(0.5)
+
+    def tuners(self) -> list[int]:
+        """Process ids of its tuner: usually one, none if it has ended."""
+        return processes.tuners(self.folder)
 
     def status(self) -> tuple[str, list[str]]:
         """NNI's status (RUNNING, DONE, ERROR, ...) and the errors it notes.
@@ -213,20 +291,27 @@ class Session:
         return {entry["trialJobStatus"]: entry["trialJobNumber"] for entry in answer}
 
     def stop(self) -> None:
-        """Stops the experiment as ``nnictl stop`` does, and waits until its manager is gone.
+        """Stops the experiment as ``nnictl stop`` does, and waits until nothing of it runs.
+
+        What does not stop by itself is ended, which is what an interrupt in here comes to as well.
 
         Raises:
-            SessionError: it is still there after a minute.
+            SessionError: its manager is still there after a minute.
         """
-        stopped = _nnictl("stop", self.id)
-        end = time.monotonic() + _STOP_S
-        while _connects(self.host, self.port):
-            if time.monotonic() > end:
-                raise SessionError(
-                    f"experiment {self.id} did not stop ({_last_words(stopped)}); "
-                    f"try: nnictl stop {self.id}"
-                )
-            time.sleep(0.3)
+        try:
+            stopped = _run([*_NNICTL, "stop", self.id])
+            end = time.monotonic() + _STOP_S
+            while connects(self.host, self.port) and time.monotonic() < end:
+                time.sleep(0.3)
+        except BaseException:
+            processes.end(self.mark)
+            raise
+        processes.end(self.mark, patience=_LEAVE_S)
+        if connects(self.host, self.port):
+            raise SessionError(
+                f"experiment {self.id} did not stop ({_last_words(stopped)}); "
+                f"try: nnictl stop {self.id}"
+            )
 
     def logged_error(self) -> str:
         """The last error line of the tuner's log, where NNI doesn't say what happened."""
@@ -238,12 +323,12 @@ class Session:
         return errors[-1] if errors else ""
 
 
-def _nnictl(
-    *arguments: str, env: Mapping[str, str] | None = None
+def _run(
+    command: Sequence[str], env: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Its output, with what goes to stderr. Ctrl-C is for this process, which stops in order."""
     return subprocess.run(
-        [*_NNICTL, *arguments],
+        command,
         env=env,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -253,32 +338,7 @@ def _nnictl(
     )
 
 
-def _launch(
-    words: Sequence[str], env: Mapping[str, str], wanted: int | None, count: int
-) -> tuple[int, subprocess.CompletedProcess[str]]:
-    """The port and what nnictl said; a second attempt if the machine was too busy for the first.
-
-    Args:
-        words: ``create`` or ``resume`` with its arguments.
-        env: the manager's environment.
-        wanted: the port to use, None for a free one.
-        count: number of ports in a row that must be free.
-
-    Raises:
-        SessionError: a busy port, or what nnictl answered.
-    """
-    for attempt in (1, 2):
-        port = free_port(wanted, count)
-        started = _nnictl(*words, "--port", str(port), env=env)
-        if not started.returncode:
-            return port, started
-        if attempt == 2 or not _LATE.search(_last_words(started)):
-            break
-        _nnictl("stop", "--port", str(port))
-    raise SessionError(f"nnictl could not start the experiment: {_last_words(started)}")
-
-
-def _wait_for_profile(base: str, seconds: float = 10.0) -> Settings | None:
+def _wait_for_profile(base: str, seconds: float = 60.0) -> Settings | None:
     end = time.monotonic() + seconds
     while True:
         with contextlib.suppress(OSError, ValueError):

@@ -18,6 +18,7 @@ import psutil
 
 from nni_plugin.protocol import manager
 from nni_plugin.setup.launcher import Session, SessionError
+from nni_plugin.setup.processes import tuners
 
 __all__ = ["LeftOver", "clear"]
 
@@ -60,7 +61,7 @@ def look(experiment: str, folder: Path) -> LeftOver:
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             if manager.get(url, "/experiment")["id"] == experiment:
                 status = str(manager.get(url, "/check-status")["status"])
-    return LeftOver(status, url, tuple(_tuners(folder)))
+    return LeftOver(status, url, tuple(tuners(folder)))
 
 
 def clear(experiment: str, folder: Path, say: Callable[[str], None]) -> None:
@@ -87,14 +88,14 @@ def clear(experiment: str, folder: Path, say: Callable[[str], None]) -> None:
         say(f"Its manager is still there ({found.status}, no search going on): stopping it.")
         host, _, port = found.url.removeprefix("http://").partition(":")
         Session(experiment, folder, host, int(port)).stop()
-    tuners = _tuners(folder)
-    if not tuners:
+    old = tuners(folder)
+    if not old:
         return
-    say(f"Its old tuner (process {', '.join(map(str, tuners))}) is still there: waiting for it.")
+    say(f"Its old tuner (process {', '.join(map(str, old))}) is still there: waiting for it.")
     end = time.monotonic() + _PATIENCE_S
-    while _tuners(folder) and time.monotonic() < end:
+    while tuners(folder) and time.monotonic() < end:
         time.sleep(0.3)
-    for pid in _tuners(folder):
+    for pid in tuners(folder):
         say(f"The old tuner (process {pid}) does not leave by itself: ending it.")
         _end(pid)
 
@@ -106,20 +107,6 @@ def _noted_port(experiment: str) -> int | None:
         return int(json.loads(noted.read_text(encoding="utf-8"))[experiment]["port"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def _tuners(folder: Path) -> list[int]:
-    """Processes that NNI started as the tuner of the experiment in this folder."""
-    mine = folder.resolve()
-    found = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error, OSError):
-            told = process.environ()
-            log = told.get("NNI_LOG_DIRECTORY", "")
-            is_tuner = "--exp_params" in process.cmdline()
-            if is_tuner and log and Path(log).resolve().is_relative_to(mine):
-                found.append(process.pid)
-    return found
 
 
 def _end(pid: int) -> None:
