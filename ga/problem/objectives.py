@@ -19,7 +19,8 @@ from ga.problem.finite import as_finite, shortened
 #: What a trial reported; what has a role is checked to be a number.
 Metrics = dict[str, Any]
 
-_BOUND = re.compile(r"\s*(<=|>=|<|>)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*")
+# Possessive throughout: thousands of digits with a letter behind them are refused at once.
+_BOUND = re.compile(r"\s*(<=|>=|<|>)\s*([-+]?(?:\d++\.?+\d*+|\.\d++)(?:[eE][-+]?\d++)?)\s*+")
 # A strict bound that is met exactly is violated by a little, not by nothing.
 _STRICT = 1e-9
 
