@@ -214,32 +214,8 @@ def parse_device(data: Mapping[str, Any], fits: Stacks | None = None) -> Device:
     Raises:
         ValueError: a field is missing, unknown, out of range, or a number has no source.
     """
-    if not isinstance(data, Mapping):
-        raise ValueError(f"a device profile is a mapping, got {shortened(data)}")
-    if unknown := set(data) - _KNOWN:
-        raise ValueError(
-            f"unknown field {min(map(shortened, unknown))} (known: {', '.join(sorted(_KNOWN))})"
-        )
-    for key in _REQUIRED:
-        if key not in data:
-            raise ValueError(f"field {key!r} is missing")
-    for key in ("id", "name"):
-        if not isinstance(data.get(key, ""), str | int | float):
-            raise ValueError(f"{key}={shortened(data[key])} must be a text")
-    core = data["core"]
-    if not isinstance(core, str) or (core not in COUNTED_AS and core not in TABLE_CORES):
-        known = ", ".join((*COUNTED_AS, *TABLE_CORES))
-        raise ValueError(f"core={shortened(core)} is unknown (known: {known})")
-    sources = data["sources"]
-    if not isinstance(sources, Mapping):
-        raise ValueError(
-            "sources must map the path of each number to where it comes from, got "
-            f"{shortened(sources)}"
-        )
-    try:
-        check_sources(data, sources)
-    except RecursionError:
-        raise ValueError("the profile is nested too deep, or contains itself") from None
+    _check_fields(data)
+    core, sources = data["core"], data["sources"]
     own = data.get("stacks") or {}
     if not isinstance(own, Mapping):
         raise ValueError(f"stacks={shortened(own)} must map names to their fields")
@@ -271,6 +247,36 @@ def parse_device(data: Mapping[str, Any], fits: Stacks | None = None) -> Device:
         stack=stack,
         sources={k: str(v) for k, v in sources.items()},
     )
+
+
+def _check_fields(data: object) -> None:
+    """Refuse a profile whose fields aren't the known ones, or that says no source of a number."""
+    if not isinstance(data, Mapping):
+        raise ValueError(f"a device profile is a mapping, got {shortened(data)}")
+    if unknown := set(data) - _KNOWN:
+        raise ValueError(
+            f"unknown field {min(map(shortened, unknown))} (known: {', '.join(sorted(_KNOWN))})"
+        )
+    for key in _REQUIRED:
+        if key not in data:
+            raise ValueError(f"field {key!r} is missing")
+    for key in ("id", "name"):
+        if not isinstance(data.get(key, ""), str | int | float):
+            raise ValueError(f"{key}={shortened(data[key])} must be a text")
+    core = data["core"]
+    if not isinstance(core, str) or (core not in COUNTED_AS and core not in TABLE_CORES):
+        known = ", ".join((*COUNTED_AS, *TABLE_CORES))
+        raise ValueError(f"core={shortened(core)} is unknown (known: {known})")
+    sources = data["sources"]
+    if not isinstance(sources, Mapping):
+        raise ValueError(
+            "sources must map the path of each number to where it comes from, got "
+            f"{shortened(sources)}"
+        )
+    try:
+        check_sources(data, sources)
+    except RecursionError:
+        raise ValueError("the profile is nested too deep, or contains itself") from None
 
 
 def _completed(name: str, values: object) -> object:
