@@ -22,7 +22,7 @@ from nni_plugin import search_space
 from nni_plugin.protocol.metrics import read_metrics
 from nni_plugin.results.selection import Pick
 from nni_plugin.setup.config_check import check_config
-from nni_plugin.study.trial_log import Trial
+from nni_plugin.study.trial_log import Trial, TrialLog
 from nni_plugin.study.tuner_args import TunerArgs
 
 Target = Callable[[random.Random, Path], object]
@@ -58,6 +58,16 @@ CLASS_ARGS: dict[str, Any] = {
     "sensitivities": {"a": 0.1, "a.w_bits": {"2": 0.5, "4": 0.1}},
 }
 METRICS: dict[str, Any] = {"accuracy": 0.9, "size_kb": 12, "ram_kb": 3.5, "uid": 4}
+JOURNAL: tuple[dict[str, Any], ...] = (
+    {"event": "start", "version": 1, "objectives": CLASS_ARGS["objectives"], "constraints": {},
+     "seed": 3, "space": {"a": SPACE["a.w_bits"]}, "costs": None, "class_args": {}, "time": 1e9},
+    {"event": "ask", "uid": 1, "params": {"a": 4}, "costs": {"size_kb": 3.0}, "origin": "lhs",
+     "time": 1e9 + 1},
+    {"event": "ask", "uid": 2, "params": {"a": 8}, "costs": None, "origin": "ga", "time": 1e9 + 2},
+    {"event": "tell", "uid": 1, "metrics": {"accuracy": 0.9, "size_kb": 3.0}, "time": 1e9 + 3},
+    {"event": "fail", "uid": 2, "reason": "it died", "time": 1e9 + 4},
+    {"event": "end", "reason": "budget", "time": 1e9 + 5},
+)  # fmt: skip
 SENSITIVITIES: dict[str, Any] = {
     "a": 0.1,
     "a.prune": {"0.25": 0.01, "0.5": 0.1, 0.75: 0.2},
@@ -218,6 +228,20 @@ def networks(rng: random.Random, folder: Path) -> None:
     hardware.estimate(made.apply({f"{g.name}.prune": 0.5 for g in made.groups if g.prunable}), chip)
 
 
+def journals(rng: random.Random, folder: Path) -> None:
+    lines = [text(json.dumps(event), rng) if rng.random() < 0.2 else "" for event in JOURNAL]
+    for index, event in enumerate(JOURNAL):
+        with suppress(ValueError, TypeError, RecursionError):  # no JSON: another line of text
+            lines[index] = lines[index] or json.dumps(
+                mutated(event, rng) if rng.random() < 0.4 else event
+            )
+    rng.shuffle(lines)
+    file = folder / "journal.jsonl"
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8", errors="replace")
+    log = TrialLog.read(file)
+    Pick.parse("min size_kb").choose(log.finished("complete"))
+
+
 def tasks(rng: random.Random, folder: Path) -> None:
     from evaluators import load_task
 
@@ -268,6 +292,7 @@ TARGETS: dict[str, tuple[int, Target]] = {
     "device": (7, device),
     "device_name": (3, devices_by_name),
     "network": (10, networks),
+    "journal": (8, journals),
     "task": (1, tasks),
     "config": (1, configs),
 }

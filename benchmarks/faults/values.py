@@ -45,10 +45,10 @@ def key(rng: random.Random) -> Any:
     return rng.choice([None, True, 1, -1, 0.5, math.nan, 10**400])
 
 
-def mutated(valid: Any, rng: random.Random, most: int = 3) -> Any:
-    """A copy of a valid input with up to `most` places changed, removed, added or exchanged."""
+def mutated(valid: Any, rng: random.Random) -> Any:
+    """A copy of a valid input with one to three places changed, removed, added or exchanged."""
     whole = [copy.deepcopy(valid)]
-    for _ in range(rng.randint(1, most)):
+    for _ in range(rng.choice((1, 1, 2, 3))):
         _mutate(whole, rng)
     return whole[0]
 
