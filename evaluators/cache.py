@@ -6,11 +6,11 @@ import fcntl
 import hashlib
 import logging
 import os
-import tempfile
+import secrets
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import IO, TypeVar
 
 LOG = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -25,14 +25,30 @@ def cache_dir() -> Path:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Holds an exclusive lock that belongs to ``path``; others wait. Freed if a process dies."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_name(path.name + ".lock").open("a") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+    """Holds an exclusive lock that belongs to ``path``; others wait. Freed if a process dies.
+
+    Where no lock can be had (a read-only folder, another user's), a warning is logged and the
+    work goes on without it: it may be done twice, and :func:`write_atomically` keeps it whole.
+    """
+    with ExitStack() as held:
         try:
-            yield
-        finally:
-            fcntl.flock(handle, fcntl.LOCK_UN)
+            handle = held.enter_context(_lock_file(path))
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            # Closing would not free it while a forked process holds the file.
+            held.callback(fcntl.flock, handle, fcntl.LOCK_UN)
+        except OSError as error:
+            LOG.warning("%s cannot be locked (%s); going on without a lock", path, error)
+        yield
+
+
+def _lock_file(path: Path) -> IO[str]:
+    lock = path.with_name(path.name + ".lock")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return lock.open("a")
+    except PermissionError:
+        # A file that another user made can be locked all the same, if it can be read.
+        return lock.open()
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
@@ -42,9 +58,9 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
         OSError: the disk is full or read-only. ``path`` is as it was before, and nothing is left.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    # Not as `tempfile` does it, for the owner alone: who may read a shared cache, the umask says.
+    temporary.touch(exist_ok=False)
     try:
         write(temporary)
         with temporary.open("rb") as written:
@@ -67,7 +83,7 @@ def cached(
     """Returns what the cache file holds; makes and stores it first if need be.
 
     A file that ``load`` can't read (truncated, of another version) is made again, with a line in
-    the log. A cache that can't be written costs a warning, not the result.
+    the log. A cache that can't be written, read or locked costs a warning, not the result.
 
     Args:
         name: file name below :func:`cache_dir`.
@@ -75,19 +91,26 @@ def cached(
         load: reads it back; raises on anything unexpected.
         save: writes it to the path that it is given.
     """
-    path = cache_dir() / name
+    try:
+        path = cache_dir() / name
+    except OSError as error:
+        LOG.warning("the cache folder cannot be made (%s); going on without a cache", error)
+        return make()
     with locked(path):
-        if path.exists():
-            try:
-                return load(path)
-            # Whatever a half-written or foreign file makes a reader raise: the value is made anew.
-            except Exception as error:
-                LOG.warning(
-                    "%s is damaged or outdated (%s: %s); it is made again",
-                    path,
-                    type(error).__name__,
-                    str(error).splitlines()[0] if str(error) else "no message",
-                )
+        try:
+            return load(path)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            LOG.warning("%s cannot be read (%s); it is made again", path, error)
+        # Whatever a half-written or foreign file makes a reader raise: the value is made anew.
+        except Exception as error:
+            LOG.warning(
+                "%s is damaged or outdated (%s: %s); it is made again",
+                path,
+                type(error).__name__,
+                str(error).splitlines()[0] if str(error) else "no message",
+            )
         value = make()
         try:
             write_atomically(path, lambda temporary: save(value, temporary))

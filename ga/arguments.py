@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from ga.problem.finite import shortened
 from ga.problem.search_space import SearchSpace
+
+# More than any search has; lists of this many candidates still fit into memory.
+MOST_TRIALS = 10**6
+_LARGEST_SEED = 2**64 - 1
 
 
 def check_arguments(
@@ -25,13 +30,17 @@ def check_arguments(
     if not isinstance(space, SearchSpace):
         raise ValueError(f"space={space!r} should be a ga.SearchSpace")
     for name, count in counts.items():
-        if count is not None and not _is_whole(count, 1):
-            raise ValueError(f"{name}={count!r} should be a number of trials, from 1 on")
-    if not _is_whole(seed, 0):
-        raise ValueError(f"seed={seed!r} should be a whole number from 0 on")
+        if count is not None and not _is_whole(count, 1, MOST_TRIALS):
+            raise ValueError(
+                f"{name}={shortened(count)} should be a number of trials, from 1 to {MOST_TRIALS}"
+            )
+    if not _is_whole(seed, 0, _LARGEST_SEED):
+        raise ValueError(
+            f"seed={shortened(seed)} should be a whole number from 0 to {_LARGEST_SEED}"
+        )
     if survival not in survivals:
-        raise ValueError(f"survival={survival!r} (allowed: {', '.join(survivals)})")
+        raise ValueError(f"survival={shortened(survival)} (allowed: {', '.join(survivals)})")
 
 
-def _is_whole(value: object, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+def _is_whole(value: object, least: int, most: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from hardware.ir.layer import BIT_WIDTHS, is_number
+from hardware.ir.finite import shortened
+from hardware.ir.layer import BIT_WIDTHS, check_bits, is_number
 from hardware.latency.instruction_counts import COUNTED_AS
 from hardware.runtime import Runtime, RuntimeFields, parse_runtime, positive
 
@@ -142,22 +144,43 @@ def load_device(id_or_path: Device | str | Path) -> Device:
     if isinstance(id_or_path, Device):
         return id_or_path
     text = str(id_or_path)
-    ident, _, stack = (text, "", "") if Path(text).exists() else text.partition(":")
+    ident, _, stack = (text, "", "") if _is_file(Path(text)) else text.partition(":")
     path = Path(ident) if ident.endswith((".yml", ".yaml")) else _FOLDER / f"{ident}.yml"
-    if not path.is_file():
+    if not _is_file(path):
         raise ValueError(
-            f"no device {ident!r}: use one of {', '.join(list_devices())}, or the path of a "
-            "YAML profile"
+            f"no device {ident!r}{_near(ident)}: use one of {', '.join(list_devices())}, or the "
+            "path of a YAML profile"
         )
     device = _load(path.resolve(), path.stat().st_mtime_ns)
     return device.with_stack(stack) if stack else device
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        return False
+
+
+def _near(ident: str) -> str:
+    """A hint at the profile that a wrong name may mean, beside it or shipped; may be empty."""
+    given = Path(ident)
+    try:
+        beside = [p.name for p in given.parent.iterdir() if p.suffix in (".yml", ".yaml")]
+    except (OSError, ValueError):
+        beside = []
+    if given.suffix in (".yml", ".yaml") and (near := get_close_matches(given.name, beside, 1)):
+        return f" (did you mean {str(given.with_name(near[0]))!r}?)"
+    near = get_close_matches(given.stem.lower(), list_devices(), 1)
+    return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 @lru_cache(maxsize=64)
 def _load(path: Path, _mtime: int) -> Device:
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+    # PyYAML raises what its constructors do, an AttributeError at a bad date for one.
+    except Exception as error:
         raise ValueError(f"{path}: not YAML: {error}") from None
     if not isinstance(data, dict):
         raise ValueError(f"{path}: a device profile is a mapping, got {type(data).__name__}")
@@ -191,32 +214,21 @@ def parse_device(data: Mapping[str, Any], fits: Stacks | None = None) -> Device:
     Raises:
         ValueError: a field is missing, unknown, out of range, or a number has no source.
     """
-    if unknown := set(data) - _KNOWN:
-        raise ValueError(
-            f"unknown field {sorted(unknown)[0]!r} (known: {', '.join(sorted(_KNOWN))})"
-        )
-    for key in _REQUIRED:
-        if key not in data:
-            raise ValueError(f"field {key!r} is missing")
-    core = data["core"]
-    if core not in COUNTED_AS and core not in TABLE_CORES:
-        known = ", ".join((*COUNTED_AS, *TABLE_CORES))
-        raise ValueError(f"core={core!r} is unknown (known: {known})")
-    sources = data["sources"]
-    if not isinstance(sources, Mapping):
-        raise ValueError("sources must map the path of each number to where it comes from")
-    check_sources(data, sources)
+    _check_fields(data)
+    core, sources = data["core"], data["sources"]
     own = data.get("stacks") or {}
     if not isinstance(own, Mapping):
-        raise ValueError(f"stacks={own!r} must map names to their fields")
+        raise ValueError(f"stacks={shortened(own)} must map names to their fields")
+    if bad := [name for name in own if not isinstance(name, str) or not name]:
+        raise ValueError(f"stacks: a stack is named {shortened(bad[0])}; its name must be a text")
     measured = {**(fits or {}).get(str(data["id"]), {}), **own}
     found = {**borrowed_stacks(core), **measured}
     if not found:
         raise ValueError(f"field 'stacks' is missing, and no stack was measured on core {core!r}")
     stacks = {name: parse_runtime(name, _completed(name, v)) for name, v in found.items()}
     stack = data.get("stack", next(iter(measured or found)))
-    if stack not in stacks:
-        raise ValueError(f"stack={stack!r} is none of its stacks ({', '.join(stacks)})")
+    if not isinstance(stack, str) or stack not in stacks:
+        raise ValueError(f"stack={shortened(stack)} is none of its stacks ({', '.join(stacks)})")
     for one in stacks.values():
         if core in TABLE_CORES and one.model == "kernels":
             raise ValueError(f"stacks.{one.name}: core {core!r} is not emulated, set a `model`")
@@ -237,6 +249,36 @@ def parse_device(data: Mapping[str, Any], fits: Stacks | None = None) -> Device:
     )
 
 
+def _check_fields(data: object) -> None:
+    """Refuse a profile whose fields aren't the known ones, or that says no source of a number."""
+    if not isinstance(data, Mapping):
+        raise ValueError(f"a device profile is a mapping, got {shortened(data)}")
+    if unknown := set(data) - _KNOWN:
+        raise ValueError(
+            f"unknown field {min(map(shortened, unknown))} (known: {', '.join(sorted(_KNOWN))})"
+        )
+    for key in _REQUIRED:
+        if key not in data:
+            raise ValueError(f"field {key!r} is missing")
+    for key in ("id", "name"):
+        if not isinstance(data.get(key, ""), str | int | float):
+            raise ValueError(f"{key}={shortened(data[key])} must be a text")
+    core = data["core"]
+    if not isinstance(core, str) or (core not in COUNTED_AS and core not in TABLE_CORES):
+        known = ", ".join((*COUNTED_AS, *TABLE_CORES))
+        raise ValueError(f"core={shortened(core)} is unknown (known: {known})")
+    sources = data["sources"]
+    if not isinstance(sources, Mapping):
+        raise ValueError(
+            "sources must map the path of each number to where it comes from, got "
+            f"{shortened(sources)}"
+        )
+    try:
+        check_sources(data, sources)
+    except RecursionError:
+        raise ValueError("the profile is nested too deep, or contains itself") from None
+
+
 def _completed(name: str, values: object) -> object:
     if not isinstance(values, Mapping):
         return values
@@ -251,9 +293,11 @@ def borrowed_stacks(core: str) -> Mapping[str, RuntimeFields]:
 
 
 def _bits(values: object, where: str) -> tuple[int, ...]:
-    if not isinstance(values, list) or not values or any(v not in BIT_WIDTHS for v in values):
-        raise ValueError(f"{where}={values!r} must be a list of bit-widths out of {BIT_WIDTHS}")
-    return tuple(sorted(set(values)))
+    if not isinstance(values, list) or not values:
+        raise ValueError(
+            f"{where}={shortened(values)} must be a list of bit-widths out of {BIT_WIDTHS}"
+        )
+    return tuple(sorted({check_bits(value, where) for value in values}))
 
 
 def _numbers(value: object, path: str) -> Iterator[str]:

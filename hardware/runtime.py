@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from hardware.ir.layer import is_number
+from hardware.ir.finite import is_finite, shortened
 
 STATUSES = ("calibrated", "borrowed", "uncalibrated")
 MODELS = ("kernels", "table", "ne16")
@@ -65,14 +64,23 @@ _POSITIVE = ("kappa", "depthwise", "linear", "power_mw")
 _NOT_NEGATIVE = ("layer_cycles", "element_cycles", "error", "networks", "requant_bytes")
 
 
+# No clock, memory, power or rate of a device lies outside; sums and quotients stay numbers.
+_SMALLEST, _LARGEST = 1e-12, 1e15
+
+
 def positive(value: object, where: str, zero: bool = False) -> float:
     """Return `value` as a float.
 
     Raises:
-        ValueError: it is no finite number above 0 (or, with `zero`, at least 0).
+        ValueError: it is no finite number above 0 (or, with `zero`, at least 0), or one that no
+            device has: below 1e-12 or above 1e15.
     """
-    if not is_number(value) or not math.isfinite(value) or value < 0 or (value == 0 and not zero):
-        raise ValueError(f"{where}={value!r} must be a number {'>= 0' if zero else 'above 0'}")
+    fits = is_finite(value) and (_SMALLEST <= value <= _LARGEST or (zero and value == 0))
+    if not is_finite(value) or not fits:
+        raise ValueError(
+            f"{where}={shortened(value)} must be a number {'>= 0' if zero else 'above 0'} "
+            f"(from {_SMALLEST:g} to {_LARGEST:g})"
+        )
     return float(value)
 
 
@@ -84,15 +92,18 @@ def parse_runtime(name: str, values: object) -> Runtime:
     """
     where = f"stacks.{name}"
     if not isinstance(values, Mapping):
-        raise ValueError(f"{where} must be a mapping, got {values!r}")
+        raise ValueError(f"{where} must be a mapping, got {shortened(values)}")
     table: dict[str, Any] = dict(values)
     if unknown := set(table) - _FIELDS:
         raise ValueError(
-            f"{where}: unknown field {sorted(unknown)[0]!r} (known: {', '.join(sorted(_FIELDS))})"
+            f"{where}: unknown field {min(map(shortened, unknown))} "
+            f"(known: {', '.join(sorted(_FIELDS))})"
         )
     for key, allowed in (("status", STATUSES), ("model", MODELS), ("scratch", SCRATCH)):
         if key in table and table[key] not in allowed:
-            raise ValueError(f"{where}.{key}={table[key]!r} must be one of {', '.join(allowed)}")
+            raise ValueError(
+                f"{where}.{key}={shortened(table[key])} must be one of {', '.join(allowed)}"
+            )
     model = table.get("model", "kernels")
     needed = {"kernels": "kappa", "table": "macs_per_cycle"}.get(model)
     if needed and needed not in table:
@@ -104,9 +115,23 @@ def parse_runtime(name: str, values: object) -> Runtime:
         if key in table:
             number = positive(table[key], f"{where}.{key}", zero=True)
             table[key] = int(number) if key in ("networks", "requant_bytes") else number
-    for kind, rates in table.get("macs_per_cycle", {}).items():
-        if not isinstance(rates, Mapping):
-            raise ValueError(f"{where}.macs_per_cycle.{kind}={rates!r} must map bits to a rate")
-        for bits, rate in rates.items():
-            positive(rate, f"{where}.macs_per_cycle.{kind}.{bits}")
+    _check_rates(table.get("macs_per_cycle", {}), f"{where}.macs_per_cycle")
+    for key, kind in (("drops_dead_channels", bool), ("source", str)):
+        if key in table and not isinstance(table[key], kind):
+            wanted = "true or false" if kind is bool else "a text"
+            raise ValueError(f"{where}.{key}={shortened(table[key])} must be {wanted}")
     return Runtime(name, **table)
+
+
+def _check_rates(rates_of: object, where: str) -> None:
+    """Refuse rates that are no numbers by class of layer and bits."""
+    if not isinstance(rates_of, Mapping):
+        raise ValueError(
+            f"{where}={shortened(rates_of)} must map classes of layers to rates, for example "
+            "{conv: {a8w8: 2.5}}"
+        )
+    for kind, rates in rates_of.items():
+        if not isinstance(rates, Mapping):
+            raise ValueError(f"{where}.{kind}={shortened(rates)} must map bits to a rate")
+        for bits, rate in rates.items():
+            positive(rate, f"{where}.{kind}.{bits}")

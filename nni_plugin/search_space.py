@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from ga import Categorical, Gene, GeneTraits, Integer, Normal, Ordered, Real, SearchSpace
+from ga.problem.finite import as_finite, shortened
 from ga.problem.gene_traits import BUILT_IN
 from ga.problem.genes import same_value
 from hardware.ir.gene_kinds import gene_kinds, kind_of
 from nni_plugin.network_space import for_network
 from nni_plugin.protocol.json_types import NniSpace
-from nni_plugin.protocol.metrics import is_finite, is_number
+from nni_plugin.protocol.metrics import is_number
 
 __all__ = ["NniSpace", "for_network", "parse"]
 
@@ -27,7 +28,12 @@ def parse(nni_space: Mapping[str, object]) -> SearchSpace:
         ValueError: not a dict, an unknown `_type`, an empty or malformed `_value`, or no gene that
             has more than one value.
     """
-    space = SearchSpace(_genes(nni_space, "the search space"), _traits())
+    try:
+        space = SearchSpace(_genes(nni_space, "the search space"), _traits())
+    except RecursionError:
+        raise ValueError(
+            "the search space is nested too deep: put nested choices beside each other"
+        ) from None
     if space.cardinality == 1:
         raise ValueError(
             "the search space has no usable gene: none of its entries has more than one value"
@@ -51,26 +57,34 @@ def _traits() -> dict[str, GeneTraits]:
 
 def _genes(nni_space: object, where: str) -> list[Gene]:
     if not isinstance(nni_space, Mapping):
-        raise ValueError(f"{where} is {nni_space!r}, expected a dict of parameters")
+        raise ValueError(f"{where} is {shortened(nni_space)}, expected a dict of parameters")
     if not nni_space and where == "the search space":
         raise ValueError("the search space has no usable gene: it is empty")
+    for name in nni_space:
+        if not isinstance(name, str) or not name:
+            raise ValueError(
+                f"{where} has an entry named {shortened(name)}, expected a non-empty text: put "
+                "the name in quotes"
+            )
     return [_gene(name, entry) for name, entry in nni_space.items()]
 
 
 def _gene(name: str, entry: object) -> Gene:
     if not isinstance(entry, Mapping) or "_type" not in entry or "_value" not in entry:
         raise ValueError(
-            f"search space entry {name!r} is {entry!r}, expected {{'_type': ..., '_value': [...]}}"
+            f"search space entry {name!r} is {shortened(entry)}, expected "
+            "{'_type': ..., '_value': [...]}"
         )
     kind, value = entry["_type"], entry["_value"]
     if not isinstance(kind, str) or kind not in _PARSERS:
         raise ValueError(
-            f"search space entry {name!r} has unknown _type {kind!r} "
+            f"search space entry {name!r} has unknown _type {shortened(kind)} "
             f"(allowed: {', '.join(_PARSERS)})"
         )
     if isinstance(value, str) or not isinstance(value, Sequence) or not value:
         raise ValueError(
-            f"search space entry {name!r} ({kind}) has _value {value!r}, expected a non-empty list"
+            f"search space entry {name!r} ({kind}) has _value {shortened(value)}, expected a "
+            "non-empty list"
         )
     return _PARSERS[kind](name, list(value))
 
@@ -82,13 +96,13 @@ def _choice(name: str, values: list[object]) -> Gene:
         if others:
             raise ValueError(
                 f"search space entry {name!r} mixes nested choices (dicts with '_name') with "
-                f"other values: {others[0]!r}"
+                f"other values: {shortened(others[0])}"
             )
         names = [v["_name"] for v in nested]
         children = [
             _genes(
                 {key: entry for key, entry in v.items() if key != "_name"},
-                f"option {v['_name']!r} of {name!r}",
+                f"option {shortened(v['_name'])} of {name!r}",
             )
             for v in nested
         ]
@@ -100,9 +114,10 @@ def _choice(name: str, values: list[object]) -> Gene:
             unique.append(v)
     numbers = [v for v in unique if is_number(v)]
     if len(numbers) == len(unique):
-        if not all(map(is_finite, numbers)):
+        if bad := [v for v in numbers if as_finite(v) is None]:
             raise ValueError(
-                f"search space entry {name!r} has a value that is not finite: {unique}"
+                f"search space entry {name!r} has a value that is not finite, or too large for a "
+                f"float: {shortened(bad[0])}"
             )
         kind = kind_of(name)
         if kind is not None and kind.is_ordered:
@@ -113,10 +128,10 @@ def _choice(name: str, values: list[object]) -> Gene:
 
 
 def _numbers(name: str, kind: str, values: list[object], names: tuple[str, ...]) -> list[float]:
-    numbers = [v for v in values if is_finite(v)]
+    numbers = [v for v in values if is_number(v) and as_finite(v) is not None]
     if not len(numbers) == len(values) == len(names):
         raise ValueError(
-            f"search space entry {name!r} ({kind}) has _value {values!r}, "
+            f"search space entry {name!r} ({kind}) has _value {shortened(values)}, "
             f"expected [{', '.join(names)}] as numbers"
         )
     return numbers
@@ -126,8 +141,8 @@ def _randint(name: str, values: list[object]) -> Gene:
     lower, upper = _numbers(name, "randint", values, ("lower", "upper"))
     if lower != int(lower) or upper != int(upper) or lower >= upper:
         raise ValueError(
-            f"search space entry {name!r} (randint) has _value {values!r}, expected whole numbers "
-            "with lower < upper (upper is not included)"
+            f"search space entry {name!r} (randint) has _value {shortened(values)}, expected "
+            "whole numbers with lower < upper (upper is not included)"
         )
     return Integer(name, int(lower), int(upper) - 1)
 
@@ -140,7 +155,8 @@ def _uniform(kind: str) -> Callable[[str, list[object]], Gene]:
         if low >= high or (log and low <= 0) or (q and q[0] <= 0):
             wanted = "low < high" + ", low > 0" * log + ", q > 0" * quantized
             raise ValueError(
-                f"search space entry {name!r} ({kind}) has _value {values!r}, expected {wanted}"
+                f"search space entry {name!r} ({kind}) has _value {shortened(values)}, expected "
+                f"{wanted}"
             )
         return Real(name, low, high, log=log, step=q[0] if q else None)
 
@@ -155,7 +171,8 @@ def _normal(kind: str) -> Callable[[str, list[object]], Gene]:
         if sigma <= 0 or (q and q[0] <= 0):
             wanted = "sigma > 0" + ", q > 0" * quantized
             raise ValueError(
-                f"search space entry {name!r} ({kind}) has _value {values!r}, expected {wanted}"
+                f"search space entry {name!r} ({kind}) has _value {shortened(values)}, expected "
+                f"{wanted}"
             )
         return Normal(name, mu, sigma, log=log, step=q[0] if q else None)
 

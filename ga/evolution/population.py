@@ -5,9 +5,11 @@ from __future__ import annotations
 import random
 from functools import partial
 
+from ga.arguments import MOST_TRIALS
 from ga.evolution.individual import Individual
 from ga.evolution.survival import rate, survivors
 from ga.evolution.toolbox import Toolbox
+from ga.problem.finite import shortened
 
 
 class Population:
@@ -71,6 +73,9 @@ def population_size_for(budget: int | None, size: int | None = None) -> int:
         # About 5% of the trials did best on the NAS-Bench-201 table with the plain GA of the first
         # version; the runs were not kept. The bounds are choices.
         return 20 if budget is None else min(100, max(8, round(0.05 * budget)))
-    if not isinstance(size, int) or isinstance(size, bool) or size < 2:
-        raise ValueError(f"population_size={size!r} should be a whole number from 2 on, or None")
+    if not isinstance(size, int) or isinstance(size, bool) or not 2 <= size <= MOST_TRIALS:
+        raise ValueError(
+            f"population_size={shortened(size)} should be a whole number from 2 on (to "
+            f"{MOST_TRIALS}), or None"
+        )
     return size

@@ -15,22 +15,23 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import NormalDist
-from typing import Any, ClassVar, TypeGuard
+from typing import Any, ClassVar
+
+from ga.problem.finite import is_finite, shortened
 
 Allele = int | float
 
 _STANDARD_NORMAL = NormalDist()
 # A normal gene reaches +-4.75 standard deviations: beyond lies one sample in a million.
 _TAIL = 1e-6
+# Beyond these, sums and products of a gene's numbers leave the range of a float, or its digits.
+_LARGEST = 1e300
+_MOST_STEPS = 2**53
 
 
 def same_value(a: object, b: object) -> bool:
     """Whether two parameter values are the same one (1 and 1.0 are; 1 and True are not)."""
     return bool(a == b) and isinstance(a, bool) == isinstance(b, bool)
-
-
-def _is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,9 @@ class Gene:
         raise NotImplementedError
 
     def _refuse(self, value: object, allowed: str) -> ValueError:
-        return ValueError(f"{self.name}={value!r} is not in the search space (allowed: {allowed})")
+        return ValueError(
+            f"{self.name}={shortened(value)} is not in the search space (allowed: {allowed})"
+        )
 
 
 def _index_to_unit(index: Allele, size: int) -> float:
@@ -132,10 +135,10 @@ class Ordered(_Listed):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        bad = [v for v in self.values if not _is_number(v)]
+        bad = [v for v in self.values if not is_finite(v)]
         if bad:
             raise ValueError(
-                f"ordered gene {self.name!r} takes finite numbers only, got {bad[0]!r}"
+                f"ordered gene {self.name!r} takes finite numbers only, got {shortened(bad[0])}"
             )
         if list(self.values) not in (sorted(self.values), sorted(self.values, reverse=True)):
             raise ValueError(
@@ -177,7 +180,14 @@ class Integer(Gene):
         super().__post_init__()
         for bound in (self.low, self.high):
             if not isinstance(bound, int) or isinstance(bound, bool):
-                raise ValueError(f"integer gene {self.name!r} needs whole bounds, got {bound!r}")
+                raise ValueError(
+                    f"integer gene {self.name!r} needs whole bounds, got {shortened(bound)}"
+                )
+            if abs(bound) > _MOST_STEPS:
+                raise ValueError(
+                    f"integer gene {self.name!r} needs bounds of at most 2**53, got "
+                    f"{shortened(bound)}: choose smaller ones, or a real gene"
+                )
         if self.high < self.low:
             raise ValueError(f"integer gene {self.name!r} has high={self.high} < low={self.low}")
 
@@ -189,7 +199,7 @@ class Integer(Gene):
         return self.low + int(allele)
 
     def encode(self, value: object) -> int:
-        if not _is_number(value) or value != int(value) or not self.low <= value <= self.high:
+        if not is_finite(value) or value != int(value) or not self.low <= value <= self.high:
             raise self._refuse(value, f"whole numbers from {self.low} to {self.high}")
         return int(value) - self.low
 
@@ -207,9 +217,26 @@ class _Continuous(Gene):
     log: bool = field(default=False, kw_only=True)
     step: float | None = field(default=None, kw_only=True)
 
-    def _check_step(self) -> None:
-        if self.step is not None and not (_is_number(self.step) and self.step > 0):
-            raise ValueError(f"gene {self.name!r} needs a step above 0, got {self.step!r}")
+    def _check_numbers(self, **numbers: float) -> None:
+        for what, value in numbers.items():
+            if not is_finite(value) or abs(value) > _LARGEST:
+                raise ValueError(
+                    f"gene {self.name!r} needs finite bounds, got {shortened(value)} as its "
+                    f"{what} (the largest is {_LARGEST:g})"
+                )
+        if self.step is not None and not (is_finite(self.step) and 0 < self.step <= _LARGEST):
+            raise ValueError(
+                f"gene {self.name!r} needs a step above 0, got {shortened(self.step)} (the "
+                f"largest is {_LARGEST:g})"
+            )
+
+    def _check_grid(self) -> None:
+        low, high = self.bounds
+        if self.step is not None and max(abs(low), abs(high)) / self.step > _MOST_STEPS:
+            raise ValueError(
+                f"gene {self.name!r}: step {self.step!r} is too small for values from {low:g} to "
+                f"{high:g}: give a larger one, or none"
+            )
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -243,7 +270,7 @@ class _Continuous(Gene):
         return float(allele)
 
     def encode(self, value: object) -> float:
-        if not _is_number(value):
+        if not is_finite(value):
             raise self._refuse(value, "finite numbers")
         return float(value)
 
@@ -257,14 +284,17 @@ class Real(_Continuous):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._check_step()
-        for bound in (self.low, self.high):
-            if not _is_number(bound):
-                raise ValueError(f"real gene {self.name!r} needs finite bounds, got {bound!r}")
+        self._check_numbers(low=self.low, high=self.high)
         if self.high < self.low:
             raise ValueError(f"real gene {self.name!r} has high={self.high} < low={self.low}")
         if self.log and self.low <= 0:
             raise ValueError(f"log gene {self.name!r} needs low > 0, got {self.low}")
+        if self.log and self.high / self.low > _LARGEST:
+            raise ValueError(
+                f"log gene {self.name!r} has high={self.high} and low={self.low}, too far apart: "
+                f"high / low should be at most {_LARGEST:g}"
+            )
+        self._check_grid()
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -309,16 +339,26 @@ class Normal(_Continuous):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._check_step()
-        if not _is_number(self.mu) or not _is_number(self.sigma) or self.sigma <= 0:
+        self._check_numbers(mu=self.mu, sigma=self.sigma)
+        if self.sigma <= 0:
             raise ValueError(
                 f"normal gene {self.name!r} needs a finite mu and sigma > 0, "
-                f"got mu={self.mu!r}, sigma={self.sigma!r}"
+                f"got mu={shortened(self.mu)}, sigma={shortened(self.sigma)}"
             )
+        furthest = math.log(_LARGEST)
+        if self.log and not all(abs(self._deviated(unit)) <= furthest for unit in (0.0, 1.0)):
+            raise ValueError(
+                f"log normal gene {self.name!r} has mu={self.mu!r}, sigma={self.sigma!r}: its "
+                f"values leave the range of numbers; keep |mu| + 4.8 sigma below {furthest:.0f}"
+            )
+        self._check_grid()
+
+    def _deviated(self, unit: float) -> float:
+        z = _STANDARD_NORMAL.inv_cdf(min(1 - _TAIL, max(_TAIL, unit)))
+        return self.mu + self.sigma * z
 
     def _at(self, unit: float) -> float:
-        z = _STANDARD_NORMAL.inv_cdf(min(1 - _TAIL, max(_TAIL, unit)))
-        value = self.mu + self.sigma * z
+        value = self._deviated(unit)
         return math.exp(value) if self.log else value
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ga.messages import Messages
+from ga.problem.finite import shortened
 from ga.problem.objectives import Constraint, read_metric
 from ga.problem.search_space import Params
 
@@ -75,8 +76,8 @@ class KnownCosts:
             if isinstance(value, (int, float)) and value != cost:
                 self._messages.once(
                     f"differs {name}",
-                    f"candidate {number} reported {name}={value} where the cost function said "
-                    f"{cost}: they should be equal; the reported value counts",
+                    f"candidate {number} reported {name}={shortened(value)} where the cost "
+                    f"function said {cost}: they should be equal; the reported value counts",
                 )
 
     def _trouble(self, error: Exception) -> None:
@@ -88,7 +89,7 @@ class KnownCosts:
 
     def _clean(self, raw: object) -> dict[str, float]:
         if not isinstance(raw, Mapping):
-            self._trouble(TypeError(f"it returned {raw!r} instead of a dict of metrics"))
+            self._trouble(TypeError(f"it returned {shortened(raw)} instead of a dict of metrics"))
             return {}
         costs = {}
         for name in raw:

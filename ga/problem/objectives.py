@@ -14,10 +14,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ga.problem.finite import as_finite, shortened
+
 #: What a trial reported; what has a role is checked to be a number.
 Metrics = dict[str, Any]
 
-_BOUND = re.compile(r"\s*(<=|>=|<|>)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*")
+# Possessive throughout: thousands of digits with a letter behind them are refused at once.
+_BOUND = re.compile(r"\s*(<=|>=|<|>)\s*([-+]?(?:\d++\.?+\d*+|\.\d++)(?:[eE][-+]?\d++)?)\s*+")
 # A strict bound that is met exactly is violated by a little, not by nothing.
 _STRICT = 1e-9
 
@@ -35,10 +38,15 @@ def read_metric(metrics: Mapping[str, object], name: str) -> float:
         )
     value = metrics[name]
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise ValueError(f"metric {name}={value!r} is not a number but a {type(value).__name__}")
-    number = float(value)
-    if not math.isfinite(number):
-        raise ValueError(f"metric {name}={number} is not finite")
+        raise ValueError(
+            f"metric {name}={shortened(value)} is not a number but a {type(value).__name__}"
+        )
+    number = as_finite(value)
+    if number is None:
+        raise ValueError(
+            f"metric {name}={shortened(value)} is not finite, or too large for a float; "
+            "report a finite number"
+        )
     return number
 
 
@@ -63,16 +71,18 @@ class Objectives:
         """
         if not isinstance(objectives, Mapping) or not objectives:
             raise ValueError(
-                f"objectives={objectives!r} should be a non-empty dict like "
+                f"objectives={shortened(objectives)} should be a non-empty dict like "
                 "{'accuracy': 'maximize', 'size_kb': 'minimize'}"
             )
         signs = []
         for name, direction in objectives.items():
             if not isinstance(name, str) or not name:
-                raise ValueError(f"objective {name!r} is not a metric name (a non-empty string)")
+                raise ValueError(
+                    f"objective {shortened(name)} is not a metric name (a non-empty string)"
+                )
             if direction not in ("maximize", "minimize"):
                 raise ValueError(
-                    f"objective {name!r} has direction {direction!r} "
+                    f"objective {name!r} has direction {shortened(direction)} "
                     "(allowed: 'maximize', 'minimize')"
                 )
             signs.append(-1.0 if direction == "maximize" else 1.0)
@@ -115,7 +125,7 @@ class Objectives:
         """
         if not isinstance(reference, Mapping) or set(reference) != set(self.names):
             raise ValueError(
-                f"reference={reference!r} should give one value for each objective: "
+                f"reference={shortened(reference)} should give one value for each objective: "
                 f"{', '.join(self.names)}"
             )
         return self.losses(reference)
@@ -148,13 +158,15 @@ class Constraint:
         match = _BOUND.fullmatch(text) if isinstance(text, str) else None
         if not isinstance(metric, str) or not metric or match is None:
             raise ValueError(
-                f"constraint {metric!r}: {text!r} cannot be read; write a metric and a bound with "
-                "<=, >=, < or >, for example {'ram_kb': '<= 256'} or "
+                f"constraint {shortened(metric)}: {shortened(text)} cannot be read; write a "
+                "metric and a bound with <=, >=, < or >, for example {'ram_kb': '<= 256'} or "
                 "{'ram_kb': ['>= 16', '<= 256']}"
             )
         bound = float(match[2])
         if not math.isfinite(bound):
-            raise ValueError(f"constraint {metric!r}: {text!r} has a bound that is not finite")
+            raise ValueError(
+                f"constraint {metric!r}: {shortened(text)} has a bound that is not finite"
+            )
         return cls(metric, match[1], bound)
 
     def excess(self, value: float) -> float:
@@ -186,7 +198,7 @@ def parse_constraints(
         parsed = list(constraints)
     else:
         raise ValueError(
-            f"constraints={constraints!r} should be a dict like {{'ram_kb': '<= 256'}}"
+            f"constraints={shortened(constraints)} should be a dict like {{'ram_kb': '<= 256'}}"
         )
     for upper in (c for c in parsed if c.operator[0] == "<"):
         for lower in (c for c in parsed if c.operator[0] == ">" and c.metric == upper.metric):

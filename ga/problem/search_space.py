@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
 import random
 from collections import Counter
@@ -11,6 +10,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ga.problem.finite import shortened
 from ga.problem.gene_traits import BUILT_IN, GeneTraits
 from ga.problem.genes import Allele, Categorical, Gene, Ordered, flatten_groups
 
@@ -210,6 +210,8 @@ class SearchSpace:
         Raises:
             ValueError: a missing or unknown key, or a value outside its gene.
         """
+        if not isinstance(params, Mapping):
+            raise ValueError(f"parameters are a dict, got {shortened(params)}")
         genome: list[Allele] = [locus.gene.nth(0) for locus in self.loci]
         homes: dict[int, Mapping[str, object]] = {-1: params}
         used: dict[int, set[str]] = {-1: set()}
@@ -219,13 +221,14 @@ class SearchSpace:
                 continue
             home = homes[parent]
             if gene.name not in home:
-                raise ValueError(f"parameter {locus.path!r} is missing from {_brief(params)}")
+                raise ValueError(f"parameter {locus.path!r} is missing from {shortened(params)}")
             value = home[gene.name]
             used[parent].add(gene.name)
             if isinstance(gene, Categorical) and gene.children:
                 if not isinstance(value, Mapping) or "_name" not in value:
                     raise ValueError(
-                        f"{locus.path}={value!r} should be a dict with '_name' (a nested choice)"
+                        f"{locus.path}={shortened(value)} should be a dict with '_name' (a nested "
+                        "choice)"
                     )
                 homes[index], used[index] = value, {"_name"}
                 value = value["_name"]
@@ -235,7 +238,7 @@ class SearchSpace:
             if unknown:
                 some = ", ".join(sorted(used[index])[:8])
                 raise ValueError(
-                    f"parameter {min(unknown)!r} is not in the search space (it has {some}"
+                    f"parameter {min(map(repr, unknown))} is not in the search space (it has {some}"
                     f"{', ...' if len(used[index]) > 8 else ''})"
                 )
         return tuple(genome)
@@ -317,8 +320,3 @@ def _width(gene: Gene) -> int:
     if not isinstance(gene, Categorical):
         return 1
     return 1 + sum(_width(child) for child in itertools.chain.from_iterable(gene.children))
-
-
-def _brief(params: Mapping[str, object]) -> str:
-    text = json.dumps(dict(params), default=str)
-    return text if len(text) <= 120 else text[:117] + "..."

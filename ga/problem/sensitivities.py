@@ -11,6 +11,9 @@ from typing import SupportsFloat
 import numpy as np
 
 from ga.arrays import Array
+from ga.problem.finite import shortened
+
+_WANTED = "give {layer: loss} or {gene: {value: loss}}"
 
 
 @dataclass(frozen=True)
@@ -32,12 +35,18 @@ class Sensitivities:
         Gains count as no loss. A layer's loss is the mean of what is given for its genes.
 
         Raises:
-            ValueError: something that is no finite number; the message names it.
+            ValueError: no mapping, or something that is no finite number; the message names it.
         """
+        if given is not None and not isinstance(given, Mapping):
+            raise ValueError(f"sensitivities={shortened(given)} is no mapping; {_WANTED}")
         layers: dict[str, float] = {}
         genes: dict[str, tuple[Array, Array]] = {}
         rows: dict[str, list[float]] = {}
         for name, entry in (given or {}).items():
+            if not isinstance(name, str):
+                raise ValueError(
+                    f"sensitivities: {shortened(name)} is no name of a layer or a gene; {_WANTED}"
+                )
             if not isinstance(entry, Mapping):
                 layers[name] = max(0.0, _number(name, entry))
                 continue
@@ -89,11 +98,11 @@ def removed_per_left(ratios: Array) -> Array:
 def _number(name: str, raw: object) -> float:
     number = math.nan
     if isinstance(raw, (str, SupportsFloat)):
-        with suppress(ValueError):
+        with suppress(ValueError, OverflowError):
             number = float(raw)
     if isinstance(raw, bool) or not math.isfinite(number):
         raise ValueError(
-            f"sensitivities: {name!r} has {raw!r} where a finite number is needed; give "
-            "{layer: loss} or {gene: {value: loss}}"
+            f"sensitivities: {name!r} has {shortened(raw)} where a finite number is needed; "
+            f"{_WANTED}"
         )
     return number

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeGuard
 
+from hardware.ir.finite import LARGEST_SIZE, is_size, shortened
+
 WEIGHTED_OPS = frozenset({"conv", "depthwise", "conv_transpose", "linear"})
 """Operators that hold weights, and so have bit genes and can lose output channels."""
 
@@ -22,6 +24,9 @@ W_SCHEMES = (UNIFORM, POWER_OF_TWO)
 """Values that a weight's integers take: all of its width, or zero and powers of two."""
 
 Shape = tuple[int, ...]
+
+# More than any operator has (padding counts twice); products of them stay within a float.
+_MOST_DIMS = 8
 
 _INPUT_NAME = re.compile(r"input(_?\d+)?")
 
@@ -43,17 +48,29 @@ def check_bits(value: object, what: str) -> int:
         ValueError: it is not one of `BIT_WIDTHS`.
     """
     if not is_number(value) or value not in BIT_WIDTHS:
-        raise ValueError(f"{what}={value!r} is not a bit-width (use one of {BIT_WIDTHS})")
+        raise ValueError(f"{what}={shortened(value)} is not a bit-width (use one of {BIT_WIDTHS})")
     return int(value)
+
+
+def _are_texts(values: object) -> bool:
+    return (
+        isinstance(values, Iterable)
+        and not isinstance(values, str)
+        and all(isinstance(value, str) for value in values)
+    )
 
 
 def _dims(values: object, what: str, low: int) -> Shape:
     if not isinstance(values, Iterable):
-        raise ValueError(f"{what}={values!r} must be a tuple of integers")
+        raise ValueError(f"{what}={shortened(values)} must be a tuple of integers")
     dims = tuple(values)
     for v in dims:
-        if isinstance(v, bool) or not isinstance(v, int) or v < low:
-            raise ValueError(f"{what}={values!r} must hold integers >= {low}")
+        if not is_size(v, low):
+            raise ValueError(
+                f"{what}={shortened(values)} must hold integers >= {low}, up to {LARGEST_SIZE}"
+            )
+    if len(dims) > _MOST_DIMS:
+        raise ValueError(f"{what}={shortened(values)} has more than {_MOST_DIMS} dimensions")
     return dims
 
 
@@ -106,12 +123,20 @@ class Layer:
 
     def __post_init__(self) -> None:
         if not self.name or not isinstance(self.name, str):
-            raise ValueError(f"a layer's name must be a non-empty string, got {self.name!r}")
+            raise ValueError(
+                f"a layer's name must be a non-empty string, got {shortened(self.name)}"
+            )
         where = f"layer {self.name!r}: "
         if not self.op or not isinstance(self.op, str):
-            raise ValueError(f"{where}op={self.op!r} must be a non-empty string")
-        if isinstance(self.inputs, str) or not all(isinstance(i, str) for i in self.inputs):
-            raise ValueError(f"{where}inputs={self.inputs!r} must be a tuple of layer names")
+            raise ValueError(f"{where}op={shortened(self.op)} must be a non-empty string")
+        if not _are_texts(self.inputs):
+            raise ValueError(
+                f"{where}inputs={shortened(self.inputs)} must be a tuple of layer names"
+            )
+        if not isinstance(self.module, str):
+            raise ValueError(f"{where}module={shortened(self.module)} must be a module's name")
+        if not isinstance(self.bias, bool):
+            raise ValueError(f"{where}bias={shortened(self.bias)} must be true or false")
         if not self.inputs:
             raise ValueError(f"{where}it has no input (a network's input is named 'input')")
         put = object.__setattr__
@@ -121,18 +146,18 @@ class Layer:
         put(self, "padding", _dims(self.padding, where + "padding", 0))
         if not self.in_shape or not self.out_shape:
             raise ValueError(f"{where}a shape is empty; shapes are (C, H, W), (C, L) or (C,)")
-        if isinstance(self.groups, bool) or not isinstance(self.groups, int) or self.groups < 1:
-            raise ValueError(f"{where}groups={self.groups!r} must be an integer >= 1")
+        if not is_size(self.groups):
+            raise ValueError(f"{where}groups={shortened(self.groups)} must be an integer >= 1")
         put(self, "w_bits", check_bits(self.w_bits, where + "w_bits"))
         put(self, "a_bits", check_bits(self.a_bits, where + "a_bits"))
         if self.w_scheme not in W_SCHEMES:
             raise ValueError(
-                f"{where}w_scheme={self.w_scheme!r} must be one of {', '.join(W_SCHEMES)}"
+                f"{where}w_scheme={shortened(self.w_scheme)} must be one of {', '.join(W_SCHEMES)}"
             )
-        if not is_number(self.sparsity):
-            raise ValueError(f"{where}sparsity={self.sparsity!r} must be a number in [0, 1)")
-        if not 0 <= self.sparsity < 1:
-            raise ValueError(f"{where}sparsity={self.sparsity!r} must be in [0, 1)")
+        if not is_number(self.sparsity) or not 0 <= self.sparsity < 1:
+            raise ValueError(
+                f"{where}sparsity={shortened(self.sparsity)} must be a number in [0, 1)"
+            )
         if self.op in ("conv", "depthwise", "conv_transpose"):
             self._check_convolution(where)
 
@@ -230,15 +255,25 @@ class ChannelGroup:
     reason: str = ""
 
     def __post_init__(self) -> None:
-        where = f"channel group {self.name!r}: "
+        where = f"channel group {shortened(self.name)}: "
+        if not _are_texts(self.layers):
+            raise ValueError(
+                f"{where}layers={shortened(self.layers)} must be a tuple of layer names"
+            )
         object.__setattr__(self, "layers", tuple(self.layers))
         if not self.layers or self.layers[0] != self.name:
             raise ValueError(
                 f"{where}it must be named after its first layer, layers={self.layers!r}"
             )
-        if not isinstance(self.channels, int) or self.channels < 1:
-            raise ValueError(f"{where}channels={self.channels!r} must be an integer >= 1")
-        if not isinstance(self.step, int) or self.step < 1 or self.channels % self.step:
-            raise ValueError(f"{where}step={self.step!r} must divide channels={self.channels}")
+        if not is_size(self.channels):
+            raise ValueError(f"{where}channels={shortened(self.channels)} must be an integer >= 1")
+        if not is_size(self.step) or self.channels % self.step:
+            raise ValueError(
+                f"{where}step={shortened(self.step)} must divide channels={self.channels}"
+            )
+        if not isinstance(self.prunable, bool):
+            raise ValueError(f"{where}prunable={shortened(self.prunable)} must be true or false")
+        if not isinstance(self.reason, str):
+            raise ValueError(f"{where}reason={shortened(self.reason)} must be a text")
         if not self.prunable and not self.reason:
             raise ValueError(f"{where}it is not prunable, so `reason` must say why")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hardware.ir.factorization import changed, full_rank
+from hardware.ir.finite import is_size, shortened
 from hardware.ir.gene_kinds import (
     A_BITS,
     PRUNE,
@@ -28,12 +29,10 @@ from hardware.ir.gene_kinds.pruner import read_pruner
 from hardware.ir.gene_kinds.registry import Params
 from hardware.ir.gene_kinds.weight_bits import read_bits
 from hardware.ir.layer import UNIFORM, ChannelGroup, Layer, Shape, is_input_name
+from hardware.ir.network_file import FORMAT, as_dict, parts_of, read_json
 from hardware.ir.shape_inference import input_shapes, operator_left, propagate
 
 __all__ = ["ChannelGroup", "Layer", "Network"]
-
-_FORMAT = 1
-"""Of network files; it grows when older versions cannot read what is written."""
 
 _GRAPH_KINDS = (PRUNER, PRUNE, W_BITS, A_BITS)
 """What a network reads by itself: channels and bits go through the graph together."""
@@ -69,9 +68,15 @@ class Network:
         self.groups = tuple(groups)
         self.name = name
         self.channel_multiple = channel_multiple
+        if metadata is not None and not isinstance(metadata, Mapping):
+            raise ValueError(f"metadata={shortened(metadata)} must be a mapping")
         self.metadata: dict[str, Any] = dict(metadata or {})
-        if not isinstance(channel_multiple, int) or channel_multiple < 1:
-            raise ValueError(f"channel_multiple={channel_multiple!r} must be an integer >= 1")
+        if not isinstance(name, str):
+            raise ValueError(f"a network's name must be a text, got {shortened(name)}")
+        if not is_size(channel_multiple):
+            raise ValueError(
+                f"channel_multiple={shortened(channel_multiple)} must be an integer >= 1"
+            )
         if not self.layers:
             raise ValueError("a network needs at least one layer")
         self._layers = self._index_layers()
@@ -180,7 +185,7 @@ class Network:
         for key in params:
             if key not in self._genes:
                 raise ValueError(
-                    f"chromosome for another model: {key!r} names no gene of network "
+                    f"chromosome for another model: {shortened(key)} names no gene of network "
                     f"{self.name or '(unnamed)'!r}"
                 )
 
@@ -203,7 +208,9 @@ class Network:
         if ratio == 0:
             return group.channels
         if not group.prunable:
-            raise ValueError(f"{key}={ratio!r}: this group cannot be pruned ({group.reason})")
+            raise ValueError(
+                f"{key}={shortened(ratio)}: this group cannot be pruned ({group.reason})"
+            )
         step = self.step(group)
         keep = math.floor(group.channels * (1 - ratio) / step + 0.5) * step
         return min(max(keep, step), group.channels)
@@ -310,11 +317,11 @@ class Network:
     def to_json(self) -> str:
         """Return the network as JSON text, the same for equal networks."""
         data = {
-            "format": _FORMAT,
+            "format": FORMAT,
             "name": self.name,
             "channel_multiple": self.channel_multiple,
             "metadata": self.metadata,
-            "layers": [_as_dict(layer) for layer in self.layers],
+            "layers": [as_dict(layer) for layer in self.layers],
             "groups": [asdict(group) for group in self.groups],
         }
         return json.dumps(data, indent=1) + "\n"
@@ -326,24 +333,14 @@ class Network:
         Raises:
             ValueError: no network JSON, another format, or contents that do not fit together.
         """
-        try:
-            data = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"not a network file: {error}") from None
-        if not isinstance(data, dict) or data.get("format") != _FORMAT:
-            raise ValueError(
-                f"not a network file of format {_FORMAT}; write it again with `joint-ga space`"
-            )
-        try:
-            return cls(
-                [Layer(**layer) for layer in data["layers"]],
-                [ChannelGroup(**group) for group in data["groups"]],
-                name=data["name"],
-                channel_multiple=data["channel_multiple"],
-                metadata=data["metadata"],
-            )
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"damaged network file: {error}") from None
+        data = read_json(text)
+        return cls(
+            parts_of(Layer, data["layers"], "layers"),
+            parts_of(ChannelGroup, data["groups"], "groups"),
+            name=data["name"],
+            channel_multiple=data["channel_multiple"],
+            metadata=data["metadata"],
+        )
 
     def save(self, path: str | Path) -> None:
         """Write `to_json` to a file."""
@@ -370,11 +367,3 @@ class Network:
 
     def __repr__(self) -> str:
         return f"Network({self.name!r}, {len(self.layers)} layers, {len(self.groups)} groups)"
-
-
-def _as_dict(layer: Layer) -> dict[str, object]:
-    """A layer's fields, without those of optional genes: files stay readable by older versions."""
-    fields = asdict(layer)
-    return {
-        k: v for k, v in fields.items() if (k, v) not in (("w_scheme", UNIFORM), ("sparsity", 0.0))
-    }

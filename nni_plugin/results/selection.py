@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ga.problem.objectives import Constraint, parse_constraints, violation
 from nni_plugin.protocol.metrics import UID
+from nni_plugin.protocol.suggestions import did_you_mean
 from nni_plugin.study.trial_log import Trial
 
 __all__ = ["Pick", "PickError"]
@@ -74,7 +75,10 @@ class Pick:
         if not able:
             known = sorted({name for t in trials for name in t.metrics if name != UID})
             missing = ", ".join(sorted(needed - set(known))) or "all of these together"
-            raise PickError(f"no trial reports {missing} (reported: {', '.join(known) or 'none'})")
+            near = did_you_mean(min(needed - set(known), default=""), known)
+            raise PickError(
+                f"no trial reports {missing}{near} (reported: {', '.join(known) or 'none'})"
+            )
         fitting = [t for t in able if violation(self.bounds, t.metrics) == 0]
         if not fitting:
             closest = min(able, key=lambda t: violation(self.bounds, t.metrics))

@@ -19,10 +19,12 @@ from pathlib import Path
 import yaml
 
 import ga
+from ga.problem.finite import shortened
 from nni_plugin import search_space
 from nni_plugin.protocol import dispatcher
 from nni_plugin.protocol.json_types import Settings
 from nni_plugin.protocol.metrics import COSTS, DEFAULT
+from nni_plugin.protocol.suggestions import did_you_mean, file_near
 from nni_plugin.registration import registered_class
 from nni_plugin.study.tuner_args import CostModel, TunerArgs
 from nni_plugin.study.user_functions import import_path
@@ -30,6 +32,10 @@ from nni_plugin.study.user_functions import import_path
 OWN_TUNER = ("nni_plugin.JointGATuner", "nni_plugin.tuner.JointGATuner")
 OWN_ASSESSOR = ("nni_plugin.ParetoAssessor", "nni_plugin.assessor.ParetoAssessor")
 _SHORT = 64
+_CONFIGS = (".yml", ".yaml")
+_TEXTS = (
+    "searchSpaceFile", "trialCommand", "trialCodeDirectory", "name", "className", "codeDirectory",
+)  # fmt: skip
 
 
 def check_config(path: str | Path, *, import_task: bool = False) -> list[str]:
@@ -43,13 +49,17 @@ def check_config(path: str | Path, *, import_task: bool = False) -> list[str]:
     try:
         config = yaml.safe_load(path.read_text())
     except FileNotFoundError:
-        return [f"{path}: no such file"]
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        return [f"{path}: no such file{file_near(path, _CONFIGS)}"]
+    except IsADirectoryError:
+        return [f"{path}: a folder, not an experiment's YAML file{file_near(path, _CONFIGS)}"]
+    # PyYAML raises what its constructors do, an AttributeError at a bad date for one.
+    except Exception as error:
         return [f"{path}: not readable as YAML: {error}"]
     if not isinstance(config, dict):
         return [f"{path}: holds {type(config).__name__}, not an experiment's settings"]
     check = _Check(path.resolve().parent, config)
-    check.run(import_task)
+    if not check.has_wrong_types():
+        check.run(import_task)
     if not check.problems:
         check.ask_nni(path)
     return list(dict.fromkeys(check.problems))
@@ -60,6 +70,25 @@ class _Check:
     folder: Path
     config: Settings
     problems: list[str] = field(default_factory=list)
+
+    def has_wrong_types(self) -> bool:
+        """Whether a setting isn't of the type that all the rest takes for granted; it is noted."""
+        for section in ("", "tuner", "assessor", "trainingService"):
+            settings = self.config.get(section) if section else self.config
+            if not isinstance(settings, Mapping):
+                continue
+            prefix = f"{section}: " if section else ""
+            for key, value in settings.items():
+                if not isinstance(key, str):
+                    self.problems.append(f"{prefix}{shortened(key)} is no name of a setting")
+                elif key in _TEXTS and not isinstance(value, str | None):
+                    self.problems.append(f"{prefix}{key}: {shortened(value)} should be a text")
+                elif key == "classArgs" and not _is_settings(value):
+                    self.problems.append(
+                        f"{prefix}classArgs: {shortened(value)} should be a mapping of names to "
+                        "values"
+                    )
+        return bool(self.problems)
 
     def run(self, import_task: bool) -> None:
         space = self._space()
@@ -121,8 +150,10 @@ class _Check:
                 return None
         elif tuner.get("codeDirectory") is None:
             self.problems.append("tuner: className needs 'codeDirectory: .' beside it")
-        elif not (self.folder / tuner["codeDirectory"]).is_dir():
-            self.problems.append(f"tuner: codeDirectory {tuner['codeDirectory']!r} is no folder")
+        else:
+            with self._noting("tuner: "):
+                if not (self.folder / tuner["codeDirectory"]).is_dir():
+                    raise ValueError(f"codeDirectory {tuner['codeDirectory']!r} is no folder")
         if class_name not in OWN_TUNER:
             self._importable(class_name, tuner)
             return None
@@ -177,9 +208,12 @@ class _Check:
         if not isinstance(command, str) or not command.strip():
             self.problems.append("trialCommand: missing")
             return None
-        if not self._code_folder().is_dir():
-            self.problems.append(f"trialCodeDirectory: {self._code_folder()} is no folder")
-        words = shlex.split(os.path.expandvars(command))
+        words: list[str] = []
+        with self._noting("trialCodeDirectory: "):
+            if not self._code_folder().is_dir():
+                raise ValueError(f"{self._code_folder()} is no folder")
+        with self._noting(f"trialCommand: {shortened(command)}: "):
+            words = shlex.split(os.path.expandvars(command))
         if "nni_plugin.trial" not in words:
             return None
         from nni_plugin.trial import arguments
@@ -234,8 +268,8 @@ class _Check:
             for name in args.required:
                 if name not in reported:
                     self.problems.append(
-                        f"tuner: classArgs: no trial reports the metric '{name}' "
-                        f"(they report: {', '.join(reported)})"
+                        f"tuner: classArgs: no trial reports the metric '{name}'"
+                        f"{did_you_mean(name, reported)} (they report: {', '.join(reported)})"
                     )
 
     def _same_device(self, args: TunerArgs, trial: Namespace) -> None:
@@ -261,6 +295,10 @@ class _Check:
             if not isinstance(error, (ValueError, OSError)):
                 text = f"{type(error).__name__}: {text}"
             self.problems.append(prefix + text)
+
+
+def _is_settings(value: object) -> bool:
+    return value is None or (isinstance(value, dict) and all(isinstance(k, str) for k in value))
 
 
 @contextlib.contextmanager

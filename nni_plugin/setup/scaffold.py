@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ import yaml
 from ga.problem.objectives import Constraint
 from nni_plugin.protocol.json_types import Settings
 from nni_plugin.protocol.metrics import COSTS
+from nni_plugin.protocol.suggestions import did_you_mean
 from nni_plugin.study.user_functions import import_path
 
 __all__ = ["Plan", "write_plan"]
@@ -61,8 +63,11 @@ class Plan:
             raise ValueError(f"--objective {unknown[0]!r} is not a cost (one of {COSTS})")
         parsed = {}
         for text in limits:
-            metric, _, bound = text.strip().partition(" ")
+            metric = re.split("[<>]", text, maxsplit=1)[0].strip()
+            bound = text.strip()[len(metric) :]
             constraint = Constraint.parse(metric, bound)
+            if near := [cost for cost in COSTS if cost.startswith(f"{metric}_")]:
+                raise ValueError(f"--limit {text!r}: did you mean {near[0]!r}?")
             parsed[metric] = f"{constraint.operator} {constraint.bound:g}"
         return cls(limits=parsed, trials=trials, concurrency=concurrency, **rest)
 
@@ -96,6 +101,13 @@ def write_plan(plan: Plan) -> list[Path]:
     code = _code_folder(name, folder)
     with import_path(code, first=True):
         task = load_task(name, plan.data)
+        try:
+            _check_limits(plan, task.metric_name)
+        except ValueError:
+            # A second try would be told that it is there already.
+            for path in written:
+                path.unlink()
+            raise
         write_space(task, name, device, space, {})
     written += [space, network_file(space)]
     direction = "maximize" if task.metric_mode == "max" else "minimize"
@@ -103,6 +115,17 @@ def write_plan(plan: Plan) -> list[Path]:
     text = yaml.safe_dump(settings, sort_keys=False, width=100)
     config.write_text(f"# joint-ga run {config.name}\n{text}", encoding="utf-8")
     return [*written, config]
+
+
+def _check_limits(plan: Plan, metric: str) -> None:
+    """Refuses limits on what no trial will report."""
+    known = (metric, *COSTS)
+    for name in plan.limits:
+        if name not in known:
+            raise ValueError(
+                f"--limit: no trial reports {name!r}{did_you_mean(name, known)}; they report "
+                f"{', '.join(known)}"
+            )
 
 
 def _code_folder(task: str, folder: Path) -> Path:

@@ -18,14 +18,14 @@ This module imports neither pandas nor NNI: the tuner's process uses it.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ga.evaluation import CENSORED, COMPLETE, FAILED, GREEDY, IMPORTED, RUNNING, Evaluation, Status
+from ga.problem.finite import as_finite
 from nni_plugin.protocol.json_types import JsonObject, Metrics, Params
-from nni_plugin.protocol.metrics import DEFAULT, UID, is_number
+from nni_plugin.protocol.metrics import DEFAULT, UID
 from nni_plugin.study.journal import parse
 
 __all__ = ["FINAL", "Trial", "TrialLog", "is_uniform_int8"]
@@ -277,16 +277,11 @@ def _object(event: Mapping[str, object], key: str) -> JsonObject:
 
 
 def _time(event: Mapping[str, object]) -> float | None:
-    time = event.get("time")
-    return float(time) if isinstance(time, (int, float)) else None
+    return as_finite(event.get("time"))
 
 
 def _finite(metrics: object) -> Metrics:
     """The usable part of a trial's metrics: numbers that are finite."""
     if not isinstance(metrics, dict):
         metrics = {DEFAULT: metrics}
-    return {
-        str(key): value
-        for key, value in metrics.items()
-        if is_number(value) and math.isfinite(value)
-    }
+    return {str(key): value for key, value in metrics.items() if as_finite(value) is not None}

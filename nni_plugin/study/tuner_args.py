@@ -14,6 +14,7 @@ from pathlib import Path
 import ga
 from ga.evaluation import COMPLETE
 from ga.evolution.operators import read_replacements
+from ga.problem.finite import shortened
 from ga.problem.objectives import parse_constraints
 from nni_plugin.protocol.dispatcher import experiment_config, find_file, folders
 from nni_plugin.protocol.json_types import JsonObject, Params, Settings
@@ -83,7 +84,7 @@ class TunerArgs:
             raise TypeError(f"unknown classArgs: {', '.join(unknown)} (allowed: {allowed})")
         mode = args.get("optimize_mode", "maximize")
         if mode not in ("maximize", "minimize"):
-            raise ValueError(f"optimize_mode={mode!r} (allowed: 'maximize', 'minimize')")
+            raise ValueError(f"optimize_mode={shortened(mode)} (allowed: 'maximize', 'minimize')")
         objectives = args.get("objectives", {DEFAULT: mode})
         ga.Objectives.parse(objectives)
         constraints = args.get("constraints", {})
@@ -149,7 +150,8 @@ class TunerArgs:
                 initial = json.loads(path.read_text())
         if not isinstance(initial, list) or not all(isinstance(p, dict) for p in initial):
             raise ValueError(
-                f"initial={self.initial!r} should be a list of parameter dicts, or a file with one"
+                f"initial={shortened(self.initial)} should be a list of parameter dicts, or a file "
+                "with one"
             )
         return [{k: v for k, v in params.items() if k != UID} for params in initial]
 
@@ -197,8 +199,8 @@ def _check_costs(costs: object) -> None:
         return
     if not isinstance(costs, Mapping) or set(costs) != {"network", "device"}:
         raise ValueError(
-            f"costs={costs!r} should be {{network: FILE, device: ID}} or 'module:function'"
+            f"costs={shortened(costs)} should be {{network: FILE, device: ID}} or 'module:function'"
         )
     for key, value in costs.items():
         if not isinstance(value, str):
-            raise ValueError(f"costs: {key}={value!r} should be a file name or an id")
+            raise ValueError(f"costs: {key}={shortened(value)} should be a file name or an id")

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import errno
+import fcntl
+import logging
 import multiprocessing
+import os
+import stat
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from evaluators.cache import cache_dir, cached, write_atomically
+from evaluators.cache import cache_dir, cached, locked, write_atomically
 
 
 def _load(path: Path) -> str:
@@ -65,3 +71,112 @@ def test_torch_errors_of_a_full_disk_are_os_errors(tmp_path: Path) -> None:
     with pytest.raises(OSError, match=r"cannot write .*model\.pt"):
         write_atomically(tmp_path / "model.pt", fails)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def shared(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A cache folder that other users can reach, unlike pytest's own."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        folder = Path(name) / "cache"
+        folder.mkdir(mode=0o755)
+        monkeypatch.setenv("JOINT_GA_CACHE", str(folder))
+        yield folder
+        folder.chmod(0o755)
+
+
+def _as_other_user(work: Callable[[], None]) -> None:
+    """Runs something in a process that is not root and owns nothing, where root runs the tests."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            if os.getuid() == 0:
+                os.setgroups([])
+                os.setgid(65534)
+                os.setuid(65534)
+            work()
+            code = 0
+        finally:
+            os._exit(code)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def _warnings() -> list[str]:
+    found: list[str] = []
+
+    class Keep(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            found.append(record.getMessage())
+
+    logging.getLogger("evaluators.cache").addHandler(Keep())
+    return found
+
+
+def test_a_read_only_cache_costs_a_warning(shared: Path) -> None:
+    shared.chmod(0o555)
+
+    def work() -> None:
+        said = _warnings()
+        assert cached("new.txt", lambda: "value.", load=_load, save=_save) == "value."
+        assert any("cannot be locked" in text for text in said), said
+        assert any("could not be written" in text for text in said), said
+
+    _as_other_user(work)
+    assert list(shared.iterdir()) == []
+
+
+def test_the_cache_of_another_user_is_read_and_locked(shared: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        cached("made.txt", lambda: "value.", load=_load, save=_save)
+    finally:
+        os.umask(before)
+    assert {stat.S_IMODE(p.stat().st_mode) for p in shared.iterdir()} == {0o644}
+
+    def never() -> str:
+        raise AssertionError("it was made already")
+
+    def work() -> None:
+        said = _warnings()
+        assert cached("made.txt", never, load=_load, save=_save) == "value."
+        with locked(shared / "made.txt"), (shared / "made.txt.lock").open() as other:
+            try:
+                fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                pass
+            else:
+                raise AssertionError("the lock is not held")
+        assert said == []
+
+    _as_other_user(work)
+
+
+def test_the_umask_decides_who_may_read_and_lock(shared: Path) -> None:
+    before = os.umask(0o007)
+    try:
+        cached("ours.txt", lambda: "value.", load=_load, save=_save)
+    finally:
+        os.umask(before)
+    assert {stat.S_IMODE(p.stat().st_mode) for p in shared.iterdir()} == {0o660}
+
+
+def test_a_file_that_may_not_be_read_is_made_again(shared: Path) -> None:
+    (shared / "private.txt").write_text("value.", encoding="utf-8")
+    (shared / "private.txt").chmod(0o000)
+
+    def work() -> None:
+        said = _warnings()
+        assert cached("private.txt", lambda: "other.", load=_load, save=_save) == "other."
+        assert any("cannot be read" in text for text in said), said
+
+    _as_other_user(work)
+
+
+def test_no_cache_folder_costs_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    monkeypatch.setenv("JOINT_GA_CACHE", str(tmp_path / "file" / "cache"))
+    assert cached("a.txt", lambda: "value.", load=_load, save=_save) == "value."
+    assert "the cache folder cannot be made" in caplog.text

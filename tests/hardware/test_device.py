@@ -109,3 +109,71 @@ def test_import_stays_light():
 def test_a_software_stack_keeps_its_old_name() -> None:
     assert hardware.Stack is hardware.Runtime
     assert isinstance(load_device("stm32f746").runtime, hardware.Stack)
+
+
+HUGE = 10**400
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (changed(core=["cortex-m4"]), r"core=\['cortex-m4'\] is unknown"),
+        (changed(stack={"tflm": "x"}), r"stack=\{'tflm': 'x'\} is none of its stacks"),
+        (changed(stacks={3: {"kappa": 2.0}}), "no source|a stack is named 3"),
+        (changed(id=["mine"]), r"id=\['mine'\] must be a text"),
+        (changed(clock_mhz=HUGE), r"clock_mhz=1000.* must be a number above 0 \(from 1e-12 to"),
+        (changed(ram_kb=1e300), r"ram_kb=1e\+300 must be"),
+        (changed(power_mw=1e-320), "power_mw=1e-320 must be"),
+        ({**GOOD, 3: 1, "speed": 2}, "unknown field '?(3|speed)"),
+        ({**GOOD, "weight_bits": [8, [4]], "sources": changed()["sources"] | {"weight_bits": "x"}},
+         r"weight_bits=\[4\] is not a bit-width"),
+        (changed(stacks={"tflm": {"model": "table", "macs_per_cycle": 2.0}}),
+         r"stacks.tflm.macs_per_cycle=2.0 must map classes of layers to rates"),
+        (changed(stacks={"tflm": {"model": "table", "macs_per_cycle": {"conv": 2}}}),
+         "macs_per_cycle.conv=2 must map bits to a rate"),
+        (changed(stacks={"tflm": {"kappa": 2.0, "drops_dead_channels": 1}}),
+         "stacks.tflm.drops_dead_channels=1 must be true or false"),
+        ([1], r"a device profile is a mapping, got \[1\]"),
+    ],
+)  # fmt: skip
+def test_wrong_types_and_huge_numbers_are_named(data, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        parse_device(data)
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("day: !!timestamp nonsense", "not YAML"),
+        ("day: 2026-13-45", "not YAML"),
+        ("a: " + "[" * 5000, "not YAML"),
+        ("&a {id: mine, core: x, stacks: *a}", "field 'clock_mhz' is missing"),
+    ],
+)
+def test_yaml_that_cannot_be_read_names_its_file(tmp_path, text, message):
+    path = tmp_path / "mine.yml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=message) as caught:
+        load_device(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_profile_that_holds_itself(tmp_path):
+    data = changed()
+    data["stacks"]["tflm"]["more"] = data["stacks"]
+    with pytest.raises(ValueError, match="contains itself"):
+        parse_device(data)
+
+
+def test_a_device_typed_wrong_is_told_which_may_be_meant(tmp_path):
+    with pytest.raises(ValueError, match=r"'stm32f764' \(did you mean 'stm32f746'\?\): use one of"):
+        load_device("stm32f764")
+    with pytest.raises(ValueError, match=r"did you mean 'stm32l4r5'"):
+        load_device("STM32L4R5:tflm")
+    (tmp_path / "board.yml").write_text(yaml.safe_dump(GOOD))
+    with pytest.raises(ValueError, match=r"bord.yml' \(did you mean '.*/board.yml'\?\)"):
+        load_device(tmp_path / "bord.yml")
+    for name in ("x" * 5000, "a\0b", str(tmp_path)):
+        with pytest.raises(ValueError, match="no device"):
+            load_device(name)

@@ -255,3 +255,32 @@ def test_shipped_device_and_cost_function_fit_together() -> None:
         assert candidate.costs is not None
         assert candidate.costs["size_kb"] <= 1
         optimizer.tell(candidate.id, {"accuracy": 0.5, **candidate.costs})
+
+
+def choice(*values: object) -> dict[str, object]:
+    return {"_type": "choice", "_value": list(values)}
+
+
+@pytest.mark.parametrize(
+    ("space", "message"),
+    [
+        ({"a": choice(1, 10**400)}, "'a' has a value that is not finite, or too large.*: 1000"),
+        ({"a": {"_type": "uniform", "_value": [0, 10**400]}}, r"'a' \(uniform\) has _value \[0, 1"),
+        ({"a": {"_type": "randint", "_value": [0, 10**400]}}, r"'a' \(randint\) has _value \[0, 1"),
+        ({"a": {"_type": "quniform", "_value": [0, 1, 1e-320]}}, "'a': step .* is too small"),
+        ({"a": {"_type": "lognormal", "_value": [0, 1e6]}}, "'a' has mu=0.*sigma=1000000"),
+        ({3: choice(1, 2)}, "has an entry named 3, expected a non-empty text"),
+        ({None: choice(1, 2)}, "has an entry named None"),
+    ],
+)
+def test_what_no_search_can_use_is_named(space: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        parse(space)
+
+
+def test_a_space_nested_deeper_than_the_stack_is_refused() -> None:
+    inner: dict[str, object] = choice(1, 2)
+    for _ in range(2000):
+        inner = choice({"_name": "n", "k": inner}, {"_name": "m"})
+    with pytest.raises(ValueError, match="nested too deep"):
+        parse({"a": inner})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from hardware.ir.finite import shortened
 from hardware.ir.gene_kinds.registry import GeneKind, Place
 from hardware.ir.layer import is_number
 
@@ -22,7 +23,8 @@ def check_ratio(value: object, key: str) -> float:
     """
     if not is_number(value) or not 0 <= value < 1:
         raise ValueError(
-            f"{key}={value!r} must be a number in [0, 1): the fraction of channels to remove"
+            f"{key}={shortened(value)} must be a number in [0, 1): "
+            "the fraction of channels to remove"
         )
     return value
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from hardware.ir.finite import shortened
 from hardware.ir.gene_kinds.registry import GeneKind, Params, Place
 
 PRUNERS = ("l1", "l2", "fpgm", "taylor", "slim", "movement")
@@ -23,7 +24,7 @@ def _check(value: object, key: str) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str) or value not in PRUNERS:
-        raise ValueError(f"{key}={value!r} must be one of {', '.join(PRUNERS)}")
+        raise ValueError(f"{key}={shortened(value)} must be one of {', '.join(PRUNERS)}")
     return value
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from hardware.ir.factorization import factorized, full_rank
+from hardware.ir.finite import shortened
 from hardware.ir.gene_kinds.registry import LARGE, GeneKind, Place
 from hardware.ir.layer import Layer, is_number
 
@@ -16,7 +17,8 @@ _PARTS = 8
 def _check(value: object, key: str) -> float:
     if not is_number(value) or not 0 < value <= 1:
         raise ValueError(
-            f"{key}={value!r} must be a number in (0, 1]: the share of the full rank to keep"
+            f"{key}={shortened(value)} must be a number in (0, 1]: "
+            "the share of the full rank to keep"
         )
     return float(value)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hardware.ir.factorization import changed
+from hardware.ir.finite import shortened
 from hardware.ir.gene_kinds.registry import LARGE, GeneKind, Params, Place
 from hardware.ir.layer import Layer, is_number
 
@@ -24,7 +25,8 @@ def read_sparsity(params: Params, key: str) -> float:
 def _check(value: object, key: str) -> float:
     if not is_number(value) or not 0 <= value < 1:
         raise ValueError(
-            f"{key}={value!r} must be a number in [0, 1): the fraction of weights that are zero"
+            f"{key}={shortened(value)} must be a number in [0, 1): "
+            "the fraction of weights that are zero"
         )
     return float(value)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hardware.ir.factorization import changed
+from hardware.ir.finite import shortened
 from hardware.ir.gene_kinds.registry import GeneKind, Params, Place
 from hardware.ir.layer import POWER_OF_TWO, UNIFORM, W_SCHEMES, Layer
 
@@ -23,7 +24,7 @@ def read_scheme(params: Params, key: str, w_bits: int) -> str:
 
 def _check(value: object, key: str) -> str:
     if not isinstance(value, str) or value not in W_SCHEMES:
-        raise ValueError(f"{key}={value!r} must be one of {', '.join(W_SCHEMES)}")
+        raise ValueError(f"{key}={shortened(value)} must be one of {', '.join(W_SCHEMES)}")
     return value
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -179,3 +181,46 @@ def test_unknown_operator_is_refused_only_where_pruning_meets_it():
 def test_bad_descriptions_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+HUGE = 10**400
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (("layers", 0, "module"), ["m"], r"layer 'stem': module=\['m'\] must be a module's name"),
+        (("layers", 0, "inputs"), 5, "layer 'stem': inputs=5 must be a tuple of layer names"),
+        (("layers", 0, "in_shape"), [3, HUGE, 8], r"layer 'stem': in_shape=\[3, 1000.*up to"),
+        (("layers", 0, "out_shape"), [1] * 9, "layer 'stem': out_shape=.* more than 8 dimensions"),
+        (("layers", 0, "groups"), HUGE, "layer 'stem': groups=1000"),
+        (("layers", 0, "bias"), "no", "layer 'stem': bias='no' must be true or false"),
+        (("layers", 0, "w_bits"), [8], r"layer 'stem': w_bits=\[8\] is not a bit-width"),
+        (("layers", 0, "colour"), 1, r"layers\[0\]: .*unexpected keyword argument 'colour'"),
+        (("layers", 0), 7, r"layers\[0\]=7 must be an object"),
+        (("layers",), {}, r"layers=\{\} must be a list"),
+        (("groups", 0, "layers"), None, "layers=None must be a tuple of layer names"),
+        (("groups", 0, "channels"), HUGE, "channels=1000.* must be an integer"),
+        (("groups", 0, "prunable"), "no", "prunable='no' must be true or false"),
+        (("metadata",), [1], r"metadata=\[1\] must be a mapping"),
+        (("name",), 3, "name must be a text, got 3"),
+        (("channel_multiple",), HUGE, "channel_multiple=1000"),
+    ],
+)
+def test_a_damaged_file_names_its_part_field_and_value(tmp_path, path, value, message):
+    data = json.loads(residual_net().to_json())
+    home = data
+    for key in path[:-1]:
+        home = home[key]
+    home[path[-1]] = value
+    file = tmp_path / "net.json"
+    file.write_text(json.dumps(data))
+    with pytest.raises(ValueError, match=message) as caught:
+        Network.load(file)
+    assert str(caught.value).startswith(str(file))
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "9" * 5000, "nonsense"])
+def test_a_text_that_is_no_network_is_refused(text):
+    with pytest.raises(ValueError, match="not a network file"):
+        Network.from_json(text)

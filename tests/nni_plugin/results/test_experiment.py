@@ -176,6 +176,8 @@ def test_pick(write):
         Pick.parse("accuracy > 0.99, min size_kb").choose(trials)
     with pytest.raises(PickError, match=r"no trial reports speed \(reported: accuracy"):
         Pick.parse("min speed").choose(trials)
+    with pytest.raises(PickError, match=r"reports size \(did you mean 'size_kb'\?\)"):
+        Pick.parse("min size").choose(trials)
 
 
 @pytest.mark.parametrize("text", ["", "accuracy >= 0.9", "min a, max b", "about 3, min a", ">= 3"])

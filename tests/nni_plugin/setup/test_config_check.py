@@ -206,3 +206,46 @@ def test_registration_is_repeatable_and_reversible(folder: Path) -> None:
     assert registration.unregister() == []
     assert not registration.is_registered()
     assert registration.registered_class("TPE") is not None
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"trialCodeDirectory": 5}, "trialCodeDirectory: 5 should be a text"),
+        ({"searchSpaceFile": ["space.json"]}, "searchSpaceFile: ['space.json'] should be a text"),
+        ({"trialCommand": {"a": 1}}, "trialCommand: {'a': 1} should be a text"),
+        ({"trialCommand": "python3 'x"}, 'trialCommand: "python3 \'x": No closing quotation'),
+        (
+            {"tuner": {"className": 3, "codeDirectory": "."}},
+            "tuner: className: 3 should be a text",
+        ),
+        (
+            {"tuner": {"className": "a.B", "codeDirectory": 7}},
+            "tuner: codeDirectory: 7 should be a text",
+        ),
+        (
+            {"tuner": {"name": "JointGA", "classArgs": [1]}},
+            "tuner: classArgs: [1] should be a mapping of names to values",
+        ),
+        ({"trainingService": {"platform": "local", "trialCommand": 3}}, "trialCommand: 3 should"),
+        ({"trialCodeDirectory": "x" * 5000}, "trialCodeDirectory: "),
+    ],
+)
+def test_settings_of_a_wrong_type(folder: Path, changes: dict[str, Any], message: str) -> None:
+    problems = check_config(write(folder, **changes))
+    assert any(message in problem for problem in problems), problems
+
+
+def test_what_was_meant_is_named(folder: Path) -> None:
+    write(folder)
+    (config,) = folder.glob("*.yml")
+    (problem,) = check_config(config.with_name(config.name[1:]))
+    assert "no such file" in problem
+    assert f"did you mean {config.name!r}" in problem
+    (problem,) = check_config(folder)
+    assert "a folder, not an experiment's YAML file" in problem
+    assert config.name in problem
+    problems = check_config(write(folder, {"constraints": {"ram": "<= 64"}}))
+    assert any("'ram' (did you mean 'ram_kb'?)" in problem for problem in problems), problems
+    config.write_text("a: !!timestamp nonsense")
+    assert "not readable as YAML" in check_config(config)[0]

@@ -16,6 +16,8 @@ import time
 import pytest
 import yaml
 
+from nni_plugin.setup.scaffold import Plan, write_plan
+
 ANSWERS = [
     ("Task", "my model", "no MODULE:FUNCTION"),
     ("Task", "", ""),
@@ -121,3 +123,21 @@ def test_options_of_a_task_survive_the_shell(tmp_path, monkeypatch):
     command = yaml.safe_load(config.read_text())["trialCommand"]
     assert shlex.split(command)[4] == task
     assert check_config(config) == []
+
+
+def _plan(folder, **changes):
+    options = {
+        "folder": folder, "task": None, "device": "stm32f746", "limits": (), "trials": 4,
+        "concurrency": 1, "costs": ("size_kb",),
+    }  # fmt: skip
+    return Plan.make(**{**options, **changes})
+
+
+def test_a_limit_on_what_no_trial_reports(tmp_path):
+    assert _plan(tmp_path, limits=("ram_kb<=64",)).limits == {"ram_kb": "<= 64"}
+    with pytest.raises(ValueError, match=r"--limit 'ram<=64': did you mean 'ram_kb'\?"):
+        _plan(tmp_path, limits=("ram<=64",))
+    plan = _plan(tmp_path / "new", limits=("accurcy >= 0.9",))
+    with pytest.raises(ValueError, match=r"reports 'accurcy' \(did you mean 'accuracy'\?\)"):
+        write_plan(plan)
+    assert list((tmp_path / "new").iterdir()) == []

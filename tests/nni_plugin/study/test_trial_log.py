@@ -167,3 +167,14 @@ def test_fixed_bounds_make_runs_comparable():
     better.extend([make(1, a=0.1, b=0.1)])
     worse.extend([make(1, a=0.5, b=0.5)])
     assert better.hypervolume > worse.hypervolume > 0
+
+
+def test_a_number_too_large_for_a_float_is_no_metric_and_no_time(tmp_path):
+    journal = tmp_path / "journal.jsonl"
+    huge = "1" + "0" * 400
+    journal.write_text(
+        '{"event": "ask", "uid": 1, "params": {"a": 1}, "time": ' + huge + "}\n"
+        '{"event": "tell", "uid": 1, "metrics": {"size_kb": 3, "macs": ' + huge + "}}\n"
+    )
+    (trial,) = TrialLog.read(journal).finished("complete")
+    assert (trial.metrics, trial.asked) == ({"size_kb": 3}, None)
