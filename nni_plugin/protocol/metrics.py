@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import numbers
 from collections.abc import Iterable, Mapping
 from typing import TypeGuard
+
+from ga.problem.finite import as_finite
 
 UID = "uid"
 DEFAULT = "default"
@@ -78,10 +79,7 @@ def is_number(value: object) -> TypeGuard[float]:
 
 def is_finite(value: object) -> TypeGuard[float]:
     """A real number that is a finite one as a float, too: neither NaN nor 10**400."""
-    try:
-        return is_number(value) and math.isfinite(value)
-    except OverflowError:
-        return False
+    return as_finite(value) is not None
 
 
 def _plain(value: float) -> float:
