@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ga.evaluation import CENSORED, COMPLETE, FAILED, GREEDY, IMPORTED, RUNNING, Evaluation, Status
-from ga.problem.finite import as_finite
+from ga.problem.finite import as_finite, is_finite
 from nni_plugin.protocol.json_types import JsonObject, Metrics, Params
 from nni_plugin.protocol.metrics import DEFAULT, UID
 from nni_plugin.study.journal import parse
@@ -284,4 +284,4 @@ def _finite(metrics: object) -> Metrics:
     """The usable part of a trial's metrics: numbers that are finite."""
     if not isinstance(metrics, dict):
         metrics = {DEFAULT: metrics}
-    return {str(key): value for key, value in metrics.items() if as_finite(value) is not None}
+    return {str(key): value for key, value in metrics.items() if is_finite(value)}
