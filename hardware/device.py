@@ -245,7 +245,7 @@ def parse_device(data: Mapping[str, Any], fits: Stacks | None = None) -> Device:
         activation_bits=_bits(data.get("activation_bits", [4, 8]), "activation_bits"),
         stacks=stacks,
         stack=stack,
-        sources={k: str(v) for k, v in sources.items()},
+        sources={k: v if isinstance(v, str) else shortened(v) for k, v in sources.items()},
     )
 
 

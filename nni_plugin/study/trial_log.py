@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ga.evaluation import CENSORED, COMPLETE, FAILED, GREEDY, IMPORTED, RUNNING, Evaluation, Status
-from ga.problem.finite import as_finite
+from ga.problem.finite import as_finite, is_finite
 from nni_plugin.protocol.json_types import JsonObject, Metrics, Params
 from nni_plugin.protocol.metrics import DEFAULT, UID, is_finite
 from nni_plugin.study.journal import parse
