@@ -49,7 +49,7 @@ def read_metrics(value: object, required: Iterable[str]) -> dict[str, float]:
         raise UnusableMetricsError(
             f"the trial reported {shown(value)}, which is neither a number nor a dict of numbers"
         )
-    names = [str(name) for name in value if name != UID]
+    names = [_printable(name) for name in value if name != UID]
     missing = [name for name in required if name not in value]
     if missing:
         raise UnusableMetricsError(
@@ -63,7 +63,9 @@ def read_metrics(value: object, required: Iterable[str]) -> dict[str, float]:
             raise UnusableMetricsError(
                 f"metric '{name}' is {shown(value[name])}; a finite number is needed", (), names
             )
-    return {str(name): _plain(x) for name, x in value.items() if name != UID and is_finite(x)}
+    return {
+        _printable(name): _plain(x) for name, x in value.items() if name != UID and is_finite(x)
+    }
 
 
 def reported_uid(value: object) -> int | None:
@@ -80,6 +82,11 @@ def is_number(value: object) -> TypeGuard[float]:
 def is_finite(value: object) -> TypeGuard[float]:
     """A real number that is a finite one as a float, too: neither NaN nor 10**400."""
     return as_finite(value) is not None
+
+
+def _printable(name: object) -> str:
+    """A metric's name; half a surrogate pair, which no log or page can be written with, escaped."""
+    return str(name).encode("utf-8", "backslashreplace").decode()
 
 
 def _plain(value: float) -> float:

@@ -25,7 +25,7 @@ from pathlib import Path
 from ga.evaluation import CENSORED, COMPLETE, FAILED, GREEDY, IMPORTED, RUNNING, Evaluation, Status
 from ga.problem.finite import as_finite, is_finite
 from nni_plugin.protocol.json_types import JsonObject, Metrics, Params
-from nni_plugin.protocol.metrics import DEFAULT, UID, is_finite
+from nni_plugin.protocol.metrics import DEFAULT, UID
 from nni_plugin.study.journal import parse
 
 __all__ = ["FINAL", "Trial", "TrialLog", "is_uniform_int8"]
