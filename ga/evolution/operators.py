@@ -15,6 +15,7 @@ from typing import Any
 from ga.evolution.global_random import drawing_from
 from ga.evolution.individual import Individual
 from ga.messages import Messages
+from ga.problem.finite import shortened
 from ga.problem.genes import Allele, Gene, Integer, Normal, Real
 from ga.problem.search_space import SearchSpace
 
@@ -51,12 +52,14 @@ def read_replacements(given: Mapping[str, object] | None) -> dict[str, Replaceme
         ValueError: no such name, or nothing that can be imported and called.
     """
     if not isinstance(given, Mapping | None):
-        raise ValueError(f"toolbox={given!r} should be a dict like {{'mate': 'module:function'}}")
+        raise ValueError(
+            f"toolbox={shortened(given)} should be a dict like {{'mate': 'module:function'}}"
+        )
     found = {}
     for name, operator in (given or {}).items():
         if name not in NAMES:
             raise ValueError(
-                f"toolbox: no operator is named {name!r} (allowed: {', '.join(NAMES)})"
+                f"toolbox: no operator is named {shortened(name)} (allowed: {', '.join(NAMES)})"
             )
         options: dict[str, object] = {}
         function = operator
@@ -212,7 +215,7 @@ class Operator:
             if allele is None:
                 text = (
                     f"toolbox: {self._text} returned a genome outside the search space: allele "
-                    f"{raw!r} of {locus.path!r} (allowed: {_allowed(locus.gene)})"
+                    f"{shortened(raw)} of {locus.path!r} (allowed: {_allowed(locus.gene)})"
                 )
                 if self.strict:
                     raise ValueError(text)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ga.arrays import Array
 from ga.messages import Messages
+from ga.problem.finite import shortened
 from ga.problem.objectives import Constraint, Objectives
 from ga.problem.search_space import Genome, SearchSpace
 from ga.problem.sensitivities import Sensitivities
@@ -99,7 +100,7 @@ class Surrogate:
         messages: Messages,
     ) -> None:
         if kind not in KINDS:
-            raise ValueError(f"surrogate={kind!r} (allowed: {', '.join(KINDS)})")
+            raise ValueError(f"surrogate={shortened(kind)} (allowed: {', '.join(KINDS)})")
         self._features = Features(space, sensitivities)
         self._objectives = objectives
         self._constraints = tuple(constraints)
