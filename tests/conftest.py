@@ -198,3 +198,21 @@ def host_main() -> str:
     from support.quantized import HOST_MAIN
 
     return HOST_MAIN
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Starts ``joint-ga run`` on a made-up experiment; ends it with the test."""
+    from support.joint_ga_run import Run, config_in
+
+    started = []
+
+    def start(trials, *options, folder=tmp_path, **settings):
+        folder.mkdir(exist_ok=True)
+        config_in(folder, trials, **settings)
+        started.append(Run(folder, *options))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.close()
