@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 import sys
 import traceback
 from collections.abc import Callable
@@ -12,6 +13,9 @@ from pathlib import Path
 from evaluators.compression.dead_channels import without_dead_channels
 from evaluators.process_state import process_as_found
 from evaluators.task import Task
+
+# No option needs more digits; Python refuses thousands of them in words of its own.
+_WHOLE = re.compile(r"-?\d{1,18}")
 
 
 @process_as_found()
@@ -105,7 +109,7 @@ def _options(path: str, query: str) -> dict[str, int | str]:
         name, equals, value = part.partition("=")
         if not (name.isidentifier() and equals):
             raise ValueError(f"task {path!r}: option {part!r} must be name=value")
-        options[name] = int(value) if value.lstrip("-").isdecimal() else value
+        options[name] = int(value) if _WHOLE.fullmatch(value) else value
     return options
 
 
