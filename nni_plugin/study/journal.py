@@ -22,6 +22,7 @@ one place, ``nni_plugin.study.trial_log``.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -30,22 +31,57 @@ from types import TracebackType
 from typing import Any
 
 from nni_plugin.protocol.json_types import Params
+from nni_plugin.protocol.log import logger
+
+try:
+    import fcntl
+except ImportError:  # Windows has no such lock
+    fcntl = None  # type: ignore[assignment]
 
 VERSION = 1
 FILE_NAME = "journal.jsonl"
+_PRIVATE = 0o600
 
 Event = dict[str, Any]
 """One line of a journal: JSON, unchecked."""
 
 
-class Journal:
-    """Appends events to a file; every line is on disk before ``append`` returns."""
+PATIENCE_S = 40.0
+"""A tuner whose manager was killed lives on for about 25 s, on a busy machine for longer."""
 
-    def __init__(self, path: str | Path) -> None:
+
+class JournalInUseError(RuntimeError):
+    """Another process appends to the journal; the message says what to do."""
+
+
+class Journal:
+    """Appends events to a file; every line is on disk before ``append`` returns.
+
+    A journal has one owner. The lock is the kernel's, so a process that is killed leaves none. The
+    file is private: it holds what models and trials are called.
+
+    Args:
+        path: the file; it and its folder are made if they are not there.
+        patience_s: how long to wait for another owner to leave.
+
+    Raises:
+        JournalInUseError: another process has it.
+        OSError: the file can't be written.
+    """
+
+    def __init__(self, path: str | Path, patience_s: float = PATIENCE_S) -> None:
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        _end_broken_line(self.path)
-        self._file = self.path.open("ab")
+        opened = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, _PRIVATE)
+        try:
+            with contextlib.suppress(PermissionError):  # another user's file that we may write
+                os.fchmod(opened, _PRIVATE)
+            _lock(opened, self.path, patience_s)
+            _end_broken_line(self.path)
+        except BaseException:
+            os.close(opened)
+            raise
+        self._file = os.fdopen(opened, "ab")
 
     def append(self, event: str, **fields: object) -> Event:
         """Writes one event and returns it as it was written.
@@ -94,7 +130,7 @@ def parse(data: bytes) -> tuple[list[Event], int]:
 def _event(line: bytes) -> Event | None:
     try:
         event = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return event if isinstance(event, dict) and "event" in event else None
 
@@ -103,6 +139,28 @@ def read(path: str | Path) -> list[Event]:
     """All events of a journal, oldest first; an absent file is an empty journal."""
     path = Path(path)
     return parse(path.read_bytes())[0] if path.exists() else []
+
+
+def _lock(opened: int, path: Path, patience_s: float) -> None:
+    if fcntl is None:
+        return
+    end = time.monotonic() + patience_s
+    told = False
+    while True:
+        try:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() >= end:
+                raise JournalInUseError(
+                    f"{path} is being written by another process, which has not left within "
+                    f"{patience_s:g} s: of two tuners on one journal each would undo the other's "
+                    "work. Stop the other one first (nnictl experiment list; nnictl stop ID)"
+                ) from None
+            if not told:
+                logger.warning("%s has another owner, an earlier tuner: waiting for it", path)
+                told = True
+            time.sleep(0.2)
 
 
 def _end_broken_line(path: Path) -> None:

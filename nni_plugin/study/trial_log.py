@@ -26,7 +26,7 @@ from ga.evaluation import CENSORED, COMPLETE, FAILED, GREEDY, IMPORTED, RUNNING,
 from ga.problem.finite import as_finite, is_finite
 from nni_plugin.protocol.json_types import JsonObject, Metrics, Params
 from nni_plugin.protocol.metrics import DEFAULT, UID
-from nni_plugin.study.journal import parse
+from nni_plugin.study.journal import VERSION, parse
 
 __all__ = ["FINAL", "Trial", "TrialLog", "is_uniform_int8"]
 
@@ -147,6 +147,12 @@ class TrialLog:
         return None
 
     def _start(self, event: Mapping[str, object]) -> None:
+        version = event.get("version")
+        if isinstance(version, int) and version > VERSION:
+            raise ValueError(
+                f"{self.path} has version {version} of the journal, and this nni-joint-ga reads up "
+                f"to {VERSION}: a newer one wrote it; upgrade, or use the one it was started with"
+            )
         objectives = _object(event, "objectives")
         self.objectives = {n: str(mode) for n, mode in objectives.items()} or self.objectives
         self.constraints = _object(event, "constraints") or self.constraints

@@ -9,6 +9,7 @@ from nni.assessor import AssessResult
 
 from nni_plugin import JointGATuner, ParetoAssessor
 from nni_plugin.study.journal import read
+from support.death import succeed_in
 
 SPACE = {name: {"_type": "uniform", "_value": [0.0, 1.0]} for name in "ab"}
 
@@ -18,12 +19,18 @@ class Process:
 
     def __init__(self, folder: Path, **class_args: Any) -> None:
         self.folder = folder
+        succeed_in(folder, self._let_go)
         self.tuner = JointGATuner(objectives={"gain": "maximize", "size": "minimize"})
         self.tuner.grace_failed = self.tuner.grace_succeeded = 0.05
         self.assessor = ParetoAssessor(**class_args)
         self.tuner.update_search_space(SPACE)
         self.next_id = 0
         self.errors: list[str] = []
+
+    def _let_go(self) -> None:
+        self.tuner.study.close()
+        if self.assessor._journal is not None:
+            self.assessor._journal.close()
 
     def start(self) -> tuple[int, int]:
         parameter_id = self.next_id

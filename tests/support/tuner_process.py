@@ -8,6 +8,7 @@ from typing import Any
 from nni_plugin import JointGATuner
 from nni_plugin.study.journal import read
 from nni_plugin.study.trial_log import TrialLog
+from support.death import succeed_in
 
 SPACE = {
     "x": {"_type": "choice", "_value": [0, 1, 2, 3]},
@@ -21,12 +22,24 @@ class Dispatcher:
 
     def __init__(self, folder: Path, first_id: int = 0, **class_args: Any) -> None:
         self.folder = folder
+        succeed_in(folder, self._let_go)
         self.tuner = JointGATuner(**{**ARGS, **class_args})
         self.tuner.grace_failed = self.tuner.grace_succeeded = 0.05
         self.next_id = first_id
         self.trials: dict[int, dict[str, Any]] = {}
         self.errors: list[str] = []
         self.tuner._dispatcher = self
+        self._is_dead = False
+
+    def exit(self) -> None:
+        """Ends the tuner in order, if it is not dead."""
+        if not self._is_dead:
+            self.tuner._on_exit()
+
+    def _let_go(self) -> None:
+        self._is_dead = True
+        if self.tuner._study is not None:
+            self.tuner._study.close()
 
     def report_error(self, error: str) -> None:
         self.errors.append(error)

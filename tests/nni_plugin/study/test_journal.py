@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,7 @@ import pytest
 
 from ga.early_stopping.decision import StopDecision
 from ga.evaluation import COMPLETE, FAILED, GREEDY, IMPORTED, RUNNING
-from nni_plugin.study.journal import Journal, read
+from nni_plugin.study.journal import VERSION, Journal, JournalInUseError, read
 from nni_plugin.study.study import Study
 from nni_plugin.study.trial_log import TrialLog
 from nni_plugin.study.tuner_args import TunerArgs
@@ -227,3 +229,50 @@ def test_what_a_study_holds_is_what_a_later_start_reads(tmp_path: Path) -> None:
     assert log.finished() == study.finished()
     assert log.running() == study.running()
     assert log.ended == study.log.ended == "stopped"
+
+
+HOLD = """
+import sys, time
+from nni_plugin.study.journal import Journal
+journal = Journal(sys.argv[1])
+journal.append("start")
+print("held", flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_journal_has_one_owner_and_a_killed_one_leaves_no_lock(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    command = [sys.executable, "-c", HOLD, str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as owner:
+        assert owner.stdout is not None
+        assert owner.stdout.readline() == "held\n"
+        try:
+            with pytest.raises(JournalInUseError, match=r"journal\.jsonl is being written by"):
+                Journal(path, patience_s=0.3)
+        finally:
+            owner.kill()
+    with Journal(path, patience_s=0.3) as journal:
+        journal.append("end", reason="stopped")
+    assert [event["event"] for event in read(path)] == ["start", "end"]
+
+
+def test_a_journal_is_private(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    path.write_text("")
+    path.chmod(0o644)
+    Journal(path).close()
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_journal_of_a_newer_version_is_not_misread(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    path.write_text(json.dumps({"event": "start", "version": VERSION + 1}) + "\n")
+    with pytest.raises(ValueError, match=r"journal\.jsonl has version 2 .*reads up to 1"):
+        TrialLog.read(path)
+
+
+def test_a_line_that_is_nested_too_deep_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    path.write_text("[" * 200_000 + "\n" + json.dumps({"event": "end", "reason": "x"}) + "\n")
+    assert TrialLog.read(path).ended == "x"
