@@ -101,7 +101,7 @@ def cached(
             return load(path)
         except FileNotFoundError:
             pass
-        except OSError as error:
+        except PermissionError as error:
             LOG.warning("%s cannot be read (%s); it is made again", path, error)
         # Whatever a half-written or foreign file makes a reader raise: the value is made anew.
         except Exception as error:
