@@ -111,12 +111,12 @@ class Journal:
         self.close()
 
 
-def parse(data: bytes) -> tuple[list[Event], int]:
-    """The events in a journal's bytes, and how many bytes they took.
+def parse(data: bytes) -> tuple[list[Event | None], int]:
+    """The events in a journal's bytes, a line each, and how many bytes they took.
 
-    Lines that are no JSON object are left out: a process that is killed while it writes leaves
-    half a line, at the end or, after a resume, in the middle. A last line without its newline
-    counts if it is whole; half a line is not taken, for it may be written on.
+    A line that is no JSON object is None: a process that is killed while it writes leaves half a
+    line, at the end or, after a resume, in the middle. A last line without its newline counts if it
+    is whole; half a line is not taken, for it may be written on.
     """
     *lines, tail = data.split(b"\n")
     found = [_event(line) for line in lines]
@@ -124,7 +124,7 @@ def parse(data: bytes) -> tuple[list[Event], int]:
     if last is not None:
         found.append(last)
     taken = len(data) if last is not None else len(data) - len(tail)
-    return [event for event in found if event is not None], taken
+    return found, taken
 
 
 def _event(line: bytes) -> Event | None:
@@ -138,7 +138,9 @@ def _event(line: bytes) -> Event | None:
 def read(path: str | Path) -> list[Event]:
     """All events of a journal, oldest first; an absent file is an empty journal."""
     path = Path(path)
-    return parse(path.read_bytes())[0] if path.exists() else []
+    if not path.exists():
+        return []
+    return [event for event in parse(path.read_bytes())[0] if event is not None]
 
 
 def _lock(opened: int, path: Path, patience_s: float) -> None:

@@ -23,8 +23,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ga.evaluation import CENSORED, COMPLETE, FAILED, GREEDY, IMPORTED, RUNNING, Evaluation, Status
-from ga.problem.finite import as_finite, is_finite
+from ga.problem.finite import as_finite, is_finite, shortened
 from nni_plugin.protocol.json_types import JsonObject, Metrics, Params
+from nni_plugin.protocol.log import logger
 from nni_plugin.protocol.metrics import DEFAULT, UID
 from nni_plugin.study.journal import VERSION, parse
 
@@ -113,6 +114,7 @@ class TrialLog:
         self.started: float | None = None
         self.ended = ""
         self._offset = 0
+        self._lines = 0
         # Each outcome moves its uid to the end; a replay depends on this order.
         self._order: dict[int, None] = {}
 
@@ -131,7 +133,14 @@ class TrialLog:
             stream.seek(self._offset)
             events, taken = parse(stream.read())
         self._offset += taken
-        return [trial for event in events if (trial := self.apply(event)) is not None]
+        finished = []
+        for event in events:
+            self._lines += 1
+            if complaint := _complaint(event):
+                logger.warning("%s, line %d is left out: %s", self.path, self._lines, complaint)
+            elif event is not None and (trial := self.apply(event)) is not None:
+                finished.append(trial)
+        return finished
 
     def apply(self, event: Mapping[str, object]) -> Trial | None:
         """Takes one event; returns the trial that it finished, if it did."""
@@ -274,6 +283,21 @@ def is_uniform_int8(params: Mapping[str, object]) -> bool:
     kinds = {name: kind_of(name) for name in params}
     neutral = all(kind is None or kind.is_neutral(params[n]) for n, kind in kinds.items())
     return neutral and any(kind in (W_BITS, A_BITS) for kind in kinds.values())
+
+
+def _complaint(event: Mapping[str, object] | None) -> str | None:
+    """What is wrong with a line of the journal; None if nothing is."""
+    if event is None:
+        return "it is no JSON object with an event (cut off while it was written, or damaged)"
+    kind, uid = event["event"], event.get("uid")
+    if not isinstance(kind, str):
+        return f"its event is {shortened(kind)}, which is no text"
+    if kind in ("ask", "import", "again") or kind in _ENDINGS:
+        if not isinstance(uid, int) or isinstance(uid, bool):
+            return f"its uid is {shortened(uid)}, which is no whole number"
+        if kind in ("ask", "import") and not isinstance(event.get("params"), dict):
+            return f"the params of uid {uid} are {shortened(event.get('params'))}, which is no dict"
+    return None
 
 
 def _object(event: Mapping[str, object], key: str) -> JsonObject:

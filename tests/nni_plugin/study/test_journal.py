@@ -276,3 +276,29 @@ def test_a_line_that_is_nested_too_deep_is_left_out(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
     path.write_text("[" * 200_000 + "\n" + json.dumps({"event": "end", "reason": "x"}) + "\n")
     assert TrialLog.read(path).ended == "x"
+
+
+def test_a_damaged_line_is_named_and_the_rest_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "journal.jsonl"
+    lines = [
+        json.dumps({"event": "start", "version": VERSION}),
+        '{"event": "ask", "uid": 1, "par',
+        json.dumps({"event": "ask", "uid": [2], "params": {}}),
+        json.dumps({"event": "ask", "uid": 3, "params": None}),
+        json.dumps(ask(4)),
+        json.dumps({"event": "tell", "uid": 4, "metrics": {"gain": 1.0}}),
+    ]
+    path.write_text("\n".join(lines) + "\n")
+    log = TrialLog.read(path)
+    assert {uid: trial.status for uid, trial in log.trials.items()} == {4: COMPLETE}
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == 3
+    assert f"{path}, line 2 is left out: it is no JSON object" in said[0]
+    assert "line 3 is left out: its uid is [2]" in said[1]
+    assert "line 4 is left out: the params of uid 3 are None" in said[2]
+    with path.open("a") as stream:
+        stream.write("garbage\n")
+    log.refresh()
+    assert "line 7" in caplog.records[-1].getMessage()
