@@ -150,6 +150,7 @@ class LeanForward:
         limit = self.limit
         weight = self._weight()
         if self.powers:
+            # torch doesn't type apply, as above.
             return RoundToPowers.apply(  # type: ignore[no-untyped-call, no-any-return]
                 weight,
                 self._learned_scale(),
