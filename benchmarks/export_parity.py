@@ -71,6 +71,7 @@ def main() -> None:
     parser.add_argument("--chromosomes", nargs="+", choices=CHROMOSOMES, default=list(CHROMOSOMES))
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--onnx-integers", choices=("uint8", "int8"), default="uint8")
     parser.add_argument("--out", type=Path, default=Path("export_parity.json"))
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -90,6 +91,7 @@ def main() -> None:
                     epochs=spec["epochs"],
                     seed=options.seed,
                     network=network,
+                    onnx_integers=options.onnx_integers,
                 )
                 x = np.concatenate([np.asarray(x) for x, _ in task.test])[: spec["emulate"]]
                 emulated = None if emulate.missing_tools() else on_cortex_m(folder, x)
@@ -98,6 +100,8 @@ def main() -> None:
                 "onnx_mismatches_default_options",
                 "integer_mismatches",
                 "tflite_mismatches",
+                "tflite_int4_mismatches",
+                "onnx_opset",
                 "integer_ram_bytes",
                 "weights_bytes",
             )

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from evaluators.moved import install
 
 if TYPE_CHECKING:
-    from evaluators.fine_tuning.warm_start import Inheritance
     from evaluators.pipeline import Result, evaluate
     from evaluators.recipe import Recipe
     from evaluators.sensitivity_analysis import ladder, sensitivity
@@ -27,13 +26,11 @@ _HOMES = {
     "trace": "tracing.trace",
     "evaluate": "pipeline",
     "Result": "pipeline",
-    "Inheritance": "fine_tuning.warm_start",
     "sensitivity": "sensitivity_analysis",
     "ladder": "sensitivity_analysis",
 }
 
 __all__ = [
-    "Inheritance",
     "Recipe",
     "Result",
     "Task",

@@ -6,15 +6,20 @@ import itertools
 import json
 import logging
 import math
+import pickle
 import time
 from collections.abc import Callable, Sized
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from types import CodeType
 
 import torch
 from torch import Tensor, nn
 
 from evaluators.cache import cache_dir, cached, fingerprint
 from evaluators.process_state import process_as_found
+from evaluators.pytree import tensors
 from evaluators.task import Task
 from evaluators.training import score
 
@@ -83,17 +88,46 @@ def metric_and_data(task: Task) -> list[object]:
 
     The first batch stands for all of them: reading every one would cost what the cache saves.
     """
-    code = getattr(task.metric, "__code__", None)
-    parts: list[object] = [getattr(task.metric, "__qualname__", type(task.metric).__name__)]
-    if code is not None:
-        parts += [code.co_code, code.co_names]
+    parts = _code_of(task.metric)
     # The same order for a loader that shuffles, and no draw from the caller's random numbers.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        for inputs, targets in itertools.islice(task.val, 1):
-            tensors = [*inputs] if isinstance(inputs, (tuple, list)) else [inputs]
-            parts += [x.detach().cpu().numpy().tobytes() for x in (*tensors, targets)]
-    return [*parts, len(task.val) if isinstance(task.val, Sized) else None]
+        for batch in itertools.islice(task.val, 1):
+            found = [torch.as_tensor(x) for x in tensors(tuple(batch))]
+            parts += [x.detach().cpu().numpy().tobytes() for x in found]
+    count = None
+    with suppress(TypeError):  # of a wrapper around a loader without length
+        count = len(task.val) if isinstance(task.val, Sized) else None
+    return [*parts, count]
+
+
+def _code_of(metric: object) -> list[object]:
+    """What a metric computes: its code, and what an object of it or a closure holds."""
+    if isinstance(metric, partial):
+        return [*_code_of(metric.func), _pickled((metric.args, metric.keywords))]
+    code = getattr(metric, "__code__", None)
+    if isinstance(code, CodeType):
+        return [getattr(metric, "__qualname__", ""), *_parts_of(code)]
+    kind = metric if isinstance(metric, type) else type(metric)
+    parts: list[object] = [kind.__qualname__, _pickled(None if metric is kind else metric)]
+    for name in ("__call__", "update", "compute"):
+        code = getattr(getattr(kind, name, None), "__code__", None)
+        parts += _parts_of(code) if isinstance(code, CodeType) else []
+    return parts
+
+
+def _parts_of(code: CodeType) -> list[object]:
+    constants = [x for x in code.co_consts if isinstance(x, (bool, int, float, str))]
+    inner = [part for x in code.co_consts if isinstance(x, CodeType) for part in _parts_of(x)]
+    return [code.co_code, code.co_names, constants, *inner]
+
+
+def _pickled(value: object) -> bytes | None:
+    """An object's state; None if it can't be told, as of a lambda."""
+    try:
+        return pickle.dumps(value)
+    except Exception:  # whatever an object of the user's raises
+        return None
 
 
 def baseline_metric(task: Task) -> float:

@@ -24,8 +24,10 @@ def cache_dir() -> Path:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Holds an exclusive lock that belongs to ``path``; others wait. Freed if a process dies.
+
+    ``waiting`` is called once if another process holds it.
 
     Where no lock can be had (a read-only folder, another user's), a warning is logged and the
     work goes on without it: it may be done twice, and :func:`write_atomically` keeps it whole.
@@ -33,7 +35,11 @@ def locked(path: Path) -> Iterator[None]:
     with ExitStack() as held:
         try:
             handle = held.enter_context(_lock_file(path))
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                waiting()
+                fcntl.flock(handle, fcntl.LOCK_EX)
             # Closing would not free it while a forked process holds the file.
             held.callback(fcntl.flock, handle, fcntl.LOCK_UN)
         except OSError as error:

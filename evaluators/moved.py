@@ -11,23 +11,23 @@ from types import ModuleType
 
 MOVED = {
     "evaluators.candidate": "evaluators.compression.decisions",
-    "evaluators.channels": "evaluators.tracing.channel_dependency",
+    "evaluators.channels": "evaluators.tracing.channel_labels",
     "evaluators.checks": "evaluators.task_checks",
     "evaluators.cutting": "evaluators.compression.pruning_schedule",
     "evaluators.dead_channels": "evaluators.compression.dead_channels",
     "evaluators.distillation": "evaluators.fine_tuning.distillation",
     "evaluators.early_end": "gone (every fine-tuning runs all of its epochs)",
     "evaluators.finetuning": "evaluators.fine_tuning.loop",
-    "evaluators.graphs": "evaluators.tracing.fx_graph",
-    "evaluators.inheritance": "evaluators.fine_tuning.warm_start",
-    "evaluators.layers": "evaluators.tracing.fx_to_layers",
+    "evaluators.graphs": "evaluators.tracing.program",
+    "evaluators.inheritance": "gone (trials start from a supernet)",
+    "evaluators.layers": "evaluators.tracing.layers_of_program",
     "evaluators.layerwise": "evaluators.sensitivity_analysis",
     "evaluators.lean": "evaluators.nni_imports",
     "evaluators.power_of_two": "evaluators.compression.power_of_two",
     "evaluators.prune": "evaluators.compression.pruning",
     "evaluators.rounding": "evaluators.compression.fake_quantize",
     "evaluators.thinning": "evaluators.compression.low_rank_sparsity",
-    "evaluators.ties": "evaluators.tracing.channel_groups",
+    "evaluators.ties": "evaluators.tracing.unit_groups",
 }
 
 

@@ -8,14 +8,12 @@ kept out while NNI is imported; whatever asks for them later gets the real ones.
 from __future__ import annotations
 
 import importlib
-import logging
+import platform
 import sys
 import warnings
+from collections.abc import Iterable
 from types import ModuleType
 from typing import Any
-
-QUIET = logging.getLogger("evaluators.nni")
-"""Logger handed to ModelSpeedup, which sets its own to INFO and writes 160 lines."""
 
 
 class _LateDistribution:
@@ -36,8 +34,29 @@ class _LateDistribution:
         return getattr(self._real(), name)
 
 
+def nni_advice() -> str:
+    """How to come by NNI on this machine."""
+    machine = platform.machine()
+    if machine.lower() in ("x86_64", "amd64"):
+        return "pip install nni==3.0"
+    return (
+        f"it has no package for {machine}. What compresses models is plain Python, which "
+        "'joint-ga nni-files' unpacks. NNI's server can't run here: search without it, by "
+        "nni_plugin.search(...)"
+    )
+
+
+def missing_nni() -> str:
+    """The error where there is no NNI, with what to do."""
+    return f"nni is not installed: {nni_advice()}"
+
+
 def import_nni() -> ModuleType:
-    """Imports ``nni``, without scipy.stats and pandas if they aren't loaded yet."""
+    """Imports ``nni``, without scipy.stats and pandas if they aren't loaded yet.
+
+    Raises:
+        ModuleNotFoundError: it is not installed; the message says what to do.
+    """
     if "nni" in sys.modules:
         return sys.modules["nni"]
     late = "scipy.stats" not in sys.modules
@@ -53,6 +72,10 @@ def import_nni() -> ModuleType:
         sys.modules["pandas"] = None  # type: ignore[assignment]  # None there makes an import fail
     try:
         return importlib.import_module("nni")
+    except ModuleNotFoundError as error:
+        if error.name != "nni":
+            raise
+        raise ModuleNotFoundError(missing_nni(), name="nni") from error
     finally:
         if late:
             del sys.modules["scipy.stats"]
@@ -78,35 +101,19 @@ def nni_quantization() -> ModuleType:
     return _load("quantization")
 
 
+def register_weights(module_class: str, names: Iterable[str]) -> None:
+    """Tells NNI's quantizers which weights a class has; they know plain layers of torch alone.
+
+    Args:
+        module_class: name of the class, by which NNI knows it.
+        names: of its parameters.
+    """
+    setting = _load("base.setting").QuantizationSetting
+    known = setting.registry.get(module_class, setting.default_setting)
+    weight = setting.default_setting["weight"]
+    setting.register(module_class, {**dict.fromkeys(names, weight), **known})
+
+
 def nni_utils() -> ModuleType:
     """The module ``nni.compression.utils``."""
     return _load("utils")
-
-
-def nni_dependency() -> ModuleType:
-    """The module ``nni.compression.speedup.dependency``."""
-    _silence()
-    return _load("speedup.dependency")
-
-
-def nni_speedup() -> Any:
-    """The class ``nni.compression.speedup.ModelSpeedup``, silenced."""
-    _silence()
-    return _load("speedup").ModelSpeedup
-
-
-def _silence() -> None:
-    conflict, replacement = _load("speedup.mask_conflict"), _load("speedup.replacement")
-    # Two bare print() calls per pruned layer ("0 Filter").
-    vars(conflict)["print"] = lambda *args, **kwargs: None
-    QUIET.setLevel(logging.CRITICAL)
-    for name in ("replacement", "replacer", "mask_conflict", "model_speedup", "mask_updater"):
-        logging.getLogger(f"nni.compression.speedup.{name}").setLevel(logging.CRITICAL)
-    logging.getLogger("Shape Dependency").setLevel(logging.ERROR)
-    # Modules that need no replacement, but that NNI logs an error about.
-    for kind in (
-        "Identity", "MaxPool1d", "AvgPool1d", "AdaptiveAvgPool1d", "AdaptiveMaxPool1d",
-        "ZeroPad1d", "ZeroPad2d", "ConstantPad1d", "ConstantPad2d", "Dropout1d", "GELU", "SiLU",
-        "Hardswish", "Hardsigmoid", "Flatten", "Softmax",
-    ):  # fmt: skip
-        replacement.replace_module.setdefault(kind, lambda module, _: module)

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from evaluators.accelerator import CPU
 from evaluators.baseline import baseline_metric
 from evaluators.compression.decisions import Candidate, read_candidate
 from evaluators.compression.pruning import check_model
 from evaluators.compression.pruning_schedule import Epochs, coarse_step, cut
 from evaluators.compression.qat import FakeQuantizer
-from evaluators.compression.quantization import LayerQuantization, strip
+from evaluators.compression.quantization import LayerQuantization
+from evaluators.compression.unit_scores import SUPERNET_ORDER
 from evaluators.fine_tuning.loop import Course, FineTuning, Stopwatch
-from evaluators.fine_tuning.warm_start import Inheritance
 from evaluators.process_state import process_as_found
-from evaluators.task import Task
+from evaluators.scoring import DataError
+from evaluators.supernet.start import Inherited, following
+from evaluators.supernet.weights import Supernet
+from evaluators.task import Task, no_loss
 from evaluators.task_checks import check_data
 from evaluators.tracing.trace import trace
 from hardware import Device, Layer, Network, cost_function, load_device
+from hardware.ir.gene_kinds.pruner import PRUNERS_WITHOUT_DATA
+from hardware.ir.restrictions import check_allowed
 
 Report = Callable[[dict[str, float]], None]
 
@@ -35,14 +41,15 @@ class Result:
 
     Attributes:
         metrics: flat, finite, rounded: ``default``, the task's metric by its name (on ``val``),
-            ``baseline_<metric>`` of the float model, and the device's costs.
+            ``baseline_<metric>`` of the float model, ``inherited_<metric>`` if it started from a
+            supernet, and the device's costs.
         model: pruned and quantized, in eval mode, picklable, free of NNI. Layers whose input is
             rounded sit in a ``quantization.QuantizedInput``; batch norms are unfolded.
         calibration: how each layer's weights and input are quantized, by its name; weights are
             ``integer * scale`` exactly.
         layers: as ``hardware`` costs them.
         timings: seconds by stage.
-        notes: what was special about the training: an ancestor, in words.
+        notes: what was special about the training: where it started, in words.
     """
 
     metrics: dict[str, float]
@@ -63,7 +70,8 @@ def evaluate(
     epochs: int | None = None,
     seed: int = 0,
     report: Report | None = None,
-    inheritance: Inheritance | None = None,
+    supernet: Supernet | None = None,
+    accelerator: str = "cpu",
 ) -> Result:
     """Applies a chromosome to a task's model and measures what comes out.
 
@@ -76,11 +84,13 @@ def evaluate(
         seed: of everything random.
         report: called with the metrics so far after pruning, after calibration, and after each
             epoch; the last call has the final metrics.
-        inheritance: where checkpoints of earlier trials lie, to start from the nearest; by
-            default the task's model is the start.
+        supernet: what the trial starts from instead of the task's model: the first report is then
+            the inherited score, and all epochs train the quantized network.
+        accelerator: torch's device for the quantized network; what comes back is on the CPU.
 
     Raises:
-        ValueError: a chromosome of another model, or unusable bits, ratios, data or metric.
+        ValueError: a chromosome or a supernet of another model, or unusable bits, ratios, data or
+            metric.
         TraceError: the model can't be traced.
     """
     return run_trial(
@@ -91,7 +101,8 @@ def evaluate(
         epochs=epochs,
         seed=seed,
         report=report,
-        inheritance=inheritance,
+        supernet=supernet,
+        accelerator=accelerator,
     )
 
 
@@ -104,7 +115,8 @@ def run_trial(
     epochs: int | None = None,
     seed: int = 0,
     report: Report | None = None,
-    inheritance: Inheritance | None = None,
+    supernet: Supernet | None = None,
+    accelerator: str = "cpu",
 ) -> Result:
     """What :func:`evaluate` does, in a process that is the caller's to restore."""
     epochs = task.recipe.epochs if epochs is None else epochs
@@ -116,30 +128,43 @@ def run_trial(
             network = trace(task)
         else:
             check_model(task.model, network)
+        check_allowed(network, params)
         candidate = read_candidate(network, params)
         costs = cost_function(network, load_device(device))(params)
         plan = Epochs.plan(task.recipe.schedule, epochs, candidate)
+        if supernet is not None:
+            supernet.check(task, network, params)
+            # Its weights know their bits: there is no float network to train first.
+            candidate, plan = replace(candidate, pruner=SUPERNET_ORDER), Epochs(0, 0, epochs)
     with watch("baseline"):
+        _check_trainable(task, candidate, epochs)
         check_data(task)
         baseline = baseline_metric(task)
+    inherited: Inherited | None = None
 
     def tell(value: float) -> dict[str, float]:
         metrics = _metrics(task, value, costs, baseline)
+        if inherited is not None:
+            metrics[f"inherited_{task.metric_name}"] = round(inherited.score, 6)
         if report is not None:
             report(metrics)
         return metrics
 
-    course = Course(task, network.layers, seed, tell if report is not None else None, watch=watch)
-    notes: list[str] = []
-    start, removed = _cut(course, network, params, candidate, plan, inheritance, notes)
-    model, calibration, trained = _quantize(course, start, removed, candidate, plan)
-    if inheritance is not None and plan.bits:
-        with watch("inherit"):
-            notes += inheritance.keep(
-                task, network, params, {**strip(model).state_dict(), **trained}, epochs
-            )
+    tuned = task if supernet is None else following(task)
+    course = Course(tuned, network.layers, seed, tell if report is not None else None, watch=watch)
+    if supernet is None:
+        # The same rate for the bits: float epochs this few leave a pruned network far from done.
+        start, removed = _cut(course, network, params, candidate, plan), candidate.removed
+    else:
+        inherited = Inherited(supernet, course, network, candidate)
+        start, removed = inherited.start(), 0.0
+    there = torch.device(accelerator)
+    course, start = course.on(there), start.to(there)
+    model, calibration = _quantize(course, start, removed, candidate, plan, inherited)
     final = tell(course.score(model))
-    return Result(final, model, calibration, candidate.layers, watch.seconds, tuple(notes))
+    model.to(CPU)
+    notes = () if inherited is None else (inherited.note,)
+    return Result(final, model, calibration, candidate.layers, watch.seconds, notes)
 
 
 def _metrics(
@@ -156,23 +181,31 @@ def _metrics(
 
 
 def _quantize(
-    course: Course, model: nn.Module, removed: float, candidate: Candidate, plan: Epochs
-) -> tuple[nn.Module, dict[str, LayerQuantization], dict[str, torch.Tensor]]:
-    """The finished model, how its layers are quantized, and the float weights of its training."""
+    course: Course,
+    model: nn.Module,
+    removed: float,
+    candidate: Candidate,
+    plan: Epochs,
+    inherited: Inherited | None,
+) -> tuple[nn.Module, dict[str, LayerQuantization]]:
+    """The finished model, and how its layers are quantized."""
     with course.watch("quantize"):
         run = FineTuning(course, model, plan.bits, removed)
         quantizer = FakeQuantizer(model, candidate.bits, run.evaluator())
+        if inherited is not None:
+            inherited.scale(quantizer)
+            inherited.course = course
+            run.settle = inherited.settle
     try:
         run.quantizer = quantizer
         quantizer.compress(plan.bits)
         with course.watch("quantize"):
             before = run.probe()
-            trained = quantizer.float_weights()
             baked, calibration = quantizer.bake()
             _check_baked(before, run.probe())
     finally:
         quantizer.unwrap()
-    return baked, calibration, trained
+    return baked, calibration
 
 
 def _cut(
@@ -181,43 +214,42 @@ def _cut(
     params: Mapping[str, object],
     candidate: Candidate,
     plan: Epochs,
-    inheritance: Inheritance | None,
-    notes: list[str],
-) -> tuple[nn.Module, float]:
-    """The float model that is quantized, and how much it lost since its start.
-
-    It comes from the task's model or from an ancestor, in one or two steps.
-    """
-    task, start, lost = course.task, course.task.model, 0.0
-    coarse, fine = plan.coarse, plan.fine
-    if inheritance is not None:
-        with course.watch("inherit"):
-            found = inheritance.start(task, network, params)
-        if found is not None:
-            # An ancestor is the coarse step.
-            start, coarse, fine = found.model, 0, coarse + fine
-            lost = read_candidate(network, found.genes).removed
-            notes.append(found.note)
+) -> nn.Module:
+    """The float model that is quantized, cut from the task's model in one or two steps."""
+    task, start = course.task, course.task.model
     torch.manual_seed(course.seed)
-    if coarse:
+    if plan.coarse:
         half = coarse_step(network, params)
         with course.watch("prune"):
             start = cut(task, network, half, start)
-        course.train_float(start, coarse, half.removed)
+        course.train_float(start, plan.coarse, half.removed)
     with course.watch("prune"):
         model = cut(task, network, candidate, start)
     if course.tell is not None:
         course.tell(course.score(model))
-    removed = max(0.0, candidate.removed - lost)
-    course.train_float(model, fine, removed)
-    # The same rate for the bits: float epochs this few leave a pruned network far from done.
-    return model, removed
+    course.train_float(model, plan.fine, candidate.removed)
+    return model
 
 
-def _check_baked(before: torch.Tensor, after: torch.Tensor) -> None:
-    span = float(before.abs().max()) + 1e-12
-    gap = float((before - after).abs().max()) / span
-    if not gap <= BAKED_TOLERANCE:
-        raise RuntimeError(
-            f"the finished model differs from the trained one by {gap:.2g} of its output range"
+def _check_baked(before: Sequence[torch.Tensor], after: Sequence[torch.Tensor]) -> None:
+    for one, other in zip(before, after, strict=True):
+        if not one.is_floating_point():
+            continue
+        span = float(one.abs().max()) + 1e-12
+        gap = float((one - other).abs().max()) / span
+        if not gap <= BAKED_TOLERANCE:
+            raise RuntimeError(
+                f"the finished model differs from the trained one by {gap:.2g} of its output range"
+            )
+
+
+def _check_trainable(task: Task, candidate: Candidate, epochs: int) -> None:
+    """Refuses a trial that needs a loss of a task that has none, before anything is spent."""
+    pruner = candidate.pruner or task.recipe.pruner
+    learns = candidate.kept and pruner not in PRUNERS_WITHOUT_DATA
+    if task.loss is no_loss and (epochs or learns):
+        what = f"fine-tuning for {epochs} epochs" if epochs else f"the pruner {pruner!r}"
+        raise DataError(
+            f"the task has no loss, and {what} needs one: give the task loss=..., or let it "
+            f"calibrate only (epochs=0, pruner one of {', '.join(PRUNERS_WITHOUT_DATA)})"
         )

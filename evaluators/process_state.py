@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import random
 import sys
@@ -54,3 +55,45 @@ def _random_states() -> Iterator[None]:
         torch.set_rng_state(tensor)
         if devices:
             torch.cuda.set_rng_state_all(devices)
+
+
+def why_not_to_fork() -> str | None:
+    """Why a process that was forked from this one could not use torch; None if it could.
+
+    CUDA does not outlive a fork. Torch's own threads don't either, and that is no harm: a trial
+    computes with one.
+    """
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        return "the task has put something on a GPU, which a forked process can't use"
+    return None
+
+
+def vary_again() -> None:
+    """Gives a forked process a random state of numpy of its own, as a fresh process has one.
+
+    Python sees to its own; torch begins every process with the same state.
+    """
+    np.random.seed(None)
+
+
+@contextmanager
+def rare_collections() -> Iterator[None]:
+    """Lets Python look for cycles of garbage seldom: each time it walks all that torch imported."""
+    found = gc.get_threshold()
+    gc.set_threshold(50_000, 20, 100)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*found)
+
+
+@contextmanager
+def eval_mode(model: torch.nn.Module) -> Iterator[None]:
+    """Eval mode for the block; every module's own mode afterwards."""
+    modes = [(m, m.training) for m in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training

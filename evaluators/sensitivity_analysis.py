@@ -10,6 +10,7 @@ import copy
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,10 @@ from evaluators.compression.fake_quantize import FLOAT_BITS, affine_grid, round_
 from evaluators.compression.pruning import prune
 from evaluators.compression.qat import input_ranges
 from evaluators.compression.quantization import InputQuantization, quantize_input
+from evaluators.compression.rounded_weight import quantized_weights
 from evaluators.process_state import process_as_found
+from evaluators.slicing.plain_modules import make_plain
+from evaluators.slicing.weight_norms import copied
 from evaluators.task import Task
 from evaluators.task_checks import check_data
 from evaluators.tracing.trace import trace
@@ -87,6 +91,7 @@ def sensitivity(
         w_bits,
         a_bits,
         *further,
+        *sorted(network.allowed.items()),
     )
     key = fingerprint(*settings, *metric_and_data(task), *weights_of(task.model))
     return cached(f"{task.name}-sensitivity-{key}.json", make, load=_load, save=_save)
@@ -121,7 +126,7 @@ def _measure(
 
     for group in network.groups:
         done = set()
-        for ratio in ratios if group.prunable else ():
+        for ratio in _tried(network, PRUNE, group.name, ratios) if group.prunable else ():
             params = {PRUNE.key(group.name): ratio}
             kept = network.kept(params)[group.name]
             if kept == group.channels or kept in done:
@@ -137,19 +142,17 @@ def _measure(
                 task=task,
             )
             reestimate_batch_norm(model, task.train)
-            yield row(group.name, PRUNE, ratio, channels_last(model, task.inputs))
+            yield row(group.name, PRUNE, ratio, channels_last(model, task.example_input))
 
-    model = copy.deepcopy(task.model).eval()
+    model = make_plain(copied(task.model)).eval()
     torch.manual_seed(0)
-    ranges = input_ranges(model, network.gene_layers, task.train)
+    rounds_inputs = network.carriers(A_BITS)
+    ranges = input_ranges(model, rounds_inputs, task.train)
     for name in network.gene_layers:
-        module: Any = model.get_submodule(name)
-        weight = module.weight.detach().clone()
-        for bits in w_bits:
-            module.weight.data.copy_(round_weights(module, bits))
-            yield row(name, W_BITS, bits, model)
-            module.weight.data.copy_(weight)
-        for bits in a_bits:
+        for bits in _tried(network, W_BITS, name, w_bits):
+            with _rounded(model.get_submodule(name), bits):
+                yield row(name, W_BITS, bits, model)
+        for bits in _tried(network, A_BITS, name, a_bits) if name in rounds_inputs else ():
             changed = copy.deepcopy(model)
             grid = affine_grid(*ranges[name], bits)
             quantize_input(changed, name, InputQuantization(*grid, bits))
@@ -158,10 +161,34 @@ def _measure(
         if kind.compress is None:
             continue
         for name in network.carriers(kind):
-            for value in kind.tried:
+            for value in _tried(network, kind, name, kind.tried):
                 changed = copy.deepcopy(model)
                 kind.compress(changed.get_submodule(name), value)
                 yield row(name, kind, value, changed)
+
+
+@contextmanager
+def _rounded(module: nn.Module, bits: int) -> Iterator[None]:
+    """A module's weights rounded to so many bits, and as they were afterwards."""
+    names = quantized_weights(module)
+    weights = {name: module.get_parameter(name).detach().clone() for name in names}
+    for name in names:
+        module.get_parameter(name).data.copy_(round_weights(module, bits, name))
+    try:
+        yield
+    finally:
+        for name, weight in weights.items():
+            module.get_parameter(name).data.copy_(weight)
+
+
+def _tried(network: Network, kind: GeneKind, layer: str, values: Sequence[float]) -> Sequence[Any]:
+    """What a user left of the values; of prune ratios those that are left themselves."""
+    allowed = network.allowed.get(kind.key(layer))
+    if allowed is None:
+        return values
+    if kind is PRUNE:
+        return [ratio for ratio in allowed if ratio]
+    return [value for value in values if value in allowed]
 
 
 def ladder(rows: Sequence[Row], *, steps: int = 8) -> list[dict[str, float]]:

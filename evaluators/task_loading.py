@@ -6,8 +6,10 @@ import importlib
 import inspect
 import re
 import sys
+import sysconfig
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
 from pathlib import Path
 
 from evaluators.compression.dead_channels import without_dead_channels
@@ -53,18 +55,18 @@ def load_task(path: str, data: str | None = None) -> Task:
     for name, value in arguments.items():
         if not anything and name not in accepted:
             raise ValueError(
-                f"task {path!r}: {function_name}() takes no {name}= (given: {value!r}; it takes: "
-                f"{', '.join(sorted(accepted)) or 'nothing'})"
+                f"task {path!r}: {function_name}() takes no {name}={_near(name, accepted)} (given: "
+                f"{value!r}; it takes: {', '.join(sorted(accepted)) or 'nothing'})"
             )
     _check_required(path, build, arguments)
     try:
         task = build(**arguments)
     except (ValueError, OSError):
         raise  # the input's fault, said in the function's own words
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ValueError(
-            f"task {path!r}: {function_name}() fails with {type(error).__name__}: {error} "
-            f"({_place(error)})"
+            f"task {path!r}: {function_name}() fails with {type(error).__name__}: {error}"
+            f"{place(error)}"
         ) from error
     if not isinstance(task, Task):
         raise ValueError(
@@ -83,24 +85,47 @@ def _find(path: str, module_name: str, function_name: str) -> Callable[..., obje
         sys.path.insert(0, here)
     try:
         module = importlib.import_module(module_name)
-    except ImportError as error:
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise _import_fault(path, module_name, error) from error
         raise ValueError(
-            f"task {path!r}: module {module_name!r} does not import ({error}). It is looked for "
-            f"in {here} and in the installed packages"
+            f"task {path!r}: module {module_name!r} does not import: there is none of this name"
+            f"{_module_near(module_name, here)}. It is looked for in {here} and in the installed "
+            "packages"
         ) from error
-    except Exception as error:
-        raise ValueError(
-            f"task {path!r}: module {module_name!r} fails while it is imported: "
-            f"{type(error).__name__}: {error}"
-        ) from error
+    # A module may do anything, a script's `sys.exit()` at its end for one.
+    except (Exception, SystemExit) as error:
+        raise _import_fault(path, module_name, error) from error
     build = getattr(module, function_name, None)
     if not callable(build):
         names = sorted(n for n, v in vars(module).items() if inspect.isfunction(v) and n[0] != "_")
         raise ValueError(
-            f"task {path!r}: module {module_name!r} has no function {function_name!r} "
-            f"(functions there: {', '.join(names) or 'none'})"
+            f"task {path!r}: module {module_name!r} has no function {function_name!r}"
+            f"{_near(function_name, names)} (functions there: {', '.join(names) or 'none'})"
         )
     return build  # type: ignore[no-any-return]  # found by name; it is callable
+
+
+def _import_fault(path: str, module_name: str, error: BaseException) -> ValueError:
+    return ValueError(
+        f"task {path!r}: module {module_name!r} fails while it is imported: "
+        f"{type(error).__name__}: {error}{place(error)}"
+    )
+
+
+def _module_near(module_name: str, here: str) -> str:
+    package, _, last = module_name.rpartition(".")
+    # Its package was imported first, unless that is what there is none of.
+    places = getattr(sys.modules.get(package), "__path__", [Path(here, *package.split("."))])
+    beside = [path for place in places for path in Path(place).glob("*")]
+    return _near(
+        last, [p.stem for p in beside if p.suffix == ".py" or (p / "__init__.py").is_file()]
+    )
+
+
+def _near(name: str, known: Iterable[str]) -> str:
+    near = get_close_matches(name, list(known), 1)
+    return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 def _options(path: str, query: str) -> dict[str, int | str]:
@@ -128,10 +153,21 @@ def _check_required(
             )
 
 
-def _place(error: BaseException) -> str:
-    """File and line where an error was raised."""
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{frame.filename}:{frame.lineno}"
+def place(error: BaseException) -> str:
+    """Where in the user's files an error was raised, ``" (my_task.py:12)"``; may be empty."""
+    # Its message has the place.
+    if isinstance(error, SyntaxError):
+        return ""
+    installed = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
+    own, tasks = str(Path(__file__).parent), str(Path(__file__).with_name("tasks"))
+    theirs = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith((*installed, own, "<"))
+        # The tasks beside this file are as a user's.
+        or frame.filename.startswith(tasks)
+    ]
+    return f" ({theirs[-1].filename}:{theirs[-1].lineno})" if theirs else ""
 
 
 def _accepted(build: Callable[..., object]) -> tuple[set[str], bool]:

@@ -1,7 +1,14 @@
 """A genetic algorithm with an ask / tell interface; needs neither NNI nor torch."""
 
+from ga.beliefs import Belief
 from ga.early_stopping.learning_curves import Outlook
-from ga.evaluation import Candidate, Evaluation, SpaceExhausted, UnsatisfiableConstraint
+from ga.evaluation import (
+    Candidate,
+    Evaluation,
+    Measurement,
+    SpaceExhausted,
+    UnsatisfiableConstraint,
+)
 from ga.history.pareto import hypervolume, nondominated
 from ga.moved import install
 from ga.optimizer import Optimizer
@@ -11,6 +18,7 @@ from ga.problem.objectives import Constraint, Objectives, parse_constraints, vio
 from ga.problem.search_space import SearchSpace
 
 __all__ = [
+    "Belief",
     "Candidate",
     "Categorical",
     "Constraint",
@@ -18,6 +26,7 @@ __all__ = [
     "Gene",
     "GeneTraits",
     "Integer",
+    "Measurement",
     "Normal",
     "Objectives",
     "Optimizer",

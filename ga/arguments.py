@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from ga.problem.finite import shortened
 from ga.problem.search_space import SearchSpace
@@ -40,6 +40,14 @@ def check_arguments(
         )
     if survival not in survivals:
         raise ValueError(f"survival={shortened(survival)} (allowed: {', '.join(survivals)})")
+
+
+def check_metrics(number: int, metrics: object) -> None:
+    """Raise a ValueError if what was told of a candidate is no dict."""
+    if not isinstance(metrics, Mapping):
+        raise ValueError(
+            f"the result of candidate {number} is {metrics!r}, expected a dict of metrics"
+        )
 
 
 def _is_whole(value: object, least: int, most: int) -> bool:

@@ -16,17 +16,27 @@ CENSORED: Final = "censored"
 RUNNING: Final = "running"
 STATUSES: tuple[Status, ...] = get_args(Status)
 
-# Where a candidate comes from. Logs of earlier versions also have `ladder`, for what is now
-# `greedy`, and `imported`, for what is now `import`; an origin is read as any text.
+# Where a candidate comes from. Logs of earlier versions also have `ladder` and
+# `greedy`, of a design that `knapsack` took the place of, and `imported`, for what is now
+# `import`; an origin is read as any text.
 INITIAL: Final = "initial"
 CORNER: Final = "corner"
+KNAPSACK: Final = "knapsack"
 GREEDY: Final = "greedy"
 LHS: Final = "lhs"
 RANDOM: Final = "random"
 GA: Final = "ga"
 SURROGATE: Final = "surrogate"
+# Of strategies of their own, see `ga.strategies.registry`; `gradient` names only a strategy.
+GRADIENT: Final = "gradient"
+NEIGHBOUR: Final = "neighbour"
+REINFORCE: Final = "reinforce"
+DE: Final = "de"
 IMPORTED: Final = "import"
-ORIGINS = (INITIAL, CORNER, GREEDY, LHS, RANDOM, GA, SURROGATE, IMPORTED)
+ORIGINS = (
+    *(INITIAL, CORNER, KNAPSACK, LHS, RANDOM, GA, SURROGATE, IMPORTED, GREEDY),
+    *(NEIGHBOUR, REINFORCE, DE),
+)
 
 #: Objective values of a result, smaller is better.
 Losses = tuple[float, ...]
@@ -70,6 +80,8 @@ class Evaluation:
         reason: why it failed or was stopped.
         expected: of a censored one, what its final metrics would probably have been; of a running
             one, that it was censored before and runs again.
+        readings: of a complete one that was measured several times, each measurement; `metrics`
+            are their means. Empty where there is one only.
         losses: of a complete one, its objectives; the archive fills them in, and `violation`.
         violation: how far it breaks the constraints; 0 if it is feasible.
     """
@@ -81,6 +93,7 @@ class Evaluation:
     origin: str = IMPORTED
     reason: str = ""
     expected: dict[str, float] | None = None
+    readings: tuple[Metrics, ...] = ()
     losses: Losses = field(default=(), kw_only=True, compare=False, repr=False)
     violation: float = field(default=0.0, kw_only=True, compare=False, repr=False)
 
@@ -91,3 +104,21 @@ class Evaluation:
             raise ValueError(f"id={self.id!r} should be a whole number from 0 on")
         if self.status == COMPLETE and not isinstance(self.metrics, Mapping):
             raise ValueError(f"evaluation {self.id} is complete but has metrics={self.metrics!r}")
+
+    @property
+    def measurements(self) -> int:
+        """How many times it was measured; 0 if it has no result."""
+        return (len(self.readings) or 1) if self.status == COMPLETE else 0
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A further result of a candidate that has one, e.g. of a training with another seed.
+
+    Attributes:
+        id: the candidate's number.
+        metrics: what was measured.
+    """
+
+    id: int
+    metrics: Metrics

@@ -37,7 +37,7 @@ MOVED = {
     "ga.seeding": "ga.design.initial_design",
     "ga.sensitivities": "ga.problem.sensitivities",
     "ga.space": "ga.problem.search_space",
-    "ga.staircase": "ga.design.greedy_path",
+    "ga.staircase": "ga.problem.knapsack",
     "ga.stopping": "ga.history.termination",
     "ga.surrogate.Forecast": "ga.surrogate.surrogate.Forecast",
     "ga.surrogate.Surrogate": "ga.surrogate.surrogate.Surrogate",
@@ -59,3 +59,17 @@ class _Moved:
 def install() -> None:
     """Lets Python ask the table."""
     sys.meta_path.append(_Moved())
+
+
+_GONE = {
+    "notes": "it is `messages`, with `texts` and `troubles`",
+    "importances": "the page of `joint-ga watch` shows each gene's importance",
+}
+"""Attributes of the optimizer of earlier versions, and what takes their place."""
+
+
+def no_attribute(kind: type, name: str) -> AttributeError:
+    """The error for an attribute that there isn't, or no more."""
+    if name in _GONE:
+        return AttributeError(f"{kind.__name__}.{name} went: {_GONE[name]}")
+    return AttributeError(f"{kind.__name__!r} object has no attribute {name!r}")

@@ -8,9 +8,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ga.acquisition.optimize import AcquisitionOptimizer
-from ga.arguments import check_arguments
-from ga.design.initial_design import design_size, first_candidates
-from ga.early_stopping.learning_curves import LearningCurve, LearningCurveModel, Outlook
+from ga.acquisition.spacing import spaced
+from ga.arguments import check_arguments, check_metrics
+from ga.design.initial_design import first_candidates
+from ga.early_stopping.learning_curves import LearningCurveModel
 from ga.early_stopping.outlooks import Outlooks
 from ga.evaluation import (
     CENSORED,
@@ -21,6 +22,7 @@ from ga.evaluation import (
     SURROGATE,
     Candidate,
     Evaluation,
+    Measurement,
     SpaceExhausted,
 )
 from ga.evolution.admission import Admission
@@ -30,22 +32,20 @@ from ga.evolution.survival import SURVIVALS
 from ga.evolution.toolbox import Toolbox
 from ga.history.results import Results
 from ga.messages import Messages
+from ga.moved import no_attribute
 from ga.problem.duplicates import Phenotype
 from ga.problem.known_costs import CostFunction, KnownCosts
 from ga.problem.objectives import Constraint, Metrics, Objectives, parse_constraints
 from ga.problem.search_space import Genome, SearchSpace
 from ga.problem.sensitivities import Sensitivities
+from ga.problem.sensitivity_check import check_sensitivities
+from ga.reporting import Reporting
+from ga.strategies.registry import Search, plan_of
 from ga.surrogate.learner import Learner
 from ga.surrogate.surrogate import Surrogate
 
-# Attributes of earlier versions, and what takes their place.
-_GONE = {
-    "notes": "it is `messages`, with `texts` and `troubles`",
-    "importances": "the page of `joint-ga watch` shows each gene's importance",
-}
 
-
-class Optimizer:
+class Optimizer(Reporting):
     """Proposes candidates and learns from their results, in any order and number.
 
     The population is a function of the results in order of completion, and the randomness of a
@@ -69,14 +69,15 @@ class Optimizer:
         seed: of everything random.
         phenotype: params -> hashable; equal means the same network, which is asked once only.
         initial: params to begin with.
-        sensitivities: loss of quality when one layer alone is compressed: `{layer: loss}`, or
-            `{gene: {value: loss}}`, which shapes the first candidates too if costs are known.
+        sensitivities: loss of quality of a layer compressed alone: `{layer: loss}`, or `{gene:
+            {value: loss}}`: with known costs, solutions of a knapsack are candidates too.
         budget: number of trials that are planned; `should_stop` says when they are done.
         survival: `nsga2`, `nsga3` or `hypervolume` (SMS-EMOA).
         surrogate: predictor of the expensive metrics: `auto` (whichever ranks better), `trees`,
             `gp` or `none`.
         stagnation: let `should_stop` end the search when the hypervolume has not grown over this
             many results.
+        strategy: `ga`; see `ga.strategies.registry` for those that take its place.
         toolbox: operators in DEAP's form that take the place of this search's: `{mate, mutate,
             select, select_parents or select_forecasts: function}`. A function is a callable, its
             `"module:function"`, or a dict with that as `function` and its further arguments.
@@ -106,6 +107,7 @@ class Optimizer:
         survival: str = "nsga2",
         surrogate: str = "auto",
         stagnation: int | None = None,
+        strategy: str = "ga",
         toolbox: Mapping[str, object] | None = None,
     ) -> None:
         check_arguments(space, seed, survival, SURVIVALS, budget=budget, stagnation=stagnation)
@@ -118,68 +120,39 @@ class Optimizer:
             space, len(self.objectives.names), SURVIVALS[survival], toolbox, self.messages
         )
         self.population_size = population_size_for(budget, population_size)
-        self._costs = KnownCosts(costs, self.messages)
+        self._costs, self._next_id = KnownCosts(costs, self.messages), 1
         self._admission = Admission(
             space, self.objectives, self.constraints, self._costs, phenotype, seed, self.messages
         )
         self._population = Population(self.population_size, self.toolbox, seed)
-        self._next_id = 1
         known = Sensitivities.parse(sensitivities)
+        check_sensitivities(space, known, self.messages)
         untrained = Surrogate(
             space, self.objectives, self.constraints, surrogate, known, seed, self.messages
         )
         self._learner = Learner(untrained, self._costs)
+        canonical = self._admission.canonical
+        plan = plan_of(strategy, Search(
+            space, known, self._costs, self.objectives, self.constraints, canonical,
+            self.population_size, surrogate, initial, seed,
+        ))  # fmt: skip
         self._acquisition = AcquisitionOptimizer(
-            space, self.toolbox, self._learner, self._costs, self._admission.canonical
+            space, self.toolbox, self._learner, self._costs, canonical, plan.knapsack
         )
         curves = LearningCurveModel(space, self.objectives, known)
         found, limits = self.results, self.objectives.limits(self.constraints)
         self._outlooks = Outlooks(
             found.archive, found.genomes, found.pending, self._learner, curves, limits
         )
-        size = design_size(self.population_size, surrogate)
-        design = first_candidates(space, size, initial, known, self._costs, self.objectives, seed)
-        self._sources = CandidateSources(space, design, self._population, self.toolbox, seed)
+        design = first_candidates(space, plan.design, initial, seed)
+        self._sources = CandidateSources(
+            space, design, plan.proposals, self._population, self.toolbox, seed, alone=plan.alone
+        )
 
     if not TYPE_CHECKING:  # for a type checker there are no further attributes
 
         def __getattr__(self, name: str) -> NoReturn:
-            if name in _GONE:
-                raise AttributeError(f"Optimizer.{name} went: {_GONE[name]}")
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-
-    # ---- what was found
-
-    @property
-    def evaluations(self) -> list[Evaluation]:
-        """All finished candidates (complete, failed, censored) in order of completion."""
-        return self.results.archive.finished
-
-    @property
-    def pending(self) -> list[Candidate]:
-        """Candidates that were asked for and are not finished."""
-        return list(self.results.pending.values())
-
-    def front(self) -> list[Evaluation]:
-        """Feasible evaluations that no other dominates, best first in the first objective."""
-        return self.results.front()
-
-    def hypervolume(self, reference: Mapping[str, float]) -> float:
-        """The volume between the front and a reference point; see `Results.hypervolume`."""
-        return self.results.hypervolume(reference)
-
-    def hypervolume_history(self, reference: Mapping[str, float] | None = None) -> list[float]:
-        """The hypervolume after each complete result; see `Results.hypervolume_history`."""
-        return self.results.hypervolume_history(reference)
-
-    def should_stop(self) -> str | None:
-        """Why the search is over (`budget`, `stagnation`, `exhausted`), or None."""
-        return self.results.should_stop()
-
-    @property
-    def rank_correlation(self) -> dict[str, float]:
-        """Kendall's tau of the surrogate on held-back results, per expensive metric."""
-        return dict(self._learner.surrogate.tau)
+            raise no_attribute(type(self), name)
 
     # ---- ask
 
@@ -191,15 +164,15 @@ class Optimizer:
             UnsatisfiableConstraint: no candidate keeps the limits on known costs.
         """
         rng = random.Random(f"{self.seed}:{self._next_id}")
-        results, modelled = len(self.results.archive.scored), self._modelled(rng)
-        for genome, origin, mender in self._sources.streams(rng, results, modelled):
+        is_new, modelled = self._admission.duplicates.is_new, self._modelled(rng)
+        args = (rng, self._next_id, self.results, is_new, modelled)
+        for genome, origin, mender in self._sources.streams(*args):
             admitted = self._admission.admit(genome, origin, mender)
             if admitted is not None:
                 candidate = Candidate(self._next_id, admitted.params, admitted.costs, origin)
                 self._register(candidate, admitted.genome, admitted.key)
                 return candidate
-        # Either the limits leave nothing (said by name), or everything was asked before.
-        self._admission.check_satisfiable()
+        self._admission.check_satisfiable()  # raises where the limits leave nothing
         self.results.exhausted = True
         raise SpaceExhausted(
             f"no new candidate is left after {len(self._admission.duplicates.seen)} distinct ones "
@@ -211,14 +184,15 @@ class Optimizer:
             return
         parents = [member.genome for member in self._population.members]
         front, region = self.results.front_genomes(), self._outlooks.region()
-        is_new = self._admission.duplicates.is_new
+        asked = self.results.genomes.values()
+        is_new = spaced(self.space, asked, self._admission.duplicates.is_new)
         for genome in self._acquisition.propose(rng, parents, front, region, is_new):
             yield genome, SURROGATE, None
 
     def _register(self, candidate: Candidate, genome: Genome | None, key: Hashable) -> None:
         self._next_id = max(self._next_id, candidate.id + 1)
         self._admission.duplicates.seen.add(key)
-        self.results.start(candidate, genome)
+        self.results.start(candidate, genome, key)
 
     # ---- tell
 
@@ -231,17 +205,43 @@ class Optimizer:
 
         Raises:
             KeyError: an unknown id.
-            ValueError: an already told id; an objective or a constrained metric that is missing
-                or not a finite number (nothing is stored then).
+            ValueError: an already told id (see `remeasure`); an objective or a constrained metric
+                that is missing or not a finite number (nothing is stored then).
         """
-        if not isinstance(metrics, Mapping):
-            raise ValueError(
-                f"the result of candidate {number} is {metrics!r}, expected a dict of metrics"
-            )
+        check_metrics(number, metrics)
         candidate = self.results.outstanding(number)
         known = candidate.costs or {}
         self._costs.compare(number, known, metrics)
         self._finish(candidate, {**known, **metrics}, status=COMPLETE)
+
+    def remeasure(self, number: int, metrics: Mapping[str, object]) -> Evaluation:
+        """A further result of a candidate that has one, e.g. of a training with another seed.
+
+        The means of all measurements count from now on, for the front, the population and the
+        surrogate, which also learns from their differences how much a result scatters. Results of
+        the same params under several ids (see `inject`) count so, too.
+
+        Args:
+            number: the candidate's id.
+            metrics: as for `tell`; a known cost may be left out.
+
+        Returns:
+            The candidate as it counts now, with its `readings`.
+
+        Raises:
+            KeyError: an unknown id.
+            ValueError: a candidate without a complete result, or metrics as in `tell` (nothing is
+                stored then).
+        """
+        check_metrics(number, metrics)
+        before = self.results.complete(number)
+        genome = self.results.genomes.get(number)
+        known = {} if genome is None else self._learner.costed.get(genome, {})
+        self._costs.compare(number, known, metrics)
+        latest = {**known, **metrics}
+        now = self.results.archive.remeasure(number, latest)
+        self._taught(replace(before, metrics=latest, readings=()), now, None)
+        return now
 
     def fail(self, number: int, reason: str = "") -> None:
         """The candidate gave no result; it is not asked again.
@@ -297,23 +297,6 @@ class Optimizer:
 
     # ---- trials on their way
 
-    def outlooks(
-        self, curves: Mapping[int, LearningCurve], numbers: Iterable[int]
-    ) -> dict[int, Outlook]:
-        """What trials are worth that are on their way, or were stopped there.
-
-        Args:
-            curves: what every trial has reported so far, by candidate.
-            numbers: the candidates that are asked about.
-
-        Returns:
-            One for each that has reported; nothing while too few trials ran to their ends, or the
-            surrogate is not relied on.
-        """
-        if not self._learner.surrogate.prepare(self._costs.metrics):
-            return {}
-        return self._outlooks.of(curves, numbers)
-
     def reopen(self, number: int) -> Candidate:
         """Ask once more for a candidate whose trial was stopped.
 
@@ -337,11 +320,21 @@ class Optimizer:
         self._learn(evaluation, candidate.costs)
 
     def _learn(self, evaluation: Evaluation, costs: Mapping[str, float] | None) -> None:
-        evaluation = self.results.finish(evaluation)
-        genome = self.results.genomes.get(evaluation.id)
-        if evaluation.status == COMPLETE and genome is not None:
-            self._population.add(self.toolbox.evaluated(genome, evaluation))
-        self._learner.learn(genome, evaluation, costs)
+        first, *further = evaluation.readings or (None,)
+        if first is not None:
+            evaluation = replace(evaluation, metrics=first, readings=())
+        self._taught(evaluation, self.results.finish(evaluation), costs)
+        for metrics in further:
+            self.remeasure(evaluation.id, metrics or {})
+
+    def _taught(
+        self, reading: Evaluation, now: Evaluation, costs: Mapping[str, float] | None
+    ) -> None:
+        """One measurement for the surrogate, what counts now for the population."""
+        genome = self.results.genomes.get(reading.id)
+        if now.status == COMPLETE and genome is not None:
+            self._population.add(self.toolbox.evaluated(genome, now))
+        self._learner.learn(genome, reading, costs)
 
     # ---- replay
 
@@ -350,7 +343,7 @@ class Optimizer:
         cls,
         space: SearchSpace,
         objectives: Mapping[str, str],
-        evaluations: Iterable[Evaluation],
+        evaluations: Iterable[Evaluation | Measurement],
         constraints: Mapping[str, object] | Sequence[Constraint] = (),
         **options: Any,
     ) -> Optimizer:
@@ -362,7 +355,8 @@ class Optimizer:
         Args:
             space: as for the constructor, like the other options.
             objectives: as for the constructor.
-            evaluations: in order of completion; running ones last, or anywhere.
+            evaluations: in order of completion; running ones last, or anywhere. A further result
+                of a candidate is a `Measurement`, behind its first one.
             constraints: as for the constructor.
             options: further arguments of the constructor.
 
@@ -371,7 +365,10 @@ class Optimizer:
         """
         optimizer = cls(space, objectives, constraints, **options)
         for evaluation in evaluations:
-            optimizer._restore(evaluation)
+            if isinstance(evaluation, Measurement):
+                optimizer.remeasure(evaluation.id, evaluation.metrics)
+            else:
+                optimizer._restore(evaluation)
         return optimizer
 
     def _restore(self, evaluation: Evaluation) -> None:

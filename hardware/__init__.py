@@ -1,7 +1,7 @@
 """What a candidate network costs on a device: flash, RAM, latency, energy."""
 
 from hardware.calibration.prediction_intervals import Interval, intervals
-from hardware.cost_function import CostFunction, cost_function
+from hardware.cost_function import CostFunction, cost_function, device_of
 from hardware.costs import (
     Costs,
     Flash,
@@ -30,6 +30,7 @@ __all__ = [
     "Runtime",
     "Stack",
     "cost_function",
+    "device_of",
     "duty_cycle_energy_mj",
     "estimate",
     "flash",

@@ -7,12 +7,11 @@ last digit: integers, and cycles added by `math.fsum`, which rounds once.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from hardware.costs import Costs, estimate, layer_flash, scratch_bytes, unique
+from hardware.costs import Costs, Terms, estimate, layer_terms, unique
 from hardware.device import Device
 from hardware.ir.gene_kinds import A_BITS, PRUNE, PRUNER, SPARSITY, W_BITS, W_SCHEME
 from hardware.ir.gene_kinds.pruner import read_pruner
@@ -20,12 +19,11 @@ from hardware.ir.gene_kinds.registry import Params
 from hardware.ir.gene_kinds.sparsity import read_sparsity
 from hardware.ir.gene_kinds.weight_bits import UNCOMPRESSED_BITS
 from hardware.ir.gene_kinds.weight_scheme import read_scheme
-from hardware.ir.layer import UNIFORM, Layer, Shape
+from hardware.ir.layer import UNIFORM, WEIGHTED_OPS, Layer, Shape
 from hardware.ir.network import Network
-from hardware.ir.shape_inference import operator_left, propagate
-from hardware.latency.cycles import cycles_of
+from hardware.ir.shape_inference import cut, operator_left, propagate
+from hardware.memory.arena import arena_of
 from hardware.memory.planner import Planner, Tensor, skeleton
-from hardware.memory.weight_packing import tensor_bytes
 
 _REMEMBERED_MAX = 20_000
 """Variants of a layer that are remembered before all are forgotten: some 10 MB."""
@@ -35,15 +33,11 @@ _Form = tuple[int, int] | tuple[int, int, str, float]
 """Bits of weights and activations; with their scheme and sparsity where a chromosome has these."""
 
 
-class _Terms(NamedTuple):
-    """What one variant of a layer adds; `shape` numbers its output among the layer's own."""
+class _Variant(NamedTuple):
+    """One variant of a layer: the number of its output's shape among the layer's own, and costs."""
 
     shape: int
-    flash: int
-    cycles: float
-    macs: int
-    bops: int
-    scratch: int
+    terms: Terms
 
 
 class _Variants:
@@ -51,7 +45,7 @@ class _Variants:
 
     Attributes:
         sources: indices of the producing layers; below 0 for inputs of the network.
-        group: name of the layer's channel group, if it is in one.
+        groups: names of the channel groups that its sizes follow, beside those of its inputs.
         owner: layer whose bit genes it follows; empty for an operator without weights.
         bits: its bits if it follows none.
     """
@@ -67,64 +61,56 @@ class _Variants:
     ) -> None:
         index = {x.name: i for i, x in enumerate(network.layers)}
         self.layer, self.device, self.stored, self.free = layer, device, stored, free
-        self.sources = [index.get(name, -1) for name in layer.inputs]
-        self.group = next((g.name for g in network.groups if layer.name in g.layers), "")
+        self.cut = network.is_cut
+        self.steps = {g.name: (g.channels, g.step) for g in network.groups}
+        self.sources = [] if self.cut else [index.get(name, -1) for name in layer.inputs]
+        own = [g.name for g in network.groups if layer.name in g.layers]
+        self.groups = tuple(dict.fromkeys(c.group for c in layer.cuts)) if self.cut else tuple(own)
         self.owner = owner
         self.bits = (layer.w_bits, layer.a_bits)
         self.before = [
             network.layer(name).out_shape if name in index else network.input_shapes[name]
-            for name in layer.inputs
+            for name in ([] if self.cut else layer.inputs)
         ]
         self.shapes: dict[Shape, int] = {}
-        self.known: dict[Hashable, _Terms] = {}
+        self.made: list[Shape] = []
+        self.known: dict[Hashable, _Variant] = {}
 
-    def add(self, key: Hashable, inputs: list[Shape], kept: int | None, form: _Form) -> _Terms:
+    def add(
+        self, key: Hashable, inputs: list[Shape], kept: tuple[int, ...], form: _Form
+    ) -> _Variant:
         """Work out a variant and remember it.
 
         Raises:
             ValueError: the layer cannot have these channels or bits.
         """
-        in_shape, out_shape, groups = propagate(self.layer, inputs, self.before, kept)
+        in_shape, out_shape, groups, params = self._sizes(inputs, kept)
         layer = object.__new__(Layer)  # its fields were checked when the network was made
         layer.__dict__.update(
             self.layer.__dict__, op=operator_left(self.layer, in_shape, out_shape, groups),
             in_shape=in_shape, out_shape=out_shape, groups=groups, w_bits=form[0], a_bits=form[1],
+            params=params,
         )  # fmt: skip
         if len(form) == 4:
             layer.__dict__.update(w_scheme=form[2], sparsity=form[3])
-        device, macs = self.device, layer.macs
-        if layer.is_weighted:
-            device.check_bits(form[0], form[1])
+        terms = layer_terms(layer, self.device, stored=self.stored, free=self.free)
         if len(self.known) >= _REMEMBERED_MAX:
             self.known.clear()
-        self.known[key] = terms = _Terms(
-            shape=self.shapes.setdefault(out_shape, len(self.shapes)),
-            flash=layer_flash(layer, device).total if self.stored else 0,
-            cycles=0.0 if self.free else cycles_of(layer, device.core, device.runtime),
-            macs=macs,
-            bops=macs * form[0] * form[1],
-            scratch=scratch_bytes(layer, device),
-        )
-        return terms
+        number = self.shapes.setdefault(out_shape, len(self.shapes))
+        if number == len(self.made):
+            self.made.append(out_shape)
+        self.known[key] = found = _Variant(number, terms)
+        return found
 
-
-class _Bytes:
-    """Bytes of a tensor by its shape and by the bits of those who read it.
-
-    Attributes:
-        producer: index of the layer that writes it; below 0 for an input of the network.
-        readers: owners of the bits of the weighted layers that read it.
-        least: the bits that it has anyway.
-    """
-
-    def __init__(self, network: Network, tensor: Tensor, owners: Mapping[str, str]) -> None:
-        readers = [network.layers[i] for i in tensor.readers]
-        self.producer = tensor.producer
-        self.shape = None if tensor.producer >= 0 else network.input_shapes[tensor.name]
-        self.readers = [owners[layer.name] for layer in readers if layer.is_weighted]
-        wide = [layer.a_bits for layer in readers if not layer.is_weighted]
-        self.least = max([*wide, *([8] if tensor.is_output or not readers else [])], default=0)
-        self.known: dict[tuple[int, int], int] = {}
+    def _sizes(self, inputs: list[Shape], kept: tuple[int, ...]) -> tuple[Shape, Shape, int, int]:
+        if not self.cut:
+            own = kept[0] if kept else None
+            return *propagate(self.layer, inputs, self.before, own), self.layer.params
+        removed = {}
+        for group, count in zip(self.groups, kept, strict=True):
+            channels, step = self.steps[group]
+            removed[group] = (channels - count) // step
+        return cut(self.layer, removed)
 
 
 class _Gene:
@@ -168,22 +154,21 @@ class CostFunction:
 
     def __init__(self, network: Network, device: Device) -> None:
         self.network = network
-        self.device = device
+        self.device = device = device_of(network, device)
         estimate(network.layers, device)
         stored = {layer.name for layer in unique(network.layers)}
-        fused, tensors = skeleton(network.layers)
+        fused, self._tensors = skeleton(network.layers)
         owners = network.owners
         self._layers = [
             _Variants(network, x, owners.get(x.name, ""), device, x.name in stored, x.name in fused)
             for x in network.layers
         ]
-        self._tensors = [_Bytes(network, tensor, owners) for tensor in tensors]
         # Pruning may leave another operator than it found: of some variants the scratch is 0 bytes.
-        self._scratch = [i for i, x in enumerate(network.layers) if x.is_weighted]
-        self._planner = Planner(
-            [(tensor.first, tensor.last) for tensor in tensors]
-            + [(step, step) for step in self._scratch]
-        )
+        self._scratch = [i for i, x in enumerate(network.layers) if x.kind in WEIGHTED_OPS]
+        self._arena = arena_of(network.layers, device.runtime.memory)
+        moments = [self._arena.moment(step) for step in self._scratch]
+        self._planner = Planner([*self._arena.spans, *((now, now) for now in moments)])
+        self._owners = [(x.a_bits, owners.get(x.name, "")) for x in network.layers]
         self._kept = {
             group.name: _Gene(PRUNE.key(group.name), 0.0, partial(_kept, network, group.name))
             for group in network.groups
@@ -196,9 +181,11 @@ class CostFunction:
             for name in network.gene_layers
         }
         genes = [*self._kept.values(), *(gene for pair in self._bits.values() for gene in pair)]
-        self._plain = {gene.key for gene in genes} | {"uid"}
+        carried = {A_BITS.key(n) for n in network.carriers(A_BITS)}
+        known = {gene.key for gene in genes if not A_BITS.owns(gene.key)}
+        self._plain = known | carried | {"uid"}
         self._form_keys = {n: (W_SCHEME.key(n), SPARSITY.key(n)) for n in network.gene_layers}
-        self._formed = {key for keys in self._form_keys.values() for key in keys}
+        self._formed = {k.key(n) for k in (W_SCHEME, SPARSITY) for n in network.carriers(k)}
         self._single = self._plain | self._formed | {PRUNER.name}
 
     def __call__(self, params: Params) -> dict[str, float]:
@@ -257,75 +244,67 @@ class CostFunction:
         kept = {name: gene.of(params) for name, gene in self._kept.items()}
         bits = {name: (w.of(params), a.of(params)) for name, (w, a) in self._bits.items()}
         forms = self._forms(params, bits)
-        found: list[_Terms] = []
+        found: list[_Variant] = []
         for one in self._layers:
             numbers = tuple([found[i].shape if i >= 0 else 0 for i in one.sources])
-            key = (numbers, kept.get(one.group), forms[one.owner] if one.owner else one.bits)
+            left = tuple([kept[group] for group in one.groups])
+            key = (numbers, left, forms[one.owner] if one.owner else one.bits)
             found.append(one.known.get(key) or self._add(one, *key))
-        sizes = []
-        for tensor in self._tensors:
-            wide = tensor.least
-            for owner in tensor.readers:
-                wide = max(wide, bits[owner][1])
-            number = found[tensor.producer].shape if tensor.producer >= 0 else 0
-            sizes.append(self._bytes(tensor, number, wide))
-        sizes += [found[i].scratch for i in self._scratch]
-        return self._sum(found, self._planner.place(sizes)[1])
+        a_bits = tuple([bits[owner][1] if owner else own for own, owner in self._owners])
+        return self._sum(found, a_bits)
 
     def _by_columns(self, members: Sequence[Params]) -> list[dict[str, float]]:
         """Costs from remembered parts, column by column: a list holds one value per member."""
-        nothing = [None] * len(members)
+        nothing: list[tuple[int, ...]] = [()] * len(members)
         kept = {name: gene.column(members) for name, gene in self._kept.items()}
         bits = {name: (w.column(members), a.column(members)) for name, (w, a) in self._bits.items()}
         pairs = {name: list(zip(*columns, strict=True)) for name, columns in bits.items()}
         first = [0] * len(members)
         numbers: list[list[int]] = []
-        found: list[list[_Terms]] = []
+        found: list[list[_Variant]] = []
         for one in self._layers:
             sources = [numbers[i] if i >= 0 else first for i in one.sources]
-            shapes = list(zip(*sources, strict=True))
+            shapes = list(zip(*sources, strict=True)) if sources else nothing
+            left = [kept[group] for group in one.groups]
+            counts = list(zip(*left, strict=True)) if left else nothing
             chosen = pairs[one.owner] if one.owner else [one.bits] * len(members)
-            keys = list(zip(shapes, kept.get(one.group, nothing), chosen, strict=True))
+            keys = list(zip(shapes, counts, chosen, strict=True))
             try:
                 terms = [one.known[key] for key in keys]
             except KeyError:
                 terms = [one.known.get(key) or self._add(one, *key) for key in keys]
             found.append(terms)
-            numbers.append([t[0] for t in terms])
-        sizes = []
-        for tensor in self._tensors:
-            columns = [[tensor.least] * len(members)]
-            columns += [bits[owner][1] for owner in tensor.readers]
-            wide = map(max, *columns) if tensor.readers else columns[0]
-            shape = numbers[tensor.producer] if tensor.producer >= 0 else first
-            sizes.append([self._bytes(tensor, s, w) for s, w in zip(shape, wide, strict=True)])
-        sizes += [[t.scratch for t in found[i]] for i in self._scratch]
-        arenas = [self._planner.place(column)[1] for column in zip(*sizes, strict=True)]
+            numbers.append([t.shape for t in terms])
+        widths = [bits[owner][1] if owner else [own] * len(members) for own, owner in self._owners]
         return [
-            self._sum(terms, arena)
-            for terms, arena in zip(zip(*found, strict=True), arenas, strict=True)
+            self._sum(variants, a_bits)
+            for variants, a_bits in zip(
+                zip(*found, strict=True), zip(*widths, strict=True), strict=True
+            )
         ]
 
-    def _add(self, one: _Variants, numbers: Sequence[int], kept: int | None, form: _Form) -> _Terms:
+    def _add(
+        self, one: _Variants, numbers: Sequence[int], kept: tuple[int, ...], form: _Form
+    ) -> _Variant:
         shapes = [
-            list(self._layers[i].shapes)[number] if i >= 0 else before
+            self._layers[i].made[number] if i >= 0 else before
             for i, number, before in zip(one.sources, numbers, one.before, strict=True)
         ]
         return one.add((tuple(numbers), kept, form), shapes, kept, form)
 
-    def _bytes(self, tensor: _Bytes, number: int, bits: int) -> int:
-        """Bytes of a tensor; `number` is that of its shape among its producer's."""
-        size = tensor.known.get((number, bits))
-        if size is None:
-            shape = tensor.shape or list(self._layers[tensor.producer].shapes)[number]
-            size = tensor.known[number, bits] = tensor_bytes(shape, bits)
-        return size
+    def _sum(self, found: Sequence[_Variant], a_bits: tuple[int, ...]) -> dict[str, float]:
+        shapes = [self._shape(tensor, found) for tensor in self._tensors]
+        terms = [one.terms for one in found]
+        sizes = self._arena.sizes(shapes, a_bits) + [terms[i].scratch for i in self._scratch]
+        copied = self._arena.copied(shapes, a_bits)
+        narrow = self._arena.narrow(shapes, a_bits)
+        places = self._planner.place(sizes)[1]
+        return Costs.of(terms, places, copied, narrow, self.device).as_dict()
 
-    def _sum(self, terms: Sequence[_Terms], arena: int) -> dict[str, float]:
-        _, flash, cycles, macs, bops, _ = zip(*terms, strict=True)
-        return Costs.of(
-            sum(flash), arena, math.fsum(cycles), sum(macs), sum(bops), self.device
-        ).as_dict()
+    def _shape(self, tensor: Tensor, found: Sequence[_Variant]) -> Shape:
+        if tensor.producer < 0:
+            return self.network.input_shapes[tensor.name]
+        return self._layers[tensor.producer].made[found[tensor.producer].shape]
 
 
 def _kept(network: Network, group: str, params: Params) -> int:
@@ -336,8 +315,23 @@ def _bits(network: Network, layer: str, which: int, params: Params) -> int:
     return network.bits(params)[layer][which]
 
 
+def device_of(network: Network, device: Device) -> Device:
+    """Return the device with the costs that an experiment began with, as its network file says.
+
+    A stack that was asked for by name stays.
+
+    Raises:
+        ValueError: the device has no such stack any more.
+    """
+    same = network.metadata.get("device") == device.id
+    stack = network.metadata.get("stack") if same else None
+    return device.as_began(network.costs_version, stack if isinstance(stack, str) else None)
+
+
 def cost_function(network: Network, device: Device) -> CostFunction:
     """Return a callable from trial parameters to `{metric: value}`.
+
+    The costs are those of `device_of`, also where a newer version goes on with an experiment.
 
     Raises:
         ValueError: an operator of the network has no cost model on the device.

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import lru_cache
@@ -12,32 +11,28 @@ from typing import Any
 
 import yaml
 
+from hardware.cores import COUNTED_AS
 from hardware.ir.finite import shortened
 from hardware.ir.layer import BIT_WIDTHS, check_bits, is_number
-from hardware.latency.instruction_counts import COUNTED_AS
-from hardware.runtime import Runtime, RuntimeFields, parse_runtime, positive
-
-Stacks = Mapping[str, Mapping[str, RuntimeFields]]
-"""Software stacks by device and name."""
+from hardware.runtime import Runtime, parse_runtime, positive
+from hardware.stacks import (
+    OWN,
+    Stacks,
+    borrowed_stacks,
+    completed,
+    first_profiles,
+    fitted_stacks,
+    own_stack,
+)
+from hardware.versions import FIRST, LATEST
 
 _FOLDER = Path(__file__).with_name("devices")
-_FITTED = Path(__file__).with_name("data") / "stacks.json"
 
 TABLE_CORES = (
     "cortex-a72", "esp32", "esp32s3", "esp32c3", "gap9", "mpic", "ne16", "ethos-u55", "ethos-u65",
-    "ethos-u85",
+    "ethos-u85", "esp32p4", "axon",
 )  # fmt: skip
 """Cores that are not emulated: their stacks need the model `table` or `ne16`."""
-
-RUNTIMES: Mapping[str, RuntimeFields] = {
-    "xcubeai": {"requant_bytes": 0},
-    "tflm": {"scratch": "none"},
-}
-"""What stacks of a vendor have in common.
-
-The weight flash that ST publishes for X-CUBE-AI is int8 weights and 4 bytes per bias to the byte,
-so requantization data is not in it. The reference kernels of TensorFlow Lite Micro need no scratch.
-"""
 
 _KNOWN = frozenset(
     {"id", "name", "core", "clock_mhz", "flash_kb", "ram_kb", "power_mw", "sleep_mw",
@@ -64,6 +59,10 @@ class Device:
         stacks: software stacks by name.
         stack: the one in use.
         sources: source of every number, by its dotted path in the profile.
+        version: of the costs, see `versions`.
+        named: whether its stack was asked for by name, so that no network file chooses it.
+        shipped: whether the profile came with this package.
+        profile: what the YAML file holds.
     """
 
     id: str
@@ -79,9 +78,13 @@ class Device:
     stacks: Mapping[str, Runtime]
     stack: str
     sources: Mapping[str, str] = field(default_factory=dict)
+    version: int = LATEST
+    named: bool = False
+    shipped: bool = False
+    profile: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def __hash__(self) -> int:
-        return hash((self.id, self.stack))
+        return hash((self.id, self.stack, self.version))
 
     @property
     def runtime(self) -> Runtime:
@@ -107,9 +110,28 @@ class Device:
         """
         if name not in self.stacks:
             raise ValueError(
-                f"device {self.id!r} has no stack {name!r} (it has {', '.join(self.stacks)})"
+                f"device {self.id!r} has no stack {name!r}{_meant(name, self.stacks)} (it has "
+                f"{', '.join(self.stacks)})"
             )
-        return replace(self, stack=name)
+        return replace(self, stack=name, named=True)
+
+    def as_began(self, version: int, stack: str | None) -> Device:
+        """Return the device as an experiment's costs began: with their version and stack.
+
+        A stack that was asked for by name stays.
+
+        Raises:
+            ValueError: the device has no such stack any more.
+        """
+        device = self
+        if version != self.version:
+            profile = self.profile
+            if version == FIRST and self.shipped:
+                profile = first_profiles().get(self.id, profile)
+            device = parse_device(profile, version, self.shipped)
+        if self.named:
+            return device.with_stack(self.stack)
+        return device if stack in (None, device.stack) else device.with_stack(str(stack))
 
     def check_bits(self, w_bits: int, a_bits: int) -> None:
         """Refuse bit-widths that the device cannot run.
@@ -133,18 +155,22 @@ def list_devices() -> tuple[str, ...]:
     return tuple(sorted(p.stem for p in _FOLDER.glob("*.yml")))
 
 
-def load_device(id_or_path: Device | str | Path) -> Device:
+def load_device(id_or_path: Device | str | Path, stack: str | None = None) -> Device:
     """Load a shipped profile by id, or a YAML file by path; a loaded one comes back as it is.
 
-    `"stm32l4r5:tflm"` picks a stack other than the profile's own choice.
+    `"stm32l4r5:tflm"` and `stack="tflm"` both pick a stack other than the profile's own choice.
 
     Raises:
-        ValueError: no such profile, or one with a missing, wrong or unsourced number.
+        ValueError: no such profile or stack, one with a missing, wrong or unsourced number, or two
+            stacks that are named.
     """
     if isinstance(id_or_path, Device):
-        return id_or_path
+        return id_or_path.with_stack(stack) if stack else id_or_path
     text = str(id_or_path)
-    ident, _, stack = (text, "", "") if _is_file(Path(text)) else text.partition(":")
+    ident, _, named = (text, "", "") if _is_file(Path(text)) else text.partition(":")
+    if stack and named and stack != named:
+        raise ValueError(f"two stacks are named, {named!r} by the device and {stack!r}: give one")
+    stack = stack or named
     path = Path(ident) if ident.endswith((".yml", ".yaml")) else _FOLDER / f"{ident}.yml"
     if not _is_file(path):
         raise ValueError(
@@ -171,7 +197,11 @@ def _near(ident: str) -> str:
         beside = []
     if given.suffix in (".yml", ".yaml") and (near := get_close_matches(given.name, beside, 1)):
         return f" (did you mean {str(given.with_name(near[0]))!r}?)"
-    near = get_close_matches(given.stem.lower(), list_devices(), 1)
+    return _meant(given.stem.lower(), list_devices())
+
+
+def _meant(name: object, known: Iterable[str]) -> str:
+    near = get_close_matches(name, list(known), 1) if isinstance(name, str) else []
     return f" (did you mean {near[0]!r}?)" if near else ""
 
 
@@ -185,31 +215,22 @@ def _load(path: Path, _mtime: int) -> Device:
     if not isinstance(data, dict):
         raise ValueError(f"{path}: a device profile is a mapping, got {type(data).__name__}")
     try:
-        return parse_device(data, fitted_stacks() if path.parent == _FOLDER else {})
+        return parse_device(data, shipped=path.parent == _FOLDER)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 
 
-@lru_cache(maxsize=1)
-def fitted() -> Mapping[str, Any]:
-    """Contents of `data/stacks.json`, which `hardware.calibration.fit_shipped_devices` writes."""
-    data: dict[str, Any] = json.loads(_FITTED.read_text(encoding="utf-8"))
-    return data
-
-
-def fitted_stacks() -> Stacks:
-    """Calibrated stacks by device."""
-    stacks: Stacks = fitted()["devices"]
-    return stacks
-
-
-def parse_device(data: Mapping[str, Any], fits: Stacks | None = None) -> Device:
+def parse_device(data: Mapping[str, Any], version: int = LATEST, shipped: bool = False) -> Device:
     """Check a profile and make a `Device` of it.
+
+    Stacks known from other boards with the same core are added as borrowed. The stack in use is
+    the one that the profile names, else its own first one, else `joint-ga-c` where that was
+    counted, else the first that was measured.
 
     Args:
         data: contents of the YAML file.
-        fits: calibrated stacks by device id, added to those of the profile. Stacks known from
-            other boards with the same core are added as borrowed.
+        version: of the costs.
+        shipped: whether the stacks that were fitted to a board of this id are the profile's.
 
     Raises:
         ValueError: a field is missing, unknown, out of range, or a number has no source.
@@ -221,14 +242,22 @@ def parse_device(data: Mapping[str, Any], fits: Stacks | None = None) -> Device:
         raise ValueError(f"stacks={shortened(own)} must map names to their fields")
     if bad := [name for name in own if not isinstance(name, str) or not name]:
         raise ValueError(f"stacks: a stack is named {shortened(bad[0])}; its name must be a text")
-    measured = {**(fits or {}).get(str(data["id"]), {}), **own}
-    found = {**borrowed_stacks(core), **measured}
+    fits: Stacks = fitted_stacks(version) if shipped else {}
+    measured = {**fits.get(str(data["id"]), {}), **own}
+    ours = own_stack(core, version)
+    found = {**ours, **borrowed_stacks(core, version), **measured}
     if not found:
         raise ValueError(f"field 'stacks' is missing, and no stack was measured on core {core!r}")
-    stacks = {name: parse_runtime(name, _completed(name, v)) for name, v in found.items()}
-    stack = data.get("stack", next(iter(measured or found)))
+    if OWN in own and isinstance(own[OWN], Mapping):
+        found[OWN] = {**ours.get(OWN, {}), **own[OWN]}
+    stacks = {name: parse_runtime(name, completed(name, v, version)) for name, v in found.items()}
+    first = measured if version == FIRST else own or ours or measured
+    stack = data.get("stack", next(iter(first or found)))
     if not isinstance(stack, str) or stack not in stacks:
-        raise ValueError(f"stack={shortened(stack)} is none of its stacks ({', '.join(stacks)})")
+        raise ValueError(
+            f"stack={shortened(stack)} is none of its stacks{_meant(stack, stacks)} "
+            f"({', '.join(stacks)})"
+        )
     for one in stacks.values():
         if core in TABLE_CORES and one.model == "kernels":
             raise ValueError(f"stacks.{one.name}: core {core!r} is not emulated, set a `model`")
@@ -246,6 +275,9 @@ def parse_device(data: Mapping[str, Any], fits: Stacks | None = None) -> Device:
         stacks=stacks,
         stack=stack,
         sources={k: v if isinstance(v, str) else shortened(v) for k, v in sources.items()},
+        version=version,
+        shipped=shipped,
+        profile=data,
     )
 
 
@@ -254,8 +286,10 @@ def _check_fields(data: object) -> None:
     if not isinstance(data, Mapping):
         raise ValueError(f"a device profile is a mapping, got {shortened(data)}")
     if unknown := set(data) - _KNOWN:
+        near = _meant(min(unknown, key=shortened), _KNOWN)
         raise ValueError(
-            f"unknown field {min(map(shortened, unknown))} (known: {', '.join(sorted(_KNOWN))})"
+            f"unknown field {min(map(shortened, unknown))}{near} (known: "
+            f"{', '.join(sorted(_KNOWN))})"
         )
     for key in _REQUIRED:
         if key not in data:
@@ -265,8 +299,10 @@ def _check_fields(data: object) -> None:
             raise ValueError(f"{key}={shortened(data[key])} must be a text")
     core = data["core"]
     if not isinstance(core, str) or (core not in COUNTED_AS and core not in TABLE_CORES):
-        known = ", ".join((*COUNTED_AS, *TABLE_CORES))
-        raise ValueError(f"core={shortened(core)} is unknown (known: {known})")
+        known = (*COUNTED_AS, *TABLE_CORES)
+        raise ValueError(
+            f"core={shortened(core)} is unknown{_meant(core, known)} (known: {', '.join(known)})"
+        )
     sources = data["sources"]
     if not isinstance(sources, Mapping):
         raise ValueError(
@@ -277,19 +313,6 @@ def _check_fields(data: object) -> None:
         check_sources(data, sources)
     except RecursionError:
         raise ValueError("the profile is nested too deep, or contains itself") from None
-
-
-def _completed(name: str, values: object) -> object:
-    if not isinstance(values, Mapping):
-        return values
-    return {**RUNTIMES.get(name.split("-")[0], {}), **values}
-
-
-def borrowed_stacks(core: str) -> Mapping[str, RuntimeFields]:
-    """Stacks measured on other boards with a core, and their mean as `borrowed`; may be empty."""
-    like = {"cortex-m55": "cortex-m85"}.get(core, core)
-    found: Mapping[str, RuntimeFields] = fitted()["borrowed"].get(like, {})
-    return found
 
 
 def _bits(values: object, where: str) -> tuple[int, ...]:

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from hardware.ir.finite import is_finite, shortened
+from hardware.versions import FIRST, VERSIONS
 
 STATUSES = ("calibrated", "borrowed", "uncalibrated")
 MODELS = ("kernels", "table", "ne16")
 SCRATCH = ("none", "im2col16")
+MEMORY = ("planned", "c", "tflm")
 
 
 RuntimeFields = Mapping[str, Any]
@@ -27,6 +29,8 @@ class Runtime:
         kappa: cycles per instruction that the kernels of `kernels/` need (model `kernels`).
         depthwise: factor on depthwise convolutions.
         linear: factor on fully-connected layers.
+        stream_cycles: what a byte of a fully-connected layer's weights takes at least, since each
+            is read once, from flash (model `kernels`).
         macs_per_cycle: by class of layer and `a<bits>w<bits>` (model `table`).
         layer_cycles: cycles of calling one layer (model `table`).
         element_cycles: cycles per element of an operator without weights (models but `kernels`).
@@ -36,6 +40,11 @@ class Runtime:
         networks: how many measured networks it was fitted to.
         requant_bytes: flash bytes of requantization data per output channel.
         scratch: kernel scratch in the arena: `none`, or `im2col16` as CMSIS-NN needs.
+        memory: how RAM and flash are counted: `planned` (tensors at their bits and `scratch`), `c`
+            (the arena, tables and code of the exported C) or `tflm` (TensorFlow Lite Micro's arena,
+            its own bookkeeping included).
+        counts: version of the instruction counts that its factors are of, see `versions`.
+        code_kb: flash of the software itself, where it is known; `c` works it out by itself.
         drops_dead_channels: whether it removes channels with all-zero weights by itself.
         power_mw: power while it runs, where it was measured; otherwise the device's.
         source: where the numbers come from.
@@ -46,6 +55,7 @@ class Runtime:
     kappa: float = 1.0
     depthwise: float = 1.0
     linear: float = 1.0
+    stream_cycles: float = 0.0
     macs_per_cycle: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     layer_cycles: float = 0.0
     element_cycles: float = 1.0
@@ -54,14 +64,23 @@ class Runtime:
     networks: int = 0
     requant_bytes: int = 8
     scratch: str = "im2col16"
+    memory: str = "planned"
+    counts: int = FIRST
+    code_kb: float = 0.0
     drops_dead_channels: bool = False
     power_mw: float | None = None
     source: str = ""
 
 
+_CHOICES: Mapping[str, tuple[object, ...]] = {
+    "status": STATUSES, "model": MODELS, "scratch": SCRATCH, "memory": MEMORY, "counts": VERSIONS,
+}  # fmt: skip
 _FIELDS = frozenset(f.name for f in fields(Runtime)) - {"name"}
 _POSITIVE = ("kappa", "depthwise", "linear", "power_mw")
-_NOT_NEGATIVE = ("layer_cycles", "element_cycles", "error", "networks", "requant_bytes")
+_NOT_NEGATIVE = (
+    "stream_cycles", "layer_cycles", "element_cycles", "error", "networks", "requant_bytes",
+    "code_kb",
+)  # fmt: skip
 
 
 # No clock, memory, power or rate of a device lies outside; sums and quotients stay numbers.
@@ -99,10 +118,11 @@ def parse_runtime(name: str, values: object) -> Runtime:
             f"{where}: unknown field {min(map(shortened, unknown))} "
             f"(known: {', '.join(sorted(_FIELDS))})"
         )
-    for key, allowed in (("status", STATUSES), ("model", MODELS), ("scratch", SCRATCH)):
+    for key, allowed in _CHOICES.items():
         if key in table and table[key] not in allowed:
             raise ValueError(
-                f"{where}.{key}={shortened(table[key])} must be one of {', '.join(allowed)}"
+                f"{where}.{key}={shortened(table[key])} must be one of "
+                f"{', '.join(map(str, allowed))}"
             )
     model = table.get("model", "kernels")
     needed = {"kernels": "kappa", "table": "macs_per_cycle"}.get(model)

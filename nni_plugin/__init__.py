@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
+from evaluators.nni_imports import missing_nni
 from nni_plugin.moved import install
 
 if TYPE_CHECKING:
@@ -29,4 +30,9 @@ install()
 def __getattr__(name: str) -> object:
     if name not in _HOME:
         raise AttributeError(f"module 'nni_plugin' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOME[name]), name)
+    try:
+        return getattr(importlib.import_module(_HOME[name]), name)
+    except ModuleNotFoundError as error:
+        if error.name != "nni":
+            raise
+        raise ModuleNotFoundError(missing_nni(), name="nni") from error

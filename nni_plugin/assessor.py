@@ -2,72 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from nni.assessor import Assessor, AssessResult
 
-from ga.early_stopping.decision import StopDecision
-from ga.early_stopping.policies import ALIASES, DEFAULT, POLICIES, RETIRED
-from ga.early_stopping.policy import Policy, SearchState
-from ga.evaluation import CENSORED, COMPLETE
+from ga.early_stopping.policy import Policy
 from nni_plugin import tuner
 from nni_plugin.protocol.callbacks import guarded
 from nni_plugin.protocol.dispatcher import Dispatcher
 from nni_plugin.protocol.log import logger
-from nni_plugin.protocol.metrics import UID, is_finite, reported_uid
-from nni_plugin.study.journal import Event, Journal, read
+from nni_plugin.protocol.metrics import reported_uid
+from nni_plugin.study.early_stopping import FILE_NAME, EarlyStopping, parse, retired
 from nni_plugin.study.study import Study
-from nni_plugin.study.trial_log import Trial
 
-FILE_NAME = "rungs.jsonl"
-
-# A choice: enough to see what is lost, and little training spent on it.
-_SPARED = 0.1
-
-
-def retired(class_args: Mapping[str, object]) -> str | None:
-    """What takes the place of a policy that a config names and that went; None if it names none.
-
-    Args:
-        class_args: the assessor's, as in the config.
-    """
-    # `gain` was the default, and the only policy with a risk.
-    name = class_args.get("policy", "gain" if "risk" in class_args else DEFAULT)
-    if not isinstance(name, str) or name not in RETIRED:
-        return None
-    ignored = " ('risk' has no meaning for it)" if "risk" in class_args else ""
-    return f"policy '{name}' runs as '{DEFAULT}'{ignored}: {RETIRED[name]}"
-
-
-def parse(class_args: Mapping[str, object]) -> tuple[Policy, float]:
-    """The policy and the share of spared trials behind a config's ``classArgs``.
-
-    Raises:
-        TypeError: an argument doesn't exist; the message lists those that do.
-        ValueError: an argument's value can't be used.
-    """
-    args = dict(class_args)
-    given = args.pop("policy", DEFAULT)
-    if retired(class_args) is not None:
-        args.pop("risk", None)
-        given = DEFAULT
-    name = ALIASES.get(given, given) if isinstance(given, str) else ""
-    if name not in POLICIES:
-        raise ValueError(f"policy={given!r} (allowed: {', '.join(POLICIES)})")
-    # What reservation values stop may run again: no need to spare some to see what is lost.
-    spared = args.pop("spared", 0.0 if name == DEFAULT else _SPARED)
-    if not is_finite(spared) or not 0.0 <= spared <= 1.0:
-        raise ValueError(f"spared={spared!r} should be a share between 0 and 1")
-    try:
-        return POLICIES[name](**args), float(spared)
-    except TypeError as error:
-        own = ", eta, first" if name == "successive_halving" else ""
-        raise TypeError(f"policy '{given}': {error} (allowed: policy, spared{own})") from error
+__all__ = ["FILE_NAME", "ParetoAssessor", "parse", "retired"]
 
 
 class ParetoAssessor(Assessor):  # type: ignore[misc]  # NNI has no types
@@ -92,24 +43,28 @@ class ParetoAssessor(Assessor):  # type: ignore[misc]  # NNI has no types
     """
 
     def __init__(self, **class_args: object) -> None:
+        folder = Path(os.environ.get("NNI_CHECKPOINT_DIRECTORY", "."))
         try:
-            self.policy, self.spared = parse(class_args)
+            self.stopping = EarlyStopping(class_args, folder / FILE_NAME)
         except Exception as error:
             logger.error("ParetoAssessor cannot start: %s", error)
             raise
-        note = retired(class_args)
-        if note is not None:
-            logger.warning("ParetoAssessor: %s", note)
         self.lock = threading.RLock()
         self._dispatcher: Dispatcher | None = None
-        self._curves: dict[int, list[dict[str, float]]] = {}
-        self._elapsed: dict[int, list[float]] = {}
-        self._stopped: dict[int, int] = {}
-        self._let_run: set[int] = set()
-        self._trials: dict[int, str] = {}
-        self._uids: dict[str, int] = {}
-        self._complained: set[str] = set()
-        self._journal: Journal | None = None
+
+    @property
+    def policy(self) -> Policy:
+        """Decides which trials are stopped."""
+        return self.stopping.policy
+
+    @policy.setter
+    def policy(self, policy: Policy) -> None:
+        self.stopping.policy = policy
+
+    @property
+    def spared(self) -> float:
+        """Share of the trials that would be stopped and are let run."""
+        return self.stopping.spared
 
     @guarded
     def assess_trial(self, trial_job_id: str, trial_history: Sequence[object]) -> AssessResult:
@@ -120,154 +75,30 @@ class ParetoAssessor(Assessor):  # type: ignore[misc]  # NNI has no types
         with search.lock:
             study = search.study
             search.stopped_again = self._again
+            decision = self.stopping.assess(study, trial_job_id, trial_history, search.sent)
             uid = reported_uid(trial_history[-1])
-            if uid not in study.trials:
-                self._complain("a trial's reports hold no uid of this search: it is never stopped")
+            if decision is None or uid is None:
                 return AssessResult.Good
-            assert uid is not None
-            curve = self._note(trial_job_id, uid, trial_history, search)
-            if curve is None or uid in self._stopped or uid in self._let_run:
-                return AssessResult.Good
-            decision = self.policy.decide(uid, self._state(study))
-            if decision is None:
-                return AssessResult.Good
-            if self._spares(uid):
-                self._spare(uid, decision)
-                return AssessResult.Good
-            self._stopped[uid] = decision.rung
-            self._write("stop", uid=uid, rung=decision.rung, reason=decision.reason)
             search.expect_stop(uid, decision)
             return AssessResult.Bad
 
-    def _spare(self, uid: int, decision: StopDecision) -> None:
-        rung, reason = decision.rung, decision.reason
-        logger.info("uid %d would be stopped at rung %d (%s) but is spared", uid, rung, reason)
-        self._let_run.add(uid)
-        self._write("spare", uid=uid, rung=rung, reason=reason)
-
-    def _note(
-        self, trial: str, uid: int, history: Sequence[object], search: tuner.JointGATuner
-    ) -> list[dict[str, float]] | None:
-        """Brings a trial's learning curve up to date; None if its reports can't be compared."""
-        if self._uids.setdefault(trial, uid) != uid or any(reported_uid(r) != uid for r in history):
-            self._complain(f"trial {trial} reports for several uids: it is never stopped")
-            return None
-        curve = self._curve(uid, trial)
-        for report in history[len(curve) :]:
-            reported = report.items() if isinstance(report, Mapping) else ()
-            numbers = {n: float(x) for n, x in reported if n != UID and is_finite(x)}
-            missing = [name for name in search.args.objectives if name not in numbers]
-            if missing:
-                self._complain(
-                    f"reports on the way hold no finite number for {', '.join(missing)}: such "
-                    "trials are never stopped"
-                )
-                return None
-            curve.append(numbers)
-            seconds = round(time.monotonic() - search.sent.get(uid, time.monotonic()), 3)
-            self._elapsed.setdefault(uid, []).append(seconds)
-            self._write("rung", uid=uid, metrics=numbers, trial=trial, seconds=seconds)
-        return curve
-
-    def _curve(self, uid: int, trial: str) -> list[dict[str, float]]:
-        """What a chromosome's trial reported; a chromosome that is asked again starts anew."""
-        if self._trials.setdefault(uid, trial) != trial:
-            self._trials[uid] = trial
-            self._curves[uid], self._elapsed[uid] = [], []
-        return self._curves.setdefault(uid, [])
-
-    def _state(self, study: Study) -> SearchState:
-        optimizer = study.optimizer
-        return SearchState(
-            optimizer.objectives,
-            self._curves,
-            {trial.uid: trial.metrics for trial in study.log.finished(COMPLETE)},
-            [evaluation.metrics or {} for evaluation in optimizer.front()],
-            self._elapsed,
-            lambda uids: optimizer.outlooks(self._curves, uids),
-        )
-
     def _again(self, new: bool) -> int | None:
         """A stopped trial's chromosome that should run after all, if there are new ones or not."""
+        study = self._study()
+        return None if study is None else self.stopping.again(study, new=new)
+
+    def _study(self) -> Study | None:
         search = tuner.running_tuner()
-        if search is None:
-            return None
-        trials = search.study.trials
-        stopped = [uid for uid, trial in self._known(trials) if trial.status == CENSORED]
-        state = self._state(search.study)
-        uid = self.policy.reopen(stopped, state, new=new) if stopped else None
-        if uid is not None:
-            logger.info("uid %d was stopped at rung %d and runs again", uid, self._stopped[uid])
-        return uid
-
-    def _known(self, trials: Mapping[int, Trial]) -> list[tuple[int, Trial]]:
-        """The stopped trials that the tuner's journal has, too."""
-        return [(uid, trials[uid]) for uid in self._stopped if uid in trials]
-
-    def _spares(self, uid: int) -> bool:
-        # By number and not by chance, so that a resumed search spares the same ones.
-        return int((uid + 1) * self.spared) > int(uid * self.spared)
+        return None if search is None else search._study
 
     def summary(self) -> str:
         """What was stopped, and what became of the trials that were spared."""
-        search = tuner.running_tuner()
-        text = f"stopped {len(self._stopped)} of {len(self._curves)} trials that reported"
-        if search is not None and self._let_run:
-            front = {evaluation.id for evaluation in search.study.optimizer.front()}
-            text += (
-                f"; of {len(self._let_run)} that were spared {len(front & self._let_run)} are on "
-                "the front"
-            )
-        if search is not None:
-            trials = search.study.trials
-            again = [uid for uid, trial in self._known(trials) if trial.status == COMPLETE]
-            if again:
-                text += f"; {len(again)} of the stopped ones ran to their ends after all"
-        return text
-
-    # ---- what outlives a restart
+        return self.stopping.summary(self._study())
 
     def load_checkpoint(self) -> None:
         """Called by NNI on resume."""
         search = tuner.running_tuner()
-        objectives = [] if search is None else list(search.args.objectives)
-        for event in read(self._file):
-            if not self._take_up(event, objectives):
-                self._complain(f"{self._file}: a line that makes no sense was left out: {event}")
-
-    def _take_up(self, event: Event, objectives: Sequence[str]) -> bool:
-        """Whether the line of a former run could be used."""
-        uid, kind, rung = event.get("uid"), event.get("event"), event.get("rung")
-        if not isinstance(uid, int) or isinstance(uid, bool):
-            return False
-        if kind == "spare":
-            self._let_run.add(uid)
-        elif kind == "stop" and isinstance(rung, int):
-            self._stopped[uid] = rung
-        elif kind == "rung" and isinstance(event.get("metrics"), dict):
-            numbers = {n: float(x) for n, x in event["metrics"].items() if is_finite(x)}
-            if not set(objectives) <= set(numbers):
-                return False
-            seconds = event.get("seconds")
-            self._curve(uid, str(event.get("trial"))).append(numbers)
-            self._elapsed.setdefault(uid, []).append(float(seconds) if is_finite(seconds) else 0.0)
-        else:
-            return False
-        return True
-
-    @property
-    def _file(self) -> Path:
-        return Path(os.environ.get("NNI_CHECKPOINT_DIRECTORY", ".")) / FILE_NAME
-
-    def _write(self, event: str, **fields: object) -> None:
-        if self._journal is None:
-            self._journal = Journal(self._file)
-        self._journal.append(event, **fields)
-
-    def _complain(self, message: str) -> None:
-        if message not in self._complained:
-            self._complained.add(message)
-            logger.warning("ParetoAssessor: %s", message)
+        self.stopping.load([] if search is None else list(search.args.objectives))
 
     def _failed(self, message: str) -> None:
         search = tuner.running_tuner()
@@ -276,6 +107,4 @@ class ParetoAssessor(Assessor):  # type: ignore[misc]  # NNI has no types
 
     def _on_exit(self) -> None:
         logger.info("ParetoAssessor: %s", self.summary())
-        if self._journal is not None:
-            with contextlib.suppress(OSError):  # said when it could not be written
-                self._journal.close()
+        self.stopping.close()

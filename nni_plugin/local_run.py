@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -11,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import evaluators
-import ga
 import hardware
-from nni_plugin.protocol.json_types import JsonObject, NniSpace
+from nni_plugin.engines.driver import Budget, Driver
+from nni_plugin.engines.in_process import InProcessEngine
+from nni_plugin.protocol.json_types import JsonObject, Metrics, NniSpace, Params
 from nni_plugin.results.experiment import Experiment
 from nni_plugin.search_space import for_network
 from nni_plugin.study.study import Study
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from nni_plugin.study.trial_log import Trial
 
 __all__ = ["SearchResult", "search"]
-
-Step = Callable[["Trial"], None]
 
 
 @dataclass(frozen=True)
@@ -113,26 +111,47 @@ def search(
         raise ValueError(f"trials={trials} should be at least 1")
     subject = _Subject.of(task, device, data)
     home = _made(folder)
-    subject.network.save(home / "network.json")
+    _save_network(subject, home / "network.json")
     class_args: JsonObject = {
         "objectives": dict(objectives or subject.objectives()),
         "constraints": dict(constraints or {}),
-        "population_size": population_size,
-        "seed": seed,
+        **{"population_size": population_size, "seed": seed},
     }
     if isinstance(device, str):
         class_args["costs"] = {"network": "network.json", "device": device}
     args = TunerArgs.parse(class_args, base=[home.resolve()])
     genes = dict(space) if space is not None else for_network(subject.network, subject.device)
     study = Study(args, genes, home / "journal.jsonl", class_args)
-    with closing(study), _bar(progress, trials, len(study.finished())) as advance:
-        stopped = _run(study, trials, lambda trial: subject.evaluate(study, trial, epochs), advance)
+    engine = InProcessEngine(lambda params: subject.evaluate(params, epochs))
+    with closing(study), _bar(progress, trials, study) as advance:
+        stopped = _run(Driver(study, engine, home, 1, Budget(trials)), advance)
     return SearchResult(home, subject.network, stopped)
+
+
+def _run(driver: Driver, advance: Callable[[], None]) -> str:
+    """Runs to the end; returns why it ended, raises what went wrong."""
+    ended = driver.run(advance)
+    if ended.error is not None:
+        raise ended.error
+    if ended.status == "INTERRUPTED":
+        raise KeyboardInterrupt
+    return "trials" if ended.reason == "budget" else ended.reason
+
+
+def _save_network(subject: _Subject, file: Path) -> None:
+    """Describes the network; a search that goes on in its folder keeps the costs it began with."""
+    network, device = subject.network, subject.device
+    network.metadata.update(device=device.id, stack=device.stack)
+    if file.exists():
+        began = hardware.Network.load(file)
+        network.costs_version = began.costs_version
+        network.metadata["stack"] = began.metadata.get("stack")
+    network.save(file)
 
 
 def _made(folder: str | Path | None) -> Path:
     home = Path(folder) if folder else Path("runs") / time.strftime("search-%Y%m%d-%H%M%S")
-    home.mkdir(parents=True, exist_ok=True)
+    home.mkdir(0o700, parents=True, exist_ok=True)
     return home
 
 
@@ -155,52 +174,29 @@ class _Subject:
         goal = "maximize" if self.task.metric_mode == "max" else "minimize"
         return {self.task.metric_name: goal, "size_kb": "minimize", "latency_ms": "minimize"}
 
-    def evaluate(self, study: Study, trial: Trial, epochs: int | None) -> None:
-        """One trial in this process; a failing chromosome is noted, not raised."""
-        try:
-            result = evaluators.evaluate(
-                self.task, trial.params, device=self.device, network=self.network, epochs=epochs
-            )
-        except (ValueError, RuntimeError) as error:
-            study.fail(trial.uid, f"{type(error).__name__}: {error}")
-            return
-        broken = {name: x for name, x in result.metrics.items() if not math.isfinite(x)}
-        if broken:
-            study.fail(trial.uid, f"the final metrics are not finite: {broken}")
-        else:
-            study.tell(trial.uid, result.metrics)
-
-
-def _run(study: Study, trials: int, evaluate: Step, advance: Step) -> str:
-    """Evaluates until there are so many trials, or nothing to ask; returns why it ended."""
-    todo = study.running()
-    stopped = "trials"
-    while len(study.finished()) < trials:
-        reason = study.is_over()
-        if reason:
-            stopped = reason
-            break
-        try:
-            trial = todo.pop(0) if todo else study.ask()
-        except ga.SpaceExhausted:
-            stopped = "exhausted"
-            break
-        evaluate(trial)
-        advance(trial)
-    study.end(stopped)
-    return stopped
+    def evaluate(self, params: Params, epochs: int | None) -> Metrics:
+        """The final metrics of one trial in this process."""
+        return evaluators.evaluate(
+            self.task, params, device=self.device, network=self.network, epochs=epochs
+        ).metrics
 
 
 @contextmanager
-def _bar(shown: bool, total: int, done: int) -> Iterator[Step]:
+def _bar(shown: bool, total: int, study: Study) -> Iterator[Callable[[], None]]:
     """A progress bar that names the latest result; yields the function that advances it."""
     from rich.progress import Progress
 
     with Progress(disable=not shown) as progress:
-        bar = progress.add_task("searching", total=total, completed=done)
+        bar = progress.add_task("searching", total=total, completed=len(study.finished()))
 
-        def advance(trial: Trial) -> None:
+        def advance() -> None:
+            finished = study.finished()
+            if not finished:
+                return
+            trial = finished[-1]
             latest = ", ".join(f"{k} {v:g}" for k, v in list(trial.metrics.items())[1:4])
-            progress.update(bar, advance=1, description=f"uid {trial.uid}: {latest or 'failed'}")
+            said = f"uid {trial.uid}: {latest or 'failed'}"
+            progress.update(bar, completed=len(finished), description=said)
 
         yield advance
+        advance()

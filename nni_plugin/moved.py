@@ -32,7 +32,7 @@ MOVED = {
     "nni_plugin.metrics": "nni_plugin.protocol.metrics",
     "nni_plugin.page": "nni_plugin.results.live_page",
     "nni_plugin.pairing": "nni_plugin.protocol.trial_parameters",
-    "nni_plugin.pick": "nni_plugin.results.selection",
+    "nni_plugin.pick": "nni_plugin.study.selection",
     "nni_plugin.questions": "nni_plugin.cli.prompts",
     "nni_plugin.report": "nni_plugin.results.report",
     "nni_plugin.reruns": "nni_plugin.protocol.reruns",

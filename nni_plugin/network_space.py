@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from hardware import Device, Layer, Network, flash
-from hardware.ir.gene_kinds import PRUNE, W_BITS, GeneKind, Place, gene_kinds
+from hardware.ir.gene_kinds import A_BITS, PRUNE, W_BITS, GeneKind, Place, gene_kinds
 from nni_plugin.protocol.json_types import NniSpace
 
 
@@ -25,12 +25,9 @@ def for_network(
 
     Of each kind of gene (`hardware.ir.gene_kinds`) what it offers: a `<group>.prune` choice for
     every prunable channel group, with the ratios that leave distinct numbers of channels;
-    `<layer>.w_bits` and `<layer>.a_bits` choices for every layer with weights. What offers only
-    what a missing gene means (no pruning, 8 bits) is left out.
-
-    With `extra`, also one `pruner` for all groups, `<layer>.w_scheme` for every layer with
-    weights, `<layer>.sparsity` and `<layer>.rank` for the larger ones, with the values that save
-    bytes in the unpruned layer at the widest bits.
+    `<layer>.w_bits` and `<layer>.a_bits` choices for every layer with weights; with `extra` those
+    that are asked for, where they save bytes. What offers only what a missing gene means (no
+    pruning, 8 bits) is left out. What a user decided (`Network.allowed`) goes before all that.
 
     Args:
         network: what is compressed.
@@ -43,14 +40,16 @@ def for_network(
         extra: of `extra_genes()`.
 
     Raises:
-        ValueError: bits that the device cannot run, a ratio outside [0, 1), a layer name with a
-            slash, an unknown or impossible extra gene, or no gene at all.
+        ValueError: bits that the device cannot run, for all layers or one, a ratio outside
+            [0, 1), a layer name with a slash, an unknown or impossible extra gene, or no gene at
+            all.
     """
     if not 0 <= max_prune < 1:
         raise ValueError(f"max_prune={max_prune} should be from 0 to below 1")
     w_bits = _bits("weight_bits", weight_bits, device.weight_bits, device)
     a_bits = _bits("activation_bits", activation_bits, device.activation_bits, device)
     _check_extra(extra, device)
+    _check_allowed(network, device)
     ends, end_bits = set[str](), (w_bits, a_bits)
     if first_last is not None:
         ends = {network.gene_layers[0], network.gene_layers[-1]}
@@ -100,8 +99,20 @@ class _Offers:
             for kind in kinds:
                 left_out = kind.extra and layer.name in self.ends
                 if layer.name in carriers[kind.name] and not left_out:
-                    _offer(space, kind, layer.name, kind.offer(self._place(kind, layer, False)))
+                    _offer(space, kind, layer.name, self._values(kind, layer))
         return space
+
+    def _values(self, kind: GeneKind, layer: Layer) -> Sequence[object]:
+        allowed = self.network.allowed.get(kind.key(layer.name))
+        if allowed is None:
+            return kind.offer(self._place(kind, layer, False))
+        if kind is not PRUNE:
+            return allowed
+        # Of ratios that leave the same channels the first.
+        left: dict[int, object] = {}
+        for ratio in allowed:
+            left.setdefault(self.network.kept({kind.key(layer.name): ratio})[layer.name], ratio)
+        return list(left.values())
 
     def of_network(self, kinds: Sequence[GeneKind], prunes: bool) -> NniSpace:
         """Choices that all layers share."""
@@ -133,6 +144,18 @@ def _check_extra(extra: Sequence[str], device: Device) -> None:
                 f"extra gene {name!r}: device {device.id!r} runs its own weight format and can "
                 "neither unpack zeros nor shift (a CPU core can)"
             )
+
+
+def _check_allowed(network: Network, device: Device) -> None:
+    """Refuses decisions about single layers that the device can't follow."""
+    for kind, supported in ((W_BITS, device.weight_bits), (A_BITS, device.activation_bits)):
+        for key, values in network.allowed.items():
+            bad = [value for value in values if value not in supported] if kind.owns(key) else []
+            if bad:
+                raise ValueError(
+                    f"{key}={bad[0]} is not supported by device {device.id!r} "
+                    f"(allowed: {', '.join(map(str, sorted(supported)))})"
+                )
 
 
 def _offer(space: NniSpace, kind: GeneKind, name: str, values: Sequence[object]) -> None:

@@ -13,7 +13,7 @@ from nni_plugin.network_space import for_network
 from nni_plugin.protocol.json_types import NniSpace
 from nni_plugin.protocol.metrics import is_number
 
-__all__ = ["NniSpace", "for_network", "parse"]
+__all__ = ["NniSpace", "choice_gene", "for_network", "gene_traits", "parse"]
 
 
 def parse(nni_space: Mapping[str, object]) -> SearchSpace:
@@ -29,7 +29,7 @@ def parse(nni_space: Mapping[str, object]) -> SearchSpace:
             has more than one value.
     """
     try:
-        space = SearchSpace(_genes(nni_space, "the search space"), _traits())
+        space = SearchSpace(_genes(nni_space, "the search space"), gene_traits())
     except RecursionError:
         raise ValueError(
             "the search space is nested too deep: put nested choices beside each other"
@@ -41,7 +41,7 @@ def parse(nni_space: Mapping[str, object]) -> SearchSpace:
     return space
 
 
-def _traits() -> dict[str, GeneTraits]:
+def gene_traits() -> dict[str, GeneTraits]:
     """What the search takes for granted of kinds that `ga` doesn't know by itself."""
     return {
         kind.name: GeneTraits(
@@ -89,7 +89,12 @@ def _gene(name: str, entry: object) -> Gene:
     return _PARSERS[kind](name, list(value))
 
 
-def _choice(name: str, values: list[object]) -> Gene:
+def choice_gene(name: str, values: list[object]) -> Gene:
+    """The gene of a `choice`: ordered or categorical, see `parse`.
+
+    Raises:
+        ValueError: values that are not finite, or nested choices beside others.
+    """
     nested = [v for v in values if isinstance(v, Mapping) and "_name" in v]
     if nested:
         others = [v for v in values if not (isinstance(v, Mapping) and "_name" in v)]
@@ -180,7 +185,7 @@ def _normal(kind: str) -> Callable[[str, list[object]], Gene]:
 
 
 _PARSERS: dict[str, Callable[[str, list[object]], Gene]] = {
-    "choice": _choice,
+    "choice": choice_gene,
     "randint": _randint,
     **{k: _uniform(k) for k in ("uniform", "quniform", "loguniform", "qloguniform")},
     **{k: _normal(k) for k in ("normal", "qnormal", "lognormal", "qlognormal")},

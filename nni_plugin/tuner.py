@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import threading
 import time
 from collections import deque
@@ -27,20 +28,26 @@ from nni.tuner import Tuner
 
 import ga
 from ga.early_stopping.decision import StopDecision
-from ga.evaluation import COMPLETE, RUNNING
-from nni_plugin.protocol import dispatcher, manager
+from ga.evaluation import RUNNING
+from nni_plugin.protocol import manager
 from nni_plugin.protocol.callbacks import guarded
-from nni_plugin.protocol.dispatcher import Dispatcher
+from nni_plugin.protocol.dispatcher import Dispatcher, experiment_config, log_folder
 from nni_plugin.protocol.dispatcher_faults import mend_dispatcher
 from nni_plugin.protocol.experiment_end import ExperimentEnd
+from nni_plugin.protocol.experiment_folder import make_private
 from nni_plugin.protocol.json_types import NniSpace, Params
+from nni_plugin.protocol.limits import Limits
 from nni_plugin.protocol.log import logger
+from nni_plugin.protocol.lost_trials import LostTrials
 from nni_plugin.protocol.metrics import UID, reported_uid, shown
 from nni_plugin.protocol.plain_json import read_plain_json_only
 from nni_plugin.protocol.reruns import Reruns
 from nni_plugin.results.live_page import LivePage
+from nni_plugin.study.final_args import planned_trials
 from nni_plugin.study.journal import FILE_NAME
+from nni_plugin.study.replays import take_in
 from nni_plugin.study.study import Study
+from nni_plugin.study.trial import FinalTrial
 from nni_plugin.study.trial_log import Trial
 from nni_plugin.study.tuner_args import TunerArgs
 
@@ -82,6 +89,7 @@ class JointGATuner(Tuner):  # type: ignore[misc]  # NNI has no types
             self.args = TunerArgs.parse(class_args)
             self.args.cost_model()
             self.args.starting_points()
+            self._planned = planned_trials(self.args.final_args(), experiment_config())
         except Exception as error:
             logger.error("JointGA cannot start: %s", error)
             raise
@@ -95,7 +103,12 @@ class JointGATuner(Tuner):  # type: ignore[misc]  # NNI has no types
         self._starved: deque[int] = deque()
         self._again: deque[int] = deque()
         self._reruns: Reruns | None = None
-        self._timers: set[threading.Timer] = set()
+        self._config = experiment_config()
+        self._logs = log_folder()
+        self._limits = Limits()
+        # NNI's ids of trials that have ended, by their parameters' id.
+        self.jobs: dict[int, str] = {}
+        self._lost = LostTrials(self._give_up, self._logs and self._logs.parent)
         self._end: ExperimentEnd | None = None
         self._has_failed = False
         self._stopping: dict[int, StopDecision] = {}
@@ -130,21 +143,35 @@ class JointGATuner(Tuner):  # type: ignore[misc]  # NNI has no types
 
     def _open(self, space: NniSpace) -> None:
         journal = Path(os.environ.get("NNI_CHECKPOINT_DIRECTORY", ".")) / FILE_NAME
+        if not journal.exists():  # whoever opens it to others later keeps it open
+            make_private()
         study = self._study = Study(self.args, space, journal, self._class_args)
         logger.info("search space: %s", study.optimizer.space)
         if study.trials:
-            self._again = deque(trial.uid for trial in study.running())
+            unfinished = study.running() + study.finals.running()
+            self._again = deque(trial.uid for trial in unfinished)
             logger.info(
                 "resumed from %s: %d chromosomes, %d of them without a result",
                 journal,
                 len(study.trials),
                 len(self._again),
             )
-        logs = Path(os.environ.get("NNI_LOG_DIRECTORY", journal.parent))
-        self._page = LivePage(logs, journal)
+        planned = self._config.get("maxTrialNumber")
+        self._page = LivePage(self._logs or journal.parent, journal, planned=planned)
+        self._set_limits()
         base = manager.dispatcher_url()
         if base is not None:
             logger.info("Live Pareto page: %s%s", base, LivePage.URL_PATH)
+
+    def _set_limits(self) -> None:
+        """Tells the trials what they may take, as far as can be said by now."""
+        limits = self.args.limits().in_force(self._config, self.study.log)
+        if self._logs is not None and limits != self._limits:
+            try:
+                limits.write(self._logs)
+            except OSError as error:
+                logger.warning("trials can't be told their limits: %s", error)
+        self._limits = limits
 
     # ---- candidates
 
@@ -168,7 +195,7 @@ class JointGATuner(Tuner):  # type: ignore[misc]  # NNI has no types
         return served
 
     def _next(self, parameter_id: int) -> Params | None:
-        trial = self._asked_again()
+        trial = self._asked_again() or self.study.finals.ask(self._planned)
         if trial is None:
             reason = self.study.is_over()
             try:
@@ -180,18 +207,26 @@ class JointGATuner(Tuner):  # type: ignore[misc]  # NNI has no types
             if trial is None and reason == "exhausted":
                 trial = self._revived(new=False)
             if trial is None:
-                self._finish(reason or "exhausted")
+                trial = self.study.finals.ask(self._planned, over=True)
+            if trial is None:
+                # A finalist that is lost is trained once more: the end waits for them.
+                if not self.study.finals.is_open():
+                    self._finish(reason or "exhausted")
                 return None
         self._uids[parameter_id] = trial.uid
         self.sent[trial.uid] = time.monotonic()
+        if isinstance(trial, FinalTrial):
+            self._set_limits()  # it takes longer than any before
         self._show()
         return {**trial.params, UID: trial.uid}
 
     def _asked_again(self) -> Trial | None:
         """A chromosome that lost its trial when the experiment was stopped."""
         while self._again:
-            trial = self.study.trials[self._again.popleft()]
-            if trial.status == RUNNING:  # its result may have come in by import
+            trial = self.study.run_of(self._again.popleft())
+            if (
+                trial is not None and trial.status == RUNNING
+            ):  # its result may have come in by import
                 return trial
         return None
 
@@ -207,6 +242,11 @@ class JointGATuner(Tuner):  # type: ignore[misc]  # NNI has no types
             if params is None:
                 return
             self._send(self._starved.popleft(), params)
+
+    def _go_on(self) -> None:
+        """Asks anew where the end had to wait for a finalist."""
+        if self._starved and self._end is None:
+            self._feed()
 
     def _finish(self, reason: str) -> None:
         if self._end is None:
@@ -230,7 +270,7 @@ class JointGATuner(Tuner):  # type: ignore[misc]  # NNI has no types
         """A trial's final result."""
         uid = self._uids.get(parameter_id)
         echoed = reported_uid(value)
-        if echoed is not None and echoed != uid and echoed in self.study.trials:
+        if echoed is not None and echoed != uid and self.study.run_of(echoed) is not None:
             # What counts is what the trial ran; the id only says what was meant for it.
             logger.warning(
                 "parameter id %s: uid %s, but the trial ran %s", parameter_id, uid, echoed
@@ -240,41 +280,34 @@ class JointGATuner(Tuner):  # type: ignore[misc]  # NNI has no types
             logger.warning("result for the unknown parameter id %s ignored", parameter_id)
             return
         self.study.tell(uid, value, trial_job_id)
+        self._set_limits()
         self._show()
+        self._go_on()
 
     @guarded
     def trial_end(self, parameter_id: int | None, success: bool, **kwargs: object) -> None:
         """A trial ended, with or without a result; NNI calls this on a second thread."""
         uid = None if parameter_id is None else self._uids.get(parameter_id)
-        if uid is None or self.study.trials[uid].status != RUNNING:
+        trial = None if uid is None else self.study.run_of(uid)
+        if uid is None or trial is None or trial.status != RUNNING:
             return
+        job = None if parameter_id is None else self.jobs.get(parameter_id)
         if uid in self._stopping:
-            self._give_up(uid, "")
+            self._give_up(uid, "", job)
         elif success:
-            self._give_up_in(self.grace_succeeded, uid, "the trial ended without a final result")
+            reason = "the trial ended without a final result"
+            self._lost.expect(self.grace_succeeded, uid, job, self._limits, reason)
         else:
-            reason = "the trial failed, was killed or ran out of time; see its stderr"
-            self._give_up_in(self.grace_failed, uid, reason)
-
-    def _give_up_in(self, seconds: float, uid: int, reason: str) -> None:
-        def lost() -> None:
-            self._timers.discard(timer)
-            # `guarded` has told the manager; above a timer there is nobody to raise to.
-            with contextlib.suppress(Exception):
-                self._give_up(uid, reason)
-
-        timer = threading.Timer(seconds, lost)
-        timer.daemon = True
-        self._timers.add(timer)
-        timer.start()
+            self._lost.expect(self.grace_failed, uid, job, self._limits)
 
     @guarded
-    def _give_up(self, uid: int, reason: str) -> None:
+    def _give_up(self, uid: int, reason: str, job: str | None) -> None:
         if uid in self._stopping:
-            self.study.censor(uid, self._stopping.pop(uid))
+            self.study.censor(uid, self._stopping.pop(uid), job)
         else:
-            self.study.fail(uid, reason)
+            self.study.fail(uid, reason, job)
         self._show()
+        self._go_on()
 
     def expect_stop(self, uid: int, decision: StopDecision) -> None:
         """The assessor's word that it has a trial stopped: its end will be no failure.
@@ -295,8 +328,9 @@ class JointGATuner(Tuner):  # type: ignore[misc]  # NNI has no types
             self._again = deque(uid for uid in self._again if uid not in self._reruns.uids)
             if self._reruns.uids:
                 logger.info("NNI runs %d unfinished trials again", len(self._reruns.uids))
-        for uid, status in self._reruns.ended():
-            self._give_up_in(self.grace_succeeded, uid, f"run again after a resume: {status}")
+        for uid, job, status in self._reruns.ended():
+            reason = "run again after a resume, without a result" if status == "SUCCEEDED" else ""
+            self._lost.expect(self.grace_succeeded, uid, job, self._limits, reason)
 
     @guarded
     def import_data(self, data: Sequence[object]) -> None:
@@ -304,58 +338,12 @@ class JointGATuner(Tuner):  # type: ignore[misc]  # NNI has no types
         taken = 0
         for entry in data if isinstance(data, list) else [data]:
             if isinstance(entry, Mapping):
-                taken += self._take_in(entry)
+                taken += take_in(self.study, entry)
             else:
                 logger.warning("imported entry left out: it is no dict but %s", shown(entry))
         if taken:
             logger.info("imported data: %d of %d results taken in", taken, len(data))
         self._show()
-
-    def _take_in(self, entry: Mapping[str, object]) -> bool:
-        """Whether the entry brought a result of another search."""
-        value, params, job = entry.get("value"), entry.get("parameter"), entry.get("trialJobId")
-        echoed, meant = reported_uid(value), reported_uid(params)
-        uid = meant if echoed is None else echoed
-        if uid is None or uid not in self.study.trials or self._is_foreign(params):
-            if meant is not None and uid != meant:
-                logger.warning(
-                    "imported result of uid %s left out: it is beside uid %s", uid, meant
-                )
-                return False
-            return self.study.take_in({} if params is None else params, value) is not None
-        if echoed is not None or not self._is_doubtful(uid, entry):
-            self.study.tell(uid, value, None if job is None else str(job), replayed=True)
-        return False
-
-    def _is_foreign(self, params: object) -> bool:
-        """Whether they are of another search, whose numbers mean other chromosomes.
-
-        Beside a result of this search NNI shows parameters of some trial of it.
-        """
-        if not isinstance(params, Mapping) or not params:
-            return False
-        trial = self.study.trials.get(reported_uid(params) or 0)
-        genes = {name: allele for name, allele in params.items() if name != UID}
-        return trial is None or not (trial.lost or trial.params == genes)
-
-    def _is_doubtful(self, uid: int, entry: Mapping[str, object]) -> bool:
-        """Whether NNI may have put another trial's metrics beside this chromosome.
-
-        Its replay pairs a finished trial's metrics with the parameters meant for it, not with those
-        it got. What was told before stands; the rest is asked again.
-        """
-        status = self.study.trials[uid].status
-        if "trialJobId" not in entry or status == COMPLETE:
-            return False
-        if status != RUNNING:
-            return True
-        logger.warning(
-            "the result of trial %s echoes no uid, so that NNI's pairing of it with uid %d can't "
-            "be trusted: asked again (use nni_plugin.trial_parameters and report the uid)",
-            entry["trialJobId"],
-            uid,
-        )
-        return True
 
     # ---- live page and end
 
@@ -369,17 +357,22 @@ class JointGATuner(Tuner):  # type: ignore[misc]  # NNI has no types
             self._study.end("error", message)
             self._show()
 
-    @staticmethod
-    def _exit_reason(study: Study) -> str:
+    def _exit_reason(self, study: Study) -> str:
         """``budget`` once all of the experiment's trials are done, which NNI tells no tuner."""
-        planned = dispatcher.experiment_config().get("maxTrialNumber")
-        done = len(study.finished())
+        planned = self._config.get("maxTrialNumber")
+        done = len(study.finished()) + len(study.log.finals) - len(study.finals.running())
         return "budget" if planned is not None and done >= planned else "stopped"
+
+    def _on_error(self) -> None:
+        """NNI's dispatcher itself has raised; NNI calls this inside of its ``except``."""
+        if not self._has_failed:
+            with self.lock, contextlib.suppress(OSError, ValueError):
+                self._failed(f"NNI's dispatcher: {sys.exception()!r}")
+        self._on_exit()
 
     def _on_exit(self) -> None:
         with self.lock:
-            for timer in self._timers:
-                timer.cancel()
+            self._lost.cancel()
             if self._study is not None:
                 try:
                     if self._end is None and not self._has_failed:

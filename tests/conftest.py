@@ -201,6 +201,18 @@ def host_main() -> str:
 
 
 @pytest.fixture
+def joint_ga(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Callable[..., Any]]:
+    """Calls the command in this process, from ``tmp_path`` as working and home directory."""
+    from support.joint_ga import calls
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    yield from calls(monkeypatch, capsys)
+
+
+@pytest.fixture
 def run(tmp_path):
     """Starts ``joint-ga run`` on a made-up experiment; ends it with the test."""
     from support.joint_ga_run import Run, config_in

@@ -13,8 +13,8 @@ import torch
 from evaluators.compression.fake_quantize import affine_grid, round_weights
 from evaluators.compression.qat import input_ranges
 from evaluators.compression.quantization import InputQuantization, quantize_input
+from evaluators.compression.submodules import WEIGHTED
 from evaluators.models.resnet import resnet8
-from evaluators.tracing.channel_dependency import WEIGHTED
 from evaluators.training import channels_last, predict
 
 

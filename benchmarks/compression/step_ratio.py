@@ -18,10 +18,10 @@ from torch.nn import functional
 from evaluators import nni_imports
 from evaluators.compression.decisions import Bits
 from evaluators.compression.qat import FakeQuantizer, quantization_config
+from evaluators.compression.submodules import WEIGHTED
 from evaluators.models.digits_net import DigitsNet
 from evaluators.models.ds_cnn import DSCNN
 from evaluators.models.resnet import resnet8
-from evaluators.tracing.channel_dependency import WEIGHTED
 from evaluators.training import channels_last
 
 

@@ -20,8 +20,8 @@ from ga.problem.sensitivities import Sensitivities
 from hardware.device import parse_device
 from nni_plugin import search_space
 from nni_plugin.protocol.metrics import read_metrics
-from nni_plugin.results.selection import Pick
 from nni_plugin.setup.config_check import check_config
+from nni_plugin.study.selection import Pick
 from nni_plugin.study.trial_log import Trial, TrialLog
 from nni_plugin.study.tuner_args import TunerArgs
 

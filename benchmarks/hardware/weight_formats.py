@@ -11,8 +11,9 @@ from dataclasses import replace
 
 from hardware import estimate, load_device
 from hardware.calibration.mlperf_tiny_networks import REFERENCE_NETWORKS
+from hardware.cores import KERNEL_SET
 from hardware.ir.layer import Layer
-from hardware.latency.instruction_counts import KERNEL_SET, instructions
+from hardware.latency.instruction_counts import instructions
 from hardware.latency.kernel_calls import Job
 
 LAYER = Job("conv", 8, 8, 64, 8, 8, 64, 3, 3, 1, 1, (1, 1, 1, 1))

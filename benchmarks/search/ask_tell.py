@@ -1,8 +1,10 @@
 """The optimizer's own time per trial: `PYTHONPATH=. python benchmarks/search/ask_tell.py`.
 
-Prints the median and the 95th percentile of ask + tell after a number of results were told. With
-`--growth` it does so for growing histories (at 200 genes) and growing spaces (after 1,000 results),
-with and without the surrogate, into `results/ask-tell.csv` and a plot; what is there is kept.
+Prints the median and the 95th percentile of ask and of tell after a number of results were told,
+and the process's peak memory. `--informed` tells it sensitivities of all genes, so that knapsack
+and believed front take part; `--slots` keeps so many candidates in flight. With `--growth` it
+does so for growing histories (at 200 genes) and growing spaces (after 1,000 results), with and
+without the surrogate, into `results/ask-tell.csv` and a plot; what is there is kept.
 """
 
 from __future__ import annotations
@@ -10,9 +12,11 @@ from __future__ import annotations
 import argparse
 import csv
 import random
+import resource
 import statistics
 import time
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -47,30 +51,54 @@ def trial(params: dict[str, float], rng: random.Random) -> dict[str, float]:
     return {"accuracy": 1 - lost / len(params) + rng.gauss(0, 0.002), **costs(params)}
 
 
-def measure(genes: int, results: int, repeats: int, **options: object) -> list[float]:
-    """CPU seconds of ask + tell, `repeats` times, after `results` were told."""
+def sensitivities(space: ga.SearchSpace) -> dict[str, dict[float, float]]:
+    """What each value of each gene loses, as `trial` has it."""
+    losses: dict[str, dict[float, float]] = {}
+    for i, locus in enumerate(space.loci):
+        values = getattr(locus.gene, "values", ())
+        losses[locus.gene.name] = {
+            v: (v if i % 3 == 0 else 0.5 / v - 0.5 / max(values)) / (1 + i % 7) / len(space)
+            for v in values
+        }
+    return losses
+
+
+def measure(
+    genes: int,
+    results: int,
+    repeats: int,
+    slots: int = 1,
+    *,
+    informed: bool = False,
+    **options: Any,
+) -> tuple[list[float], list[float]]:
+    """CPU seconds of ask and of tell, `repeats` times, after `results` were told."""
     rng = random.Random(0)
+    space = space_of(genes)
     optimizer = ga.Optimizer(
-        space_of(genes),
+        space,
         {"accuracy": "maximize", "size_kb": "minimize", "latency_ms": "minimize"},
         costs=costs,
-        **options,  # type: ignore[arg-type]  # each option has a type of its own
+        sensitivities=sensitivities(space) if informed else None,
+        **options,
     )
     for _ in range(results):
-        params = optimizer.space.decode(optimizer.space.sample(rng))
+        params = space.decode(space.sample(rng))
         optimizer.inject(params, trial(params, rng))
     for _ in range(20):  # takes the results in, and what is left of the initial design
         optimizer.fail(optimizer.ask().id)
-    seconds = []
+    running = [optimizer.ask() for _ in range(slots - 1)]
+    asked, told = [], []
     for _ in range(repeats):
         begin = time.process_time()
-        candidate = optimizer.ask()
-        asked = time.process_time() - begin
-        metrics = trial(candidate.params, rng)
+        running.append(optimizer.ask())
+        asked.append(time.process_time() - begin)
+        done = running.pop(0)
+        metrics = trial(done.params, rng)
         begin = time.process_time()
-        optimizer.tell(candidate.id, metrics)
-        seconds.append(asked + time.process_time() - begin)
-    return seconds
+        optimizer.tell(done.id, metrics)
+        told.append(time.process_time() - begin)
+    return asked, told
 
 
 def growth(repeats: int) -> None:
@@ -84,7 +112,8 @@ def growth(repeats: int) -> None:
         for genes, results in dict.fromkeys(points):
             if (surrogate, genes, results) in done:
                 continue
-            seconds = sorted(measure(genes, results, repeats, surrogate=surrogate))
+            asked, told = measure(genes, results, repeats, surrogate=surrogate)
+            seconds = sorted(a + t for a, t in zip(asked, told, strict=True))
             median, late = statistics.median(seconds), seconds[int(0.95 * len(seconds))]
             row = [surrogate, genes, results, f"{1000 * median:.2f}", f"{1000 * late:.2f}"]
             with GROWTH.open("a", encoding="utf-8") as file:
@@ -123,18 +152,28 @@ def main() -> None:
     parser.add_argument("--results", type=int, default=2000)
     parser.add_argument("--repeats", type=int, default=100)
     parser.add_argument("--surrogate", choices=["none", "auto", "trees", "gp"], default="auto")
+    parser.add_argument("--slots", type=int, default=1)
+    parser.add_argument("--informed", action="store_true", help="told sensitivities of all genes")
     parser.add_argument("--growth", action="store_true", help="the whole plot")
     args = parser.parse_args()
     if args.growth:
         growth(args.repeats)
         return
-    options = {"surrogate": args.surrogate}
-    seconds = sorted(measure(args.genes, args.results, args.repeats, **options))
-    late = seconds[int(0.95 * len(seconds))]
+    asked, told = measure(
+        args.genes, args.results, args.repeats, args.slots, informed=args.informed,
+        surrogate=args.surrogate,
+    )  # fmt: skip
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(
-        f"{args.genes} genes, {args.results} results, surrogate {args.surrogate}: ask + tell "
-        f"median {1000 * statistics.median(seconds):.2f} ms, 95% {1000 * late:.2f} ms"
+        f"{args.genes} genes, {args.results} results, surrogate {args.surrogate}"
+        f"{', informed' if args.informed else ''}, {args.slots} in flight: {_said('ask', asked)}, "
+        f"{_said('tell', told)}, peak memory {peak_mb:.0f} MB"
     )
+
+
+def _said(what: str, seconds: list[float]) -> str:
+    late = sorted(seconds)[int(0.95 * len(seconds))]
+    return f"{what} median {1000 * statistics.median(seconds):.1f} ms, 95% {1000 * late:.1f} ms"
 
 
 if __name__ == "__main__":

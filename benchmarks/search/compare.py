@@ -14,10 +14,12 @@ from pathlib import Path
 
 from mixed_problems import MIXED
 from problems import Problem, nasbench201
+from rivals import FIXED, RIVALS
 from samplers import ABLATION, SAMPLERS
 from tables import problem as table_problem
 
 RESULTS = Path(__file__).parent / "results"
+RIVALS_FILE = "-rivals"
 MARKS = (10, 25, 50, 75, 100, 150, 200)
 
 
@@ -35,14 +37,19 @@ def main() -> None:
     parser.add_argument("problem")
     parser.add_argument("--samplers", nargs="*", help="names; default: all but Optuna's GP")
     parser.add_argument("--ablation", action="store_true", help="variants of ours instead")
+    parser.add_argument("--rivals", action="store_true", help="those of rivals.py instead")
     parser.add_argument("--seeds", type=int, default=15)
     parser.add_argument("--trials", type=int, default=200)
     args = parser.parse_args()
-    offered = ABLATION if args.ablation else SAMPLERS
+    offered, kind = SAMPLERS, ""
+    if args.ablation:
+        offered, kind = ABLATION, "-ablation"
+    if args.rivals:
+        offered, kind = RIVALS, RIVALS_FILE
     problem = load(args.problem)
     left_out = ["optuna gp"] if problem.sensitivities else ["optuna gp", "ours, told costs only"]
     names = args.samplers or [name for name in offered if name not in left_out]
-    path = RESULTS / f"{args.problem}{'-ablation' if args.ablation else ''}.csv"
+    path = RESULTS / f"{args.problem}{kind}.csv"
     path.parent.mkdir(exist_ok=True)
     marks = [mark for mark in MARKS if mark <= args.trials]
     header = ["sampler", "seed", "seconds", *(f"at{mark}" for mark in MARKS)]
@@ -52,7 +59,7 @@ def main() -> None:
         done = {(row["sampler"], int(row["seed"])) for row in csv.DictReader(file)}
     for seed in range(args.seeds):
         for name in names:
-            if (name, seed) in done:
+            if (name, seed) in done or (seed and name in FIXED):
                 continue
             begin = time.process_time()
             quality = problem.quality(offered[name](problem, seed, args.trials))

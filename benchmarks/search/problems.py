@@ -35,6 +35,7 @@ class Problem:
         best: hypervolume of the true front, losses scaled to [0, 1] between ideal and reference.
         constraints: `{metric: bound}`.
         sensitivities: `{gene: {value: loss}}`, what each value costs alone; empty if not measured.
+        price: the cheap metrics of params, where they are had without `evaluate`.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Problem:
     best: float
     constraints: dict[str, str] = field(default_factory=dict)
     sensitivities: dict[str, dict[float, float]] = field(default_factory=dict)
+    price: Callable[[Params], dict[str, float]] | None = None
 
     def space(self) -> ga.SearchSpace:
         """The genes as a search space."""
@@ -54,7 +56,7 @@ class Problem:
 
     def costs(self, params: Params) -> dict[str, float]:
         """The cheap metrics."""
-        metrics = self.evaluate(params)
+        metrics = (self.price or self.evaluate)(params)
         return {name: metrics[name] for name in self.cheap}
 
     def losses(self, metrics: dict[str, float]) -> NDArray[np.float64]:

@@ -13,6 +13,7 @@ import argparse
 import itertools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -219,6 +220,11 @@ def plot(path: Path) -> None:
     plt.close(figure)
 
 
+def from_float(command: str) -> str:
+    """A trial's command without its supernet: the published figures are of trials from float."""
+    return re.sub(r" --train-supernet \S+", "", command)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=100)
@@ -246,7 +252,7 @@ def main() -> None:
                 **config,
                 "searchSpaceFile": str(CONFIGS / config["searchSpaceFile"]),
                 "trialCodeDirectory": str(CONFIGS),
-                "trialCommand": f"{config['trialCommand']} --epochs {args.epochs}",
+                "trialCommand": f"{from_float(config['trialCommand'])} --epochs {args.epochs}",
                 "maxTrialNumber": args.trials,
                 "tuner": tuners(config, scales, seed)[name],
             }

@@ -1,14 +1,17 @@
-"""Other searches as NNI tuners, for `real_run.py`: they get the trials' metrics and nothing else.
+"""Other searches as NNI tuners.
 
-Both are told the same two numbers that scale the costs (of the unpruned 8-bit network), which the
-trials' first result would tell as well.
+`nni_tuner` makes NNI's own. The two classes are for `real_run.py`: they get the trials' metrics and
+nothing else. Both are told the same two numbers that scale the costs (of the unpruned 8-bit
+network), which the trials' first result would tell as well.
 """
 
 from __future__ import annotations
 
 import logging
+import random
 from typing import Any
 
+import numpy as np
 from nni.algorithms.hpo.tpe_tuner import TpeTuner
 from nni.tuner import Tuner
 
@@ -18,6 +21,31 @@ Scales = dict[str, float]
 def losses(metrics: dict[str, float], scales: Scales) -> list[float]:
     """Error and relative costs, each about between 0 and 1."""
     return [1.0 - metrics["accuracy"], *(metrics[name] / scale for name, scale in scales.items())]
+
+
+def nni_tuner(kind: str, seed: int) -> Any:
+    """One of NNI's own tuners on one number; the first population of its evolution is unseeded.
+
+    Args:
+        kind: `evolution`, `tpe`, `anneal` or `random`.
+        seed: of what can be seeded; Python's and numpy's generators are, too.
+    """
+    import nni  # noqa: F401 - sets NNI's package up before its tuners are imported
+    from nni.algorithms.hpo.evolution_tuner import EvolutionTuner
+    from nni.algorithms.hpo.random_tuner import RandomTuner
+
+    logging.disable(logging.INFO)
+    random.seed(seed)
+    np.random.seed(seed)
+    if kind == "evolution":
+        return EvolutionTuner(optimize_mode="minimize", population_size=32)
+    if kind == "tpe":
+        return TpeTuner(optimize_mode="minimize", seed=seed)
+    if kind == "anneal":
+        from nni.algorithms.hpo.hyperopt_tuner import HyperoptTuner
+
+        return HyperoptTuner("anneal", "minimize")
+    return RandomTuner(seed=seed)
 
 
 class WeightedTpe(TpeTuner):  # type: ignore[misc]  # NNI has no types

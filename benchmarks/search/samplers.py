@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import importlib
-import logging
 import random
 import warnings
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from problems import Problem
 
 import ga
@@ -177,25 +175,13 @@ def nni_of(kind: str) -> Callable[..., Metrics]:
     """
 
     def run(problem: Problem, seed: int, trials: int) -> Metrics:
-        import nni  # noqa: F401 - sets NNI's package up before its tuners are imported
-        from nni.algorithms.hpo.evolution_tuner import EvolutionTuner
-        from nni.algorithms.hpo.random_tuner import RandomTuner
-        from nni.algorithms.hpo.tpe_tuner import TpeTuner
+        from rival_tuners import nni_tuner  # late: others need no NNI
 
-        logging.disable(logging.INFO)
         space = {
             gene.name: {"_type": "choice", "_value": list(gene.values)}  # type: ignore[attr-defined]  # tables
             for gene in problem.genes
         }
-        random.seed(seed)
-        np.random.seed(seed)
-        tuner: Any
-        if kind == "evolution":
-            tuner = EvolutionTuner(optimize_mode="minimize", population_size=32)
-        elif kind == "tpe":
-            tuner = TpeTuner(optimize_mode="minimize", seed=seed)
-        else:
-            tuner = RandomTuner(seed=seed)
+        tuner = nni_tuner(kind, seed)
         tuner.update_search_space(space)
         results: Metrics = []
         for number in range(trials):

@@ -11,6 +11,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pandas as pd
+from compare import RIVALS_FILE
+from one_number import holm
+from rivals import FIXED
 from scipy.stats import wilcoxon
 
 RESULTS = Path(__file__).parent / "results"
@@ -98,6 +101,53 @@ def saved(runs: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
+def told(runs: pd.DataFrame, path: Path) -> str:
+    """Markdown: rivals that are told more, with ours on the same seeds; p is Holm-corrected.
+
+    Args:
+        runs: of the rivals; one without randomness has one run, which stands for every seed.
+        path: of their file; beside it lie `with-knapsack.csv`, or the problem's own file.
+    """
+    problem = path.stem.removesuffix(RIVALS_FILE)
+    own = pd.read_csv(path.with_name("with-knapsack.csv"))
+    own = own[own.problem == problem]
+    if own.empty:
+        own = pd.read_csv(path.with_stem(problem))
+    own = own[own.sampler == "ours"].set_index("seed")
+    lines = ["| sampler | seeds | 50 trials | p | 100 trials | p | CPU s |", "|" + "---|" * 7]
+    rows = {}
+    for name, rival in runs.groupby("sampler"):
+        by_seed = rival.set_index("seed")
+        if name in FIXED:
+            by_seed = pd.concat([rival] * len(own)).set_index(own.index)
+        rows[name] = by_seed
+    marks = [mark for mark in ("at50", "at100") if runs[mark].notna().any()]
+    p = {
+        mark: _corrected(own[mark], {n: r[mark].dropna() for n, r in rows.items()})
+        for mark in marks
+    }
+    for name, values in [("ours", own), *sorted(rows.items(), key=lambda r: -r[1]["at50"].mean())]:
+        cells = []
+        for mark in ("at50", "at100"):
+            there = mark in marks and values[mark].notna().any()
+            measured = values[mark].dropna().iloc[: 1 if name in FIXED else None]
+            cells += [spread(measured) if there else "", p.get(mark, {}).get(name, "")]
+        seeds = 1 if name in FIXED else len(values)
+        seconds = values["seconds"].mean()
+        lines.append(f"| {name} | {seeds} | {' | '.join(cells)} | {seconds:.0f} |")
+    return "\n".join(lines)
+
+
+def _corrected(own: pd.Series, rivals: dict[str, pd.Series]) -> dict[str, str]:
+    """The p of ours being better than each, paired by seed."""
+    p_values = {}
+    for name, values in rivals.items():
+        gain = (own - values).dropna()
+        if (gain != 0).any():
+            p_values[name] = float(wilcoxon(gain, alternative="greater").pvalue)
+    return {name: f"{p:.2g}" for name, p in holm(p_values).items()}
+
+
 def plot(runs: pd.DataFrame, path: Path) -> None:
     """Mean share of the best hypervolume against trials."""
     import matplotlib as mpl
@@ -124,7 +174,9 @@ def main() -> None:
         runs = pd.read_csv(path)
         if "policy" in runs.columns:
             parts.append(f"## {path.stem}\n\n{saved(runs)}\n")
-        elif "sampler" in runs.columns:
+        elif path.stem.endswith(RIVALS_FILE):
+            parts.append(f"## {path.stem}\n\n{told(runs, path)}\n")
+        elif {"sampler", "at100"} <= set(runs.columns) and "problem" not in runs.columns:
             if path.stem.endswith(_ABLATION):
                 whole = pd.read_csv(path.with_stem(path.stem.removesuffix(_ABLATION)))
                 variants = runs[runs.sampler != "ours"]

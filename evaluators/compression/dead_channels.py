@@ -8,24 +8,30 @@ wake-word network loses half of its MACs by it.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
-from evaluators.compression.pruning import speed_up
+from evaluators.compression.pruning import plan_of
+from evaluators.process_state import eval_mode
+from evaluators.pytree import call, tensors
+from evaluators.slicing.plain_modules import make_plain
+from evaluators.slicing.remove_units import remove_units
+from evaluators.slicing.weight_norms import copied
 from evaluators.task import Task
-from evaluators.tracing.channel_dependency import TRANSPOSED
-from evaluators.tracing.fx_graph import eval_mode
 from evaluators.tracing.trace import trace
-from evaluators.training import call
 from hardware import ChannelGroup, Network
 from hardware.ir.gene_kinds import PRUNE
 
+_PLAIN = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
+"""Layers whose rows of weights are their channels."""
+
 ZERO = 1e-6
 """Weights up to this share of the layer's largest are zero, as they are in 8 and in 16 bits."""
+_MIXING = frozenset(("concat", "layernorm", "softmax"))
+"""Operators that put channels elsewhere, or whose outputs hang on how many there are."""
 CHANGE = 1e-3
 """Outputs may change by this share of the largest one: float32 rounding, through many layers."""
 
@@ -49,6 +55,14 @@ class DeadChannels:
         """How many there are in all."""
         return sum(map(len, self.channels.values()))
 
+    @property
+    def summary(self) -> str:
+        """What there is to gain, in a line."""
+        return (
+            f"{self.count} channels have all-zero weights, without them {self.macs_left:,} of "
+            f"{self.macs:,} MACs are left"
+        )
+
 
 def find(task: Task, network: Network | None = None) -> DeadChannels:
     """Names the channels of a task's model whose weights are zero, and that can be taken out.
@@ -62,11 +76,12 @@ def find(task: Task, network: Network | None = None) -> DeadChannels:
         network: the model's network; traced if not given.
     """
     network = network or trace(task)
-    heard = _heard(task, network)
+    model = make_plain(copied(task.model))
+    heard = _heard(task, model, network)
     found = {}
     for group in network.groups:
-        dead = _zero_channels(task.model, network, group)
-        if dead and _constants(task.model, network, group, dead, heard) is not None:
+        dead = _zero_channels(model, network, group)
+        if dead and _constants(model, network, group, dead, heard) is not None:
             found[group.name] = tuple(dead[: group.channels - 1])
     ratios = {PRUNE.key(g): len(c) / network.group(g).channels for g, c in found.items()}
     left = network.apply(ratios)
@@ -83,19 +98,16 @@ def without_dead_channels(task: Task) -> Task:
     dead = find(task, network).channels
     if not dead:
         return task
-    model, heard = copy.deepcopy(task.model), _heard(task, network)
-    masks: dict[str, dict[str, Tensor]] = {}
+    thin = make_plain(copied(task.model))
+    heard = _heard(task, thin, network)
     for name, channels in dead.items():
         group = network.group(name)
-        constants = _constants(model, network, group, list(channels), heard) or {}
+        constants = _constants(thin, network, group, list(channels), heard) or {}
         for layer, constant in constants.items():
-            _add_to_bias(model.get_submodule(layer), constant)
-        for layer in group.layers:
-            masks[layer] = _mask(model.get_submodule(layer), list(channels))
-    inputs = _inputs(task)
-    with eval_mode(model):
-        thin = speed_up(model, inputs, masks)
-    change = _change(task.model, thin, inputs)
+            _add_to_bias(thin.get_submodule(layer), constant)
+    plan = plan_of(task.model, task.inputs, network)
+    remove_units(thin, plan.groups, dead, plan.attributes)
+    change = _change(task, thin)
     if not change <= CHANGE:
         raise ValueError(
             f"removing {sum(map(len, dead.values()))} dead channels changes the outputs by "
@@ -105,16 +117,19 @@ def without_dead_channels(task: Task) -> Task:
     return replace(task, model=thin)
 
 
-def _inputs(task: Task) -> tuple[Tensor, ...]:
-    example = task.example_input
-    return (example,) if isinstance(example, Tensor) else tuple(example)
-
-
-def _change(model: nn.Module, other: nn.Module, inputs: tuple[Tensor, ...]) -> float:
-    """Largest difference of their outputs, as a share of the largest output."""
-    with eval_mode(model), eval_mode(other), torch.no_grad():
-        one, two = call(model, inputs), call(other, inputs)
-    return float((two - one).abs().max() / one.abs().max().clamp(min=1e-12))
+def _change(task: Task, other: nn.Module) -> float:
+    """Largest difference of another model's outputs, as a share of the largest output."""
+    with eval_mode(task.model), eval_mode(other), torch.no_grad():
+        pairs = zip(
+            tensors(call(task.model, task.example_input)),
+            tensors(call(other, task.example_input)),
+            strict=True,
+        )
+        return max(
+            float((two - one).abs().max() / one.abs().max().clamp(min=1e-12))
+            for one, two in pairs
+            if one.is_floating_point()
+        )
 
 
 def _zero_channels(model: nn.Module, network: Network, group: ChannelGroup) -> list[int]:
@@ -125,25 +140,26 @@ def _zero_channels(model: nn.Module, network: Network, group: ChannelGroup) -> l
     alive = torch.zeros(group.channels, dtype=torch.bool)
     for name in makers:
         module = model.get_submodule(name)
-        if isinstance(module, TRANSPOSED):
+        if not isinstance(module, _PLAIN) or len(module.weight) != group.channels:
             return []
-        weight = module.get_parameter("weight").detach().abs().flatten(1).cpu()
+        weight = module.weight.detach().abs().flatten(1).cpu()
         alive |= weight.amax(1) > ZERO * float(weight.max())
     return [] if not makers else torch.nonzero(~alive).flatten().tolist()
 
 
-def _heard(task: Task, network: Network) -> dict[str, Tensor]:
+def _heard(task: Task, model: nn.Module, network: Network) -> dict[str, Tensor]:
     """What every weighted layer gets as input on the task's example."""
     heard: dict[str, Tensor] = {}
     handles = []
     for name in network.gene_layers:
 
         def listen(_: nn.Module, arguments: tuple[Tensor, ...], name: str = name) -> None:
-            heard[name] = arguments[0].detach()
+            if arguments:
+                heard[name] = arguments[0].detach()
 
-        handles.append(task.model.get_submodule(name).register_forward_pre_hook(listen))
-    with eval_mode(task.model), torch.no_grad():
-        call(task.model, _inputs(task))
+        handles.append(model.get_submodule(name).register_forward_pre_hook(listen))
+    with eval_mode(model), torch.no_grad():
+        call(model, task.example_input)
     for handle in handles:
         handle.remove()
     return heard
@@ -160,13 +176,14 @@ def _constants(
     found = {}
     for name in _reached(network, group):
         calls = sum(layer.module == name for layer in network.layers)
-        if name not in heard or calls > 1:
+        module = model.get_submodule(name) if name in heard else None
+        if not isinstance(module, _PLAIN) or calls > 1:
             return None
-        module, x = model.get_submodule(name), heard[name]
+        x = heard[name]
         weight = module.get_parameter("weight").detach()
         # A flattened tensor has several features of each channel, side by side.
         x = x.flatten(0, -2) if isinstance(module, nn.Linear) else x.flatten(2)
-        if x.shape[1] % group.channels or isinstance(module, TRANSPOSED):
+        if x.shape[1] % group.channels:
             return None
         values = x.reshape(len(x), group.channels, -1)[:, dead]
         value = values.mean((0, 2), keepdim=True)
@@ -181,7 +198,7 @@ def _constants(
 
 
 def _reached(network: Network, group: ChannelGroup) -> list[str]:
-    """Weighted layers behind a group's channels; an empty name stands for a concatenation."""
+    """Weighted layers behind a group's channels; an empty name stands for what mixes them."""
     fed = dict.fromkeys(network.input_shapes, False)
     reached = []
     for layer in network.layers:
@@ -192,7 +209,7 @@ def _reached(network: Network, group: ChannelGroup) -> list[str]:
                 reached.append(layer.module or layer.name)
         else:
             fed[layer.name] = hears
-            if hears and layer.op == "concat":
+            if hears and layer.op in _MIXING:
                 reached.append("")
     return reached
 
@@ -203,12 +220,3 @@ def _add_to_bias(module: nn.Module, constant: Tensor) -> None:
     bias = module.bias
     added = constant + bias.detach() if isinstance(bias, Tensor) else constant
     module.bias = nn.Parameter(added, requires_grad=module.get_parameter("weight").requires_grad)
-
-
-def _mask(module: nn.Module, dead: list[int]) -> dict[str, Tensor]:
-    """NNI's masks of a layer that loses output channels."""
-    masks = {}
-    for name, values in module.named_parameters(recurse=False):
-        masks[name] = torch.ones_like(values)
-        masks[name][dead] = 0
-    return masks

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from evaluators.tracing.channel_dependency import TRANSPOSED
+from evaluators.compression.submodules import TRANSPOSED
 from hardware.ir.layer import POWER_OF_TWO
 
 FLOAT_BITS = 32
@@ -83,10 +83,10 @@ def affine_grid(low: float, high: float, bits: int) -> tuple[float, int]:
     return scale, min(max(round(-low / scale), 0), levels)
 
 
-def round_weights(module: nn.Module, bits: int) -> Tensor:
+def round_weights(module: nn.Module, bits: int, name: str = "weight") -> Tensor:
     """A layer's weights on the grid of symmetric ``bits``-wide integers, per output channel."""
     axis, limit = channel_axis(module), 2 ** (bits - 1) - 1
-    weight: Tensor = module.weight.detach()  # type: ignore[operator]  # torch types an attribute as Tensor or Module
+    weight = module.get_parameter(name).detach()
     scale = weight_scale(weight, bits, axis)
     zeros = torch.zeros(len(scale), dtype=torch.int32)
     return torch.fake_quantize_per_channel_affine(weight, scale, zeros, axis, -limit, limit)

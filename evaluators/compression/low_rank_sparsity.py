@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from evaluators import nni_imports
 from evaluators.compression.decisions import Candidate
-from evaluators.compression.pruning import PruneError, check_shapes
+from evaluators.compression.pruning import check_shapes
 from evaluators.compression.submodules import replace_submodule
+from evaluators.slicing.remove_units import PruneError
 
 _PLAIN = (nn.Linear, nn.Conv1d, nn.Conv2d)
 

@@ -10,7 +10,8 @@ from torch import nn
 
 from evaluators.compression.decisions import Candidate, read_candidate
 from evaluators.compression.low_rank_sparsity import thin
-from evaluators.compression.pruning import output_channels, prune
+from evaluators.compression.pruning import plan_of, prune
+from evaluators.slicing.remove_units import removed_counts
 from evaluators.task import Task
 from evaluators.training import channels_last, reestimate_batch_norm
 from hardware import Network
@@ -72,10 +73,14 @@ def cut(task: Task, network: Network, candidate: Candidate, model: nn.Module) ->
     Raises:
         PruneError: what comes out isn't what was asked for.
     """
+    plan = plan_of(model, task.inputs, network, task)
+    gone = removed_counts(model, plan.groups)
+    units = {group.name: group.units for group in plan.groups}
+    wanted = plan.units(network, candidate.kept)
     kept = {
         name: count
         for name, count in candidate.kept.items()
-        if count < output_channels(model.get_submodule(name))
+        if wanted[name] < units[name] - gone[name]
     }
     model = prune(
         model,
@@ -90,14 +95,14 @@ def cut(task: Task, network: Network, candidate: Candidate, model: nn.Module) ->
         assert kind.compress is not None
         kind.compress(model.get_submodule(name), value)
     thin(model, candidate)
-    _calm_dropout(model, task.model, candidate.removed)
-    model = channels_last(model, task.inputs)
+    calm_dropout(model, task.model, candidate.removed)
+    model = channels_last(model, task.example_input)
     if candidate.is_cut:
         reestimate_batch_norm(model, task.train)
     return model
 
 
-def _calm_dropout(model: nn.Module, whole: nn.Module, removed: float) -> None:
+def calm_dropout(model: nn.Module, whole: nn.Module, removed: float) -> None:
     """Lowers dropout with what was removed, down to none where half is gone, in place.
 
     A thinner network overfits less (Han et al., arXiv:1506.02626, scale it for the same reason),

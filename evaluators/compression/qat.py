@@ -23,27 +23,23 @@ from torch import Tensor, nn
 from evaluators import nni_imports
 from evaluators.compression.decisions import Bits
 from evaluators.compression.fake_quantize import (
-    EPSILON,
     FLOAT_BITS,
     StraightThrough,
     affine_grid,
-    channel_axis,
     has_learned_scale,
-    weight_scale,
 )
 from evaluators.compression.low_rank_sparsity import level_masks
-from evaluators.compression.power_of_two import RoundToPowers, largest_integer, start_scale
 from evaluators.compression.quantization import (
     InputQuantization,
     LayerQuantization,
     WeightQuantization,
     quantize_input,
 )
+from evaluators.compression.rounded_weight import RoundedWeight, quantized_weights
+from evaluators.compression.submodules import TRANSPOSED
+from evaluators.process_state import eval_mode
 from evaluators.task import Batches
-from evaluators.tracing.channel_dependency import TRANSPOSED
-from evaluators.tracing.fx_graph import eval_mode
 from evaluators.training import call
-from hardware.ir.layer import POWER_OF_TWO
 
 ACTIVATION_DECAY = 0.95
 """Share of the past in the running activation range, per training step."""
@@ -80,31 +76,20 @@ def input_ranges(
 
 
 class LeanForward:
-    """Forward of one wrapped layer: track ranges, round input and weight, run the layer."""
+    """Forward of one wrapped layer: track ranges, round input and weights, run the layer."""
 
     def __init__(self, wrapper: Any, bits: Bits, mask: Tensor | None = None) -> None:
         self.wrapper, self.module = wrapper, wrapper.module
         self.forward: Callable[..., object] = wrapper.module_forward
-        self.bits, self.mask = bits, mask
-        self.axis = channel_axis(self.module)
+        self.bits = bits
         self.track_inputs = False
         self.observed = 0
         self.low = self.high = 0.0
         self.scale, self.zero_point = 1.0, 0
-        weight = wrapper.weight
-        channels = weight.shape[self.axis]
-        self.zeros = torch.zeros(channels, dtype=torch.int32)
-        self.learned = has_learned_scale(bits.weights, bits.scheme)
-        self.powers = bits.scheme == POWER_OF_TWO
-        self.limit = largest_integer(bits.weights) if self.powers else 2 ** (bits.weights - 1) - 1
-        if self.learned:
-            # Trained as the largest level, which is of the weights' size: Adam's steps of one
-            # learning rate would throw a scale that is a small part of it about.
-            wrapper.weight_scale.data = self._start_scale() * self.limit
-            self.float_zeros = torch.zeros(channels)
-            self.gradient_factor = (weight.numel() / channels * self.limit) ** -0.5
+        names = quantized_weights(self.module)
+        self.weights = {name: RoundedWeight(wrapper, name, bits, mask) for name in names}
 
-    def __call__(self, x: Tensor, *rest: object) -> object:
+    def __call__(self, x: Tensor, *rest: object, **named: object) -> object:
         """Runs the layer on a rounded input with rounded weights."""
         if self.bits.inputs < FLOAT_BITS:
             if self.track_inputs or self.wrapper.training:
@@ -113,64 +98,22 @@ class LeanForward:
                 x, self.scale, self.zero_point, 2**self.bits.inputs - 1
             )
         if self.bits.weights < FLOAT_BITS:
-            # NNI registered the layer's weight as a buffer; the parameter is the wrapper's.
-            self.module._buffers["weight"] = self.rounded_weight()
-        return self.forward(x, *rest)
-
-    def weight_scale(self) -> Tensor:
-        """(C,): step of each output channel's weights."""
-        if self.learned:
-            return self._learned_scale().detach()
-        return weight_scale(self._weight(), self.bits.weights, self.axis)
+            # NNI registered the layer's weights as buffers; the parameters are the wrapper's.
+            for name, weight in self.weights.items():
+                self.module._buffers[name] = weight.rounded()
+        return self.forward(x, *rest, **named)
 
     def quantization(self) -> LayerQuantization:
         """What the layer's weights and inputs are rounded to now."""
         bits, weight, given = self.bits, None, None
+        matrices: tuple[tuple[str, WeightQuantization], ...] = ()
         if bits.weights < FLOAT_BITS:
-            weight = WeightQuantization(self.weight_scale(), bits.weights, bits.scheme, bits.zeros)
+            found = {name: one.quantization() for name, one in self.weights.items()}
+            weight = found.pop("weight", None)
+            matrices = tuple(found.items())
         if bits.inputs < FLOAT_BITS:
             given = InputQuantization(self.scale, self.zero_point, bits.inputs)
-        return LayerQuantization(weight, given)
-
-    def _weight(self) -> Tensor:
-        """The float weights, without those that stay zero."""
-        weight: Tensor = self.wrapper.weight
-        return weight if self.mask is None else weight * self.mask
-
-    def _learned_scale(self) -> Tensor:
-        scale: Tensor = self.wrapper.weight_scale / self.limit
-        return scale.clamp(min=EPSILON)
-
-    def _start_scale(self) -> Tensor:
-        weight, bits = self._weight().detach(), self.bits.weights
-        return (start_scale if self.powers else weight_scale)(weight, bits, self.axis)
-
-    def rounded_weight(self) -> Tensor:
-        """The weights on their grid, with a straight-through gradient."""
-        limit = self.limit
-        weight = self._weight()
-        if self.powers:
-            # torch doesn't type apply, as above.
-            return RoundToPowers.apply(  # type: ignore[no-untyped-call, no-any-return]
-                weight,
-                self._learned_scale(),
-                self.axis,
-                self.bits.weights,
-                self.gradient_factor,
-            )
-        if self.learned and torch.is_grad_enabled():
-            return torch._fake_quantize_learnable_per_channel_affine(
-                weight,
-                self._learned_scale(),
-                self.float_zeros,
-                self.axis,
-                -limit,
-                limit,
-                self.gradient_factor,
-            )
-        return torch.fake_quantize_per_channel_affine(
-            weight, self.weight_scale(), self.zeros, self.axis, -limit, limit
-        )
+        return LayerQuantization(weight, given, matrices)
 
     def _track(self, x: Tensor) -> None:
         x = x.detach()
@@ -240,14 +183,8 @@ class FakeQuantizer:
 
     def learned_scales(self) -> list[nn.Parameter]:
         """Largest levels to train beside the weights."""
-        return [layer.wrapper.weight_scale for layer in self.layers.values() if layer.learned]
-
-    def float_weights(self) -> dict[str, Tensor]:
-        """The weights in training, before any rounding, by parameter name; ask before `bake`."""
-        return {
-            f"{name}.weight": layer.wrapper.weight.detach().clone()
-            for name, layer in self.layers.items()
-        }
+        weights = [one for layer in self.layers.values() for one in layer.weights.values()]
+        return [one.level for one in weights if one.learned]
 
     def compress(self, epochs: int) -> None:
         """Hands over to NNI, which calls the evaluator's training function."""
@@ -274,13 +211,14 @@ class FakeQuantizer:
         calibration = {name: layer.quantization() for name, layer in self.layers.items()}
         with torch.no_grad():
             rounded = {
-                name: self.layers[name].rounded_weight().detach().clone()
-                for name, found in calibration.items()
-                if found.weight is not None
+                (name, part): weight.rounded().detach().clone()
+                for name, layer in self.layers.items()
+                if layer.bits.weights < FLOAT_BITS
+                for part, weight in layer.weights.items()
             }
         self.unwrap()
-        for name, weight in rounded.items():
-            self.model.get_submodule(name).get_parameter("weight").data.copy_(weight)
+        for (name, part), weight in rounded.items():
+            self.model.get_submodule(name).get_parameter(part).data.copy_(weight)
         for name, found in calibration.items():
             if found.input is not None:
                 quantize_input(self.model, name, found.input)
@@ -299,18 +237,21 @@ def quantization_config(
     for name, b in bits.items():
         if min(b.weights, b.inputs) < 2:
             raise ValueError(f"layer '{name}': {b} can't be trained (2 bits are the least)")
-        transposed = isinstance(model.get_submodule(name), TRANSPOSED)
+        module = model.get_submodule(name)
+        transposed = isinstance(module, TRANSPOSED)
+        names = list(quantized_weights(module))
+        nni_imports.register_weights(type(module).__name__, names)
         if has_learned_scale(b.weights, b.scheme) == learned:
             config.append(
                 {
                     "op_names": [name],
-                    "target_names": ["weight"],
+                    "target_names": names,
                     "quant_dtype": f"int{b.weights}",
                     "quant_scheme": "symmetric",
                     "granularity": "in_channel" if transposed else "out_channel",
                 }
             )
-        if not learned:
+        if not learned and not isinstance(module, nn.Embedding):
             config.append(
                 {
                     "op_names": [name],

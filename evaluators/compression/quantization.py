@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -57,10 +58,17 @@ class InputQuantization:
 
 @dataclass(frozen=True)
 class LayerQuantization:
-    """A layer's two quantizations; None of what stays in float."""
+    """A layer's quantizations; None of what stays in float.
+
+    Attributes:
+        weight: of the parameter ``weight``.
+        input: of what goes into the layer first.
+        matrices: of a recurrent layer's weights, by the parameters' names.
+    """
 
     weight: WeightQuantization | None = None
     input: InputQuantization | None = None
+    matrices: tuple[tuple[str, WeightQuantization], ...] = ()
 
 
 Calibration = Mapping[str, LayerQuantization]
@@ -91,12 +99,21 @@ class QuantizedInput(nn.Module):
         """The numbers as one."""
         return InputQuantization(self.scale, self.zero_point, self.bits)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Rounds the input, then runs the layer."""
+    def forward(self, x: Tensor, *rest: object, **named: object) -> Any:
+        """Rounds the first input, then runs the layer."""
         step, low = float(np.float32(self.scale)), -self.zero_point
         steps = torch.clamp(torch.round(x / step), low, low + 2**self.bits - 1)
-        output: Tensor = self.module(steps * step)
-        return output
+        return self.module(steps * step, *rest, **named)
+
+    def __getattr__(self, name: str) -> Any:
+        """What a model's code asks of its layer: ``weight.dtype``, ``out_features``."""
+        try:
+            found = super().__getattr__(name)
+        except AttributeError:
+            if name == "module":
+                raise
+            return getattr(super().__getattr__("module"), name)
+        return found
 
     def extra_repr(self) -> str:
         """The numbers, for ``print(model)``."""

@@ -6,6 +6,7 @@ from evaluators.export.checkpoint import load
 from evaluators.export.folder import EPOCHS_FACTOR, export_candidate
 from evaluators.export.folding import fold
 from evaluators.export.integer import lower
+from evaluators.export.missing import missing_files
 from evaluators.export.network_files import export_model
 from evaluators.export.qdq import write_onnx
 
@@ -16,5 +17,6 @@ __all__ = [
     "fold",
     "load",
     "lower",
+    "missing_files",
     "write_onnx",
 ]

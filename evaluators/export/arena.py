@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from evaluators.export.integer import IntegerNetwork
-from evaluators.export.steps import Convolution
+from evaluators.export.recurrent import Recurrent
+from evaluators.export.steps import Convolution, Step, margins
+from hardware.memory.kernel_scratch import convolution_scratch, depthwise_scratch
 from hardware.memory.planner import Planner
 
 
@@ -15,8 +17,8 @@ class Arena:
 
     Attributes:
         offsets: byte offset of every tensor, the network's input and output included.
-        scratch: per step, the offset of a row of weights unpacked from fewer bits, a bitmap or
-            codes.
+        scratch: per step, the offset of what its kernel uses while it runs: patches of the input
+            and unpacked weights.
         size: bytes of the arena: all RAM of one inference but the stack.
     """
 
@@ -28,9 +30,7 @@ class Arena:
 def plan(network: IntegerNetwork) -> Arena:
     """Places tensors by the planner that the search counts with.
 
-    So a network whose activations all take a byte gets the arena of its ``ram_kb``. Where they
-    differ: the output is wider here, activations below 8 bits take a whole byte, and kernels unpack
-    a row of weights where others unfold patches.
+    Its size is ``ram_kb`` of the stack ``joint-ga-c``, to the byte (see ``hardware.memory.arena``).
     """
     sizes = {network.input.name: network.input.bytes}
     spans = {network.input.name: (0, 0)}
@@ -43,7 +43,7 @@ def plan(network: IntegerNetwork) -> Arena:
     rows = [
         (step.name, size, index)
         for index, step in enumerate(network.steps)
-        if isinstance(step, Convolution) and (size := scratch_bytes(step))
+        if (size := _scratch_of(step))
     ]
     planner = Planner([*spans.values(), *((index, index) for _, _, index in rows)])
     places, size = planner.place([*(sizes[n] for n in spans), *(size for _, size, _ in rows)])
@@ -52,8 +52,27 @@ def plan(network: IntegerNetwork) -> Arena:
     return Arena(offsets, scratch, size)
 
 
+def _scratch_of(step: Step) -> int:
+    if isinstance(step, Recurrent):
+        return step.scratch_bytes(max(map(scratch_bytes, step.products)))
+    return scratch_bytes(step) if isinstance(step, Convolution) else 0
+
+
 def scratch_bytes(step: Convolution) -> int:
-    """Bytes of the weights that a step unpacks at a time: a row, or a whole depthwise filter."""
-    if step.reads_in_place:
-        return 0
-    return int(step.weight.size if step.is_depthwise else step.weight[0].size)
+    """Bytes that the kernel of a step uses beside its tensors, as `kernels.h` states them."""
+    window, (image, out) = step.window, (step.inputs[0].shape, step.output.shape)
+    leaves = any(m > 0 for m in margins(window, image, out))
+    if step.is_depthwise:
+        taps = window.kernel[0] * window.kernel[1]
+        return depthwise_scratch(taps, image[2], is_plain=step.reads_in_place, leaves_image=leaves)
+    single = (
+        out[:2] == (1, 1)
+        and window.kernel == image[:2]
+        and window.padding == (0, 0)
+        and (step.groups == 1 or image[:2] == (1, 1))
+        and all(d == 1 or k == 1 for k, d in zip(window.kernel, window.dilation, strict=True))
+    )
+    rows, n = step.rows.shape
+    return convolution_scratch(n, rows // step.groups, is_coded=step.is_coded, is_single=single,
+        is_pointwise=window.kernel == (1, 1) and not leaves,
+    )  # fmt: skip

@@ -1,22 +1,27 @@
-"""`c/`: the integer network as self-contained C with one function, `infer()`.
+"""`c/`: the integer network as self-contained C with one function, `<prefix>_infer()`.
 
-`kernels.h` is copied as it is; `model.c` holds the weights and calls the kernels in order, on a
-static arena. The numbers are those of the Python reference, bit by bit.
+The kernels of `hardware/kernels/` are copied as they are; `<prefix>.c` holds the weights and calls
+the kernels in order, on a static arena or the caller's. The numbers are those of the Python
+reference, bit by bit.
 """
 
 from __future__ import annotations
 
+import re
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from evaluators.export import arena
-from evaluators.export.graph import Window
+import hardware
+from evaluators.export import arena, recurrent, recurrent_c
+from evaluators.export.fixed_point import Array
+from evaluators.export.graph import UnsupportedNetworkError, Window
 from evaluators.export.integer import IntegerNetwork
 from evaluators.export.packed import PackedLayer
+from evaluators.export.recurrent import Recurrent
 from evaluators.export.steps import (
     AveragePool,
     Concatenation,
@@ -30,87 +35,222 @@ from hardware.ir.layer import POWER_OF_TWO
 from hardware.memory.planner import ALIGNMENT
 
 SOURCES = Path(__file__).with_name("c_sources")
+KERNELS = Path(hardware.__file__).with_name("kernels")
+KERNEL_FILES = ("kernels.h", "kernels_portable.h", "kernels_dsp.h", "kernels_mve.h")
+"""The first chooses one of the others by the compiler's macros."""
+
+MISRA = "misra_suppressions.txt"
+RECURRENT = "recurrent.h"
+"""Kernels of recurrent layers, written where there are any."""
+
+DEFAULT_PREFIX = "model"
 _PER_LINE = 16
+_INT32 = 2**31 - 1
+
+_TEMPLATES = {
+    "header.h": "{}.h",
+    "selftest.c": "{}_selftest.c",
+    "main.c": "examples/main.c",
+    "CMakeLists.txt": "CMakeLists.txt",
+    "library.json": "library.json",
+    "library.properties": "library.properties",
+    "sketch.ino": "examples/{0}_check/{0}_check.ino",
+    "idf_component.yml": "idf_component.yml",
+    "zephyr/module.yml": "zephyr/module.yml",
+    "zephyr/Kconfig": "zephyr/Kconfig",
+    "zephyr/CMakeLists.txt": "zephyr/CMakeLists.txt",
+}
+"""Files of `c_sources/templates` that an export writes, and their names there."""
+
+_TAKEN = re.compile(
+    "assert|complex|ctype|errno|fenv|float|inttypes|iso646|kernels(_dsp|_mve|_portable)?|limits|"
+    "locale|math|memory|new|recurrent|"
+    "setjmp|signal|std(align|arg|atomic|bool|def|int|io|lib|noreturn)|strings?|tgmath|threads|time|"
+    "uchar|unistd|version|wchar|wctype|all|clean|help|install|package|test"
+)
+"""Headers that a `NAME.h` would hide, and names that CMake keeps for itself."""
+
+_FORMER_NAME = """
+/* The name in exports that had no prefix. */
+static inline void infer(const model_input_t *input, model_output_t *output) {
+  model_infer(input, output);
+}
+"""
 
 
 def write_c(
-    network: IntegerNetwork, modules: Sequence[PackedLayer], folder: Path, title: str
+    network: IntegerNetwork,
+    modules: Sequence[PackedLayer],
+    folder: Path,
+    title: str,
+    *,
+    example: Array,
+    prefix: str = DEFAULT_PREFIX,
 ) -> None:
-    """Writes `kernels.h`, `model.h` and `model.c`.
+    """Writes a folder that a firmware takes as it is.
 
     Args:
         network: the integer network.
         modules: its packed weights.
         folder: made if it does not exist.
         title: first comment of the files.
+        example: `[N, C, ...]` real inputs in torch's order; the first becomes the test vector.
+        prefix: of the files and of every external symbol.
+
+    Raises:
+        ValueError: the prefix can't name files and symbols of C.
+        UnsupportedNetworkError: as `check_ranges`.
     """
-    folder.mkdir(exist_ok=True)
-    shutil.copyfile(SOURCES / "kernels.h", folder / "kernels.h")
+    check_prefix(prefix)
+    check_ranges(network)
     plan = arena.plan(network)
-    (folder / "model.h").write_text(_header(network, plan, title), encoding="utf-8")
-    (folder / "model.c").write_text(_model(network, plan, modules, title), encoding="utf-8")
+    values: dict[str, object] = {"name": prefix, "NAME": prefix.upper(), "title": _plain(title)}
+    values |= _header_values(network, plan, prefix) | _test_vector(network, prefix, example)
+    values |= _layer_names(network)
+    stream = recurrent_c.streaming(network)
+    values |= {"stream": "", "stream_test": ""} | (stream or {})
+    if stream is not None:
+        values["stream"] = filled("stream.h", values)
+        values["stream_test"] = filled("selftest_stream.c", values)
+    folder.mkdir(parents=True, exist_ok=True)
+    recurrents = [RECURRENT] if recurrent_c.layers(network) else []
+    for name in (*KERNEL_FILES, *recurrents, MISRA):
+        shutil.copyfile(KERNELS / name, folder / name)
+    for template, target in _TEMPLATES.items():
+        text = filled(template, values)
+        path = folder / target.format(prefix)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    source = _model(network, plan, modules, values)
+    (folder / f"{prefix}.c").write_text(source, encoding="utf-8")
 
 
-def _header(network: IntegerNetwork, plan: arena.Arena, title: str) -> str:
-    given, result = network.input, network.output
-    return f"""/* {title} */
-#ifndef JOINT_GA_MODEL_H
-#define JOINT_GA_MODEL_H
+def check_prefix(prefix: str) -> None:
+    """Raises a `ValueError` unless files and symbols of C can begin with the prefix."""
+    if re.fullmatch("[a-z][a-z0-9_]{0,62}", prefix) is None:
+        raise ValueError(
+            f"the prefix of the C code is {prefix!r}: give lower-case letters, digits and "
+            "underscores, a letter first, at most 63, like 'wake_word'"
+        )
+    if _TAKEN.fullmatch(prefix):
+        raise ValueError(
+            f"the prefix of the C code is {prefix!r}, which is taken by C or CMake: "
+            f"give another, like 'my_{prefix}'"
+        )
 
-#include <stdint.h>
 
-/* Input and output are stored (height, width, channels): {_dims(given)} and {_dims(result)}.
- * q = clamp(round(real / scale) + zero point); real = (q - zero point) * scale.
- */
-#define MODEL_INPUT_SIZE {_count(given)}
-#define MODEL_INPUT_SCALE {given.quantization.scale!r}f
-#define MODEL_INPUT_ZERO_POINT {given.quantization.zero_point}
-#define MODEL_INPUT_MIN ({given.quantization.low})
-#define MODEL_INPUT_MAX {given.quantization.high}
-#define MODEL_OUTPUT_SIZE {_count(result)}
-#define MODEL_OUTPUT_SCALE {result.quantization.scale!r}f
-#define MODEL_OUTPUT_ZERO_POINT {result.quantization.zero_point}
-#define MODEL_RAM_BYTES {plan.size} /* of the arena: all but the stack */
+def check_ranges(network: IntegerNetwork) -> None:
+    """Raises an `UnsupportedNetworkError` if a tensor is beyond the kernels' 32 bits."""
+    for step in network.steps:
+        for tensor in (*step.inputs, step.output):
+            if tensor.bytes > _INT32:
+                raise UnsupportedNetworkError(
+                    f"layer '{step.name}' has a tensor of {tensor.bytes} bytes; the C kernels "
+                    f"count up to {_INT32}"
+                )
 
-typedef {given.quantization.kind} model_input_t;
-typedef {result.quantization.kind} model_output_t;
 
-/* Activations live in one static arena, so `infer` is not reentrant. Input and output have their
- * places there too: `infer(MODEL_INPUT, MODEL_OUTPUT)` needs no other RAM, and overwrites the
- * input. Buffers of your own work as well.
- */
-extern uint8_t model_arena[MODEL_RAM_BYTES];
-#define MODEL_INPUT ((model_input_t *)(void *)(model_arena + {plan.offsets[given.name]}))
-#define MODEL_OUTPUT ((model_output_t *)(void *)(model_arena + {plan.offsets[result.name]}))
-void infer(const model_input_t *input, model_output_t *output);
+def prefix_of(c_folder: Path) -> str:
+    """The prefix of a written folder, by its header."""
+    names = [f.stem for f in c_folder.glob("*.h") if f.name not in (*KERNEL_FILES, RECURRENT)]
+    if len(names) != 1:
+        raise FileNotFoundError(f"{c_folder} holds no exported network: expected one NAME.h")
+    return names[0]
 
-#endif
-"""
+
+def filled(template: str, values: Mapping[str, object]) -> str:
+    """A file of `c_sources/templates` with every `@key@` replaced."""
+    text = (SOURCES / "templates" / template).read_text(encoding="utf-8")
+    return re.sub("@([A-Za-z_]+)@", lambda found: str(values[found[1]]), text)
+
+
+def _header_values(network: IntegerNetwork, plan: arena.Arena, prefix: str) -> dict[str, object]:
+    values: dict[str, object] = {"ram_bytes": plan.size, "alignment": ALIGNMENT}
+    for side, tensor in (("input", network.input), ("output", network.output)):
+        q = tensor.quantization
+        values |= {
+            f"{side}_dims": "x".join(map(str, tensor.shape)),
+            f"{side}_size": _count(tensor),
+            f"{side}_type": q.kind,
+            f"{side}_scale": repr(q.scale),
+            f"{side}_zero_point": q.zero_point,
+            f"{side}_min": f"({q.low})",
+            f"{side}_max": q.high,
+            f"{side}_offset": plan.offsets[tensor.name],
+        }
+    former = _FORMER_NAME if prefix == DEFAULT_PREFIX else ""
+    return values | {"former_name": former}
+
+
+def _layer_names(network: IntegerNetwork) -> dict[str, object]:
+    names = [f'"{_plain(step.name)}"' for step in network.steps]
+    return {"layers": len(names), "layer_names": ", ".join([*names, '""'])}
+
+
+def _test_vector(network: IntegerNetwork, prefix: str, example: Array) -> dict[str, object]:
+    given = network.quantize_input(example[:1])
+    return {
+        "input": _array(f"{prefix}_input_t test_input", given.reshape(-1)),
+        "output": _array(f"{prefix}_output_t test_output", network.run_integers(given).reshape(-1)),
+    }
 
 
 def _model(
-    network: IntegerNetwork, plan: arena.Arena, modules: Sequence[PackedLayer], title: str
+    network: IntegerNetwork,
+    plan: arena.Arena,
+    modules: Sequence[PackedLayer],
+    values: Mapping[str, object],
 ) -> str:
+    """The text of `NAME.c`; of the values `name`, `NAME`, `title` and those of streaming."""
+    prefix = values["name"]
     packed = {m.name: (i, m) for i, m in enumerate(modules)}
-    used = {s.module for s in network.steps if isinstance(s, Convolution)}
-    lines = [
-        f"/* {title} */",
-        '#include "model.h"',
-        "",
-        '#include "kernels.h"',
-        "",
-        f"_Alignas({ALIGNMENT}) uint8_t model_arena[MODEL_RAM_BYTES];",
-    ]
+    used = {product.module for product in recurrent.products(network)}
+    lines = [f"/* {values['title']} */", f'#include "{prefix}.h"', "", _widths(network)]
+    lines.append('#include "kernels.h"')
+    if recurrent_c.layers(network):
+        lines.append(f'#include "{RECURRENT}"')
     for name, (index, module) in packed.items():
         if name in used:
-            lines += ["", f"/* {name}: {module.trained_bits}-bit weights */"]
+            lines += ["", f"/* {_plain(name)}: {module.trained_bits}-bit weights */"]
             lines += _arrays(index, module)
-    lines += ["", "void infer(const model_input_t *input, model_output_t *output) {"]
-    for step in network.steps:
-        lines.append(f"  {{ /* {step.name} */")
-        lines += [f"    {line}" for line in _call(step, network, plan, packed)]
-        lines.append("  }")
-    return "\n".join([*lines, "}", ""])
+    arguments = f"const {prefix}_input_t *input, {prefix}_output_t *output"
+    lines += ["", filled("hooks.c", values)]
+    lines += [f"void {prefix}_infer_in(uint8_t *arena, {arguments}) {{"]
+    lines += [_body(network, plan, packed, values), "}", "", filled("arena.c", values)]
+    if values["stream"] and (single := recurrent.one_frame(network)):
+        body = _body(single, plan, packed, values, keeps_state=True)
+        lines.append(filled("stream.c", {**values, "body": body}))
+    return "\n".join(lines)
+
+
+def _body(
+    network: IntegerNetwork,
+    plan: arena.Arena,
+    packed: dict[str, tuple[int, PackedLayer]],
+    values: Mapping[str, object],
+    *,
+    keeps_state: bool = False,
+) -> str:
+    """Lines that run a network on `input`, `output` and `arena`, and maybe `state`."""
+    lines, states = ["  (void)arena;"], recurrent_c.layers(network)
+    for index, step in enumerate(network.steps):
+        lines += [f"  {{ /* {_plain(step.name)} */", f"    {values['NAME']}_BEGIN({index})"]
+        number = states.index(step) if keeps_state and step in states else None
+        lines += [f"    {line}" for line in _call(step, network, plan, packed, number)]
+        lines += [f"    {values['NAME']}_END({index})", "  }"]
+    return "\n".join(lines)
+
+
+def _widths(network: IntegerNetwork) -> str:
+    """Tells the kernels which widths of weights to compile; what is unpacked has 8 bits."""
+    found = recurrent.products(network)
+    widths = {8} | {s.bits for s in found if not (s.is_coded or s.is_depthwise)}
+    return f"#define KERNELS_WIDTHS {sum(widths)}"
+
+
+def _plain(text: str) -> str:
+    """The text without what would end a comment or a string."""
+    return " ".join(text.replace("*/", "* /").replace("\\", "/").replace('"', "'").split())
 
 
 def _arrays(index: int, module: PackedLayer) -> Iterable[str]:
@@ -125,15 +265,12 @@ def _arrays(index: int, module: PackedLayer) -> Iterable[str]:
         yield _array(f"int8_t weights_{index}", np.frombuffer(content, np.int8))
     else:
         yield _array(f"uint32_t weights_{index}", np.frombuffer(content, "<u4"), "u")
-    if module.has_bias:
-        yield _array(f"int32_t bias_{index}", r.bias)
+    yield _array(f"int32_t bias_{index}", r.bias)
     yield _array(f"int32_t multiplier_{index}", r.multiplier)
     yield _array(f"int32_t shift_{index}", r.words())
-    bias = f"bias_{index}" if module.has_bias else "NULL"
-    yield (
-        f"static const layer_t layer_{index} = {{weights_{index}, {bias}, multiplier_{index}, "
-        f"shift_{index}, {module.bits}, {int(module.scheme == POWER_OF_TWO)}, {bitmap}}};"
-    )
+    names = ", ".join(f"{n}_{index}" for n in ("weights", "bias", "multiplier", "shift"))
+    kind = f"{module.bits}, {int(module.scheme == POWER_OF_TWO)}, {bitmap}"
+    yield f"static const layer_t layer_{index} = {{{names}, {kind}}};"
 
 
 def _array(declaration: str, values: npt.NDArray[np.generic], suffix: str = "") -> str:
@@ -147,7 +284,9 @@ def _call(
     network: IntegerNetwork,
     plan: arena.Arena,
     packed: dict[str, tuple[int, PackedLayer]],
+    number: int | None,
 ) -> Iterable[str]:
+    """Lines that run a step; `number` is of the state that it keeps between calls."""
     inputs = ", ".join(_tensor(t, network, plan) for t in step.inputs)
     yield f"const tensor_t in[] = {{{inputs}}};"
     yield f"const tensor_t out = {_tensor(step.output, network, plan)};"
@@ -157,11 +296,18 @@ def _call(
     if isinstance(step, Convolution):
         layer = f"&layer_{packed[step.module][0]}"
         place = plan.scratch.get(step.name)
-        scratch = "NULL" if place is None else f"(int8_t *)model_arena + {place}"
+        scratch = "NULL" if place is None else f"(int8_t *)arena + {place}"
         kernel, groups = ("depthwise", "") if step.is_depthwise else (
             "convolution", f" {step.groups},"
         )  # fmt: skip
         yield f"{kernel}(in, &out, {layer}, &window,{groups} {bounds}, {scratch});"
+    elif isinstance(step, Recurrent):
+        index = {name: i for name, (i, _) in packed.items()}
+        yield from recurrent_c.call(step, index, plan.scratch[step.name], number=number)
+    elif isinstance(step, Sum) and step.in_bytes:
+        factors = ", ".join(map(str, (*step.multipliers, 0)[:2]))
+        yield f"const terms_t terms = {{{{{factors}}}, {step.constant}, {step.shift}, {bounds}}};"
+        yield f"add(in, {count}, &out, &terms);"
     elif isinstance(step, Sum):
         yield f"const int32_t multiplier[] = {{{', '.join(map(str, step.multipliers))}}};"
         yield f"sum(in, multiplier, {count}, {step.shift}, &out, {bounds});"
@@ -169,19 +315,25 @@ def _call(
         yield f"concatenation(in, {count}, &out, {bounds});"
     elif isinstance(step, MaxPool):
         yield f"max_pool(in, &out, &window, {bounds});"
+    elif isinstance(step, AveragePool) and step.requantization:
+        r = step.requantization
+        scaling = f"{r.bias[0]}, {r.multiplier[0]}, {r.words()[0]}"
+        yield f"average_pool(in, &out, &window, {scaling}, {bounds});"
     elif isinstance(step, AveragePool):
-        yield f"average_pool(in, &out, &window, {step.multiplier}, {step.shift}, {bounds});"
+        scaling = f"{step.multiplier}, {step.shift}"
+        yield f"average_pool_wide(in, &out, &window, {scaling}, {bounds});"
     else:
         raise TypeError(f"no kernel for {type(step).__name__}")
 
 
 def _tensor(tensor: Tensor, network: IntegerNetwork, plan: arena.Arena) -> str:
     if tensor.name == network.input.name:
-        data = "(void *)input"
+        # The kernels only read it.
+        data = "(void *)(uintptr_t)input"
     elif tensor.name == network.output.name:
         data = "output"
     else:
-        data = f"model_arena + {plan.offsets[tensor.name]}"
+        data = f"arena + {plan.offsets[tensor.name]}"
     h, w, c = tensor.shape
     q = tensor.quantization
     return f"{{{data}, {h}, {w}, {c}, {q.item_bytes}, {q.zero_point}}}"
@@ -199,7 +351,3 @@ def _int32(value: int) -> str:
 def _count(tensor: Tensor) -> int:
     h, w, c = tensor.shape
     return h * w * c
-
-
-def _dims(tensor: Tensor) -> str:
-    return "x".join(map(str, tensor.shape))

@@ -14,14 +14,14 @@ from pathlib import Path
 
 import numpy as np
 
-from evaluators.export.c_code import SOURCES
+from evaluators.export.c_code import filled, prefix_of
 from evaluators.export.fixed_point import Array, Integers
 from evaluators.export.integer import IntegerNetwork
-from hardware.measure.qemu import EMULATED, KERNELS
+from hardware.measure.qemu import EMULATED, HARNESS
 
 TOOLS = ("arm-none-eabi-gcc", "qemu-system-arm")
 TIMEOUT_S = 600
-_NUMPY = {"uint8_t": "u1", "int16_t": "<i2", "int32_t": "<i4"}
+_NUMPY = {"int8_t": "i1", "uint8_t": "u1", "int16_t": "<i2", "int32_t": "<i4"}
 WARNINGS = ("-Wall", "-Wextra", "-Werror", "-Wno-unused-function")
 
 
@@ -37,10 +37,10 @@ def missing_tools() -> list[str]:
 def run(
     c_folder: Path, network: IntegerNetwork, inputs: Integers, core: str = "cortex-m4"
 ) -> Integers:
-    """Compiles `model.c` for a core and runs it on integer inputs.
+    """Compiles the network for a core and runs it on integer inputs.
 
     Args:
-        c_folder: holds `model.c`, `model.h` and `kernels.h`.
+        c_folder: holds `NAME.c`, `NAME.h` and `kernels.h`.
         network: the network they were written from; tells the shape of the output.
         inputs: `[N, H, W, C]`, as `IntegerNetwork.quantize_input` gives them.
         core: one of `hardware.measure.qemu.EMULATED`.
@@ -58,10 +58,10 @@ def run(
 
 
 def outputs(c_folder: Path, real: Array, core: str = "cortex-m4") -> Array:
-    """Runs exported C on real inputs, as a device would: all it needs to know is in `model.h`.
+    """Runs exported C on real inputs, as a device would: all it needs to know is in the header.
 
     Args:
-        c_folder: holds `model.c`, `model.h` and `kernels.h`.
+        c_folder: holds `NAME.c`, `NAME.h` and `kernels.h`.
         real: `[N, C, ...]`, in torch's order.
         core: one of `hardware.measure.qemu.EMULATED`.
 
@@ -71,9 +71,11 @@ def outputs(c_folder: Path, real: Array, core: str = "cortex-m4") -> Array:
     Raises:
         EmulationError: as `run_files`.
     """
-    text = (c_folder / "model.h").read_text(encoding="utf-8")
-    define = dict(re.findall(r"#define MODEL_(\w+) \(?(-?[\d.e-]+)f?\)?$", text, re.MULTILINE))
-    (kind,) = re.findall(r"typedef (\w+) model_input_t;", text)
+    prefix = prefix_of(c_folder)
+    text = (c_folder / f"{prefix}.h").read_text(encoding="utf-8")
+    macro = rf"#define {prefix.upper()}_(\w+) \(?(-?[\d.e-]+)f?\)?$"
+    define = dict(re.findall(macro, text, re.MULTILINE))
+    (kind,) = re.findall(rf"typedef (\w+) {prefix}_input_t;", text)
     steps = np.rint(np.moveaxis(real, 1, -1) / np.float32(define["INPUT_SCALE"]))
     low, high = int(define["INPUT_MIN"]), int(define["INPUT_MAX"])
     inputs = np.clip(steps + int(define["INPUT_ZERO_POINT"]), low, high).astype(_NUMPY[kind])
@@ -86,7 +88,7 @@ def run_files(c_folder: Path, inputs: Array, output_size: int, core: str = "cort
     """Runs exported C without its Python reference.
 
     Args:
-        c_folder: holds `model.c`, `model.h` and `kernels.h`.
+        c_folder: holds `NAME.c`, `NAME.h` and `kernels.h`.
         inputs: `[N, ...]` in the type that `infer()` takes.
         output_size: numbers that one inference gives.
         core: one of `hardware.measure.qemu.EMULATED`.
@@ -103,16 +105,24 @@ def run_files(c_folder: Path, inputs: Array, output_size: int, core: str = "cort
             "libnewlib-arm-none-eabi qemu-system-arm"
         )
     target, c_folder = EMULATED[core], c_folder.resolve()
+    prefix = prefix_of(c_folder)
+    # Exports without a prefix call it by a name of its own.
+    text = (c_folder / f"{prefix}.h").read_text(encoding="utf-8")
+    named = f"{prefix}_infer" in text
+    kinds = re.findall(rf"typedef (\w+) {prefix}_output_t;", text)
+    infer = f"{prefix}_infer" if named else "infer"
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
+        main = filled("semihosting.c", {"name": prefix, "NAME": prefix.upper(), "infer": infer})
+        (work / "main.c").write_text(main, encoding="utf-8")
         symbols = {
             "CODE_BASE": target.code, "RAM_BASE": target.ram, "RAM_SIZE": target.ram_size
         }  # fmt: skip
         _call(
             ["arm-none-eabi-gcc", "-std=c11", "-O2", "-mthumb", *target.flags, *WARNINGS,
-             "-ffreestanding", "-nostartfiles", "-nostdlib", "-T", str(KERNELS / "link.ld"),
+             "-ffreestanding", "-nostartfiles", "-nostdlib", "-T", str(HARNESS / "link.ld"),
              *(f"-Wl,--defsym={k}={v:#x}" for k, v in symbols.items()), f"-I{c_folder}",
-             str(KERNELS / "start.c"), str(SOURCES / "semihosting.c"), str(c_folder / "model.c"),
+             str(HARNESS / "start.c"), "main.c", str(c_folder / f"{prefix}.c"),
              "-lgcc", "-o", "model.elf"],
             work,
         )  # fmt: skip
@@ -122,7 +132,7 @@ def run_files(c_folder: Path, inputs: Array, output_size: int, core: str = "cort
              "enable=on,target=native", "-kernel", "model.elf"],
             work,
         )  # fmt: skip
-        outputs = np.fromfile(work / "output.bin", _NUMPY["int32_t"])
+        outputs = np.fromfile(work / "output.bin", _NUMPY[kinds[0] if kinds else "int32_t"])
     if outputs.size != len(inputs) * output_size:
         raise EmulationError(f"{core} wrote {outputs.size} numbers for {len(inputs)} inputs")
     return outputs.reshape(len(inputs), output_size).astype(np.int64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 import tempfile
@@ -10,21 +11,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from evaluators.export import card
+from evaluators.export import board, c_code, card, qdq
 from evaluators.export.network_files import export_model
 from evaluators.pipeline import Report, Result, run_trial
 from evaluators.process_state import process_as_found
+from evaluators.supernet.weights import Supernet
 from evaluators.task import Batches, Task
 from evaluators.tracing.trace import trace
-from hardware import Device, Layer, Network, estimate, load_device
+from hardware import Device, Layer, Network, device_of, estimate, load_device
 
 CALIBRATION_BATCHES = 8
 EPOCHS_FACTOR = 3
 """A chosen candidate is fine-tuned this many times longer than in its trial."""
 
 
+# Long: what it returns takes a third of it to say.
 @process_as_found(threads=1)
 def export_candidate(
     task: Task,
@@ -37,6 +38,9 @@ def export_candidate(
     network: Network | None = None,
     command: str = "",
     report: Report | None = None,
+    c_prefix: str = c_code.DEFAULT_PREFIX,
+    onnx_integers: str = qdq.INTEGERS[0],
+    supernet: Supernet | None = None,
 ) -> dict[str, Any]:
     """Fine-tunes a chromosome fully, evaluates it once on test data, writes what can be deployed.
 
@@ -50,30 +54,40 @@ def export_candidate(
         network: the task's network, traced if None.
         command: command line that makes this folder, for the card.
         report: called with metrics after each stage and epoch of fine-tuning.
+        c_prefix: of the files and external symbols in ``c/``.
+        onnx_integers: type of integers of up to 8 bits in ``model.onnx``, of ``qdq.INTEGERS``.
+        supernet: what fine-tuning starts from in place of the float model.
 
     Returns:
         What ``metrics.json`` holds: ``val`` (the search's metrics), ``test`` (the metric of this
         and of the float network, ``samples``), ``onnx_mismatches``,
-        ``onnx_mismatches_default_options``, ``integer_mismatches`` (integer network against ONNX;
-        None where there is none, with ``integer_reason``), ``tflite_mismatches`` (None without
-        ``ai-edge-litert``), ``size_kb``, ``weights_bytes``, ``files`` (name: bytes) and more.
+        ``onnx_mismatches_default_options``, ``tflite_mismatches``, ``tflite_int4_mismatches``,
+        ``pte_mismatches``, ``float_onnx_mismatches`` (against the pruned network in float) and
+        ``integer_mismatches`` (against ONNX; the C ran ``c_samples``), ``size_kb``,
+        ``weights_bytes``, ``files`` (name: bytes), ``exceeds`` (what the board lacks) and more.
+        ``..._reason`` says why one is missing.
 
     Raises:
         FileExistsError: ``out_dir`` is not empty.
-        ValueError: a chromosome for another model, or one that the device cannot run.
+        ValueError: a chromosome of another model or device, a prefix that C can't use.
         OSError: writing failed; nothing is left at ``out_dir``.
     """
+    c_code.check_prefix(c_prefix)
+    qdq.check_integers(onnx_integers)
     device = load_device(device)
     network = trace(task) if network is None else network
+    device = device_of(network, device)
     epochs = EPOCHS_FACTOR * task.recipe.epochs if epochs is None else epochs
     with _whole_folder(Path(out_dir)) as folder:
         result = run_trial(
-            task, params, device=device, network=network, epochs=epochs, seed=seed, report=report
-        )
+            task, params, device=device, network=network, epochs=epochs, seed=seed,
+            report=report, supernet=supernet,
+        )  # fmt: skip
         facts = _facts(task, params, device, network, result, epochs, seed, command)
         _write_json(folder / "params.json", facts["params"])
         network.save(folder / "network.json")
-        metrics = _write_network(task, result, folder, facts)
+        metrics = _write_network(task, result, folder, facts, c_prefix, onnx_integers)
+        metrics["exceeds"] = board.exceeded(metrics, device)
         _write_json(folder / "metrics.json", metrics)
         lines = f"{_samples(task)} `test` was read once, by this export."
         page = card.render(metrics, result.layers, device, data=lines)
@@ -81,13 +95,20 @@ def export_candidate(
     return metrics
 
 
-def _write_network(task: Task, result: Result, folder: Path, facts: card.Metrics) -> dict[str, Any]:
+def _write_network(
+    task: Task,
+    result: Result,
+    folder: Path,
+    facts: card.Metrics,
+    c_prefix: str,
+    onnx_integers: str,
+) -> dict[str, Any]:
     """Writes the files that hold the network; returns what `metrics.json` is to say."""
     return export_model(
         result.model,
         result.calibration,
         result.layers,
-        task.inputs,
+        task.example_input,
         task.test,
         folder,
         metric=task.metric,
@@ -95,6 +116,8 @@ def _write_network(task: Task, result: Result, folder: Path, facts: card.Metrics
         float_model=task.model,
         val=task.val,
         facts=facts,
+        c_prefix=c_prefix,
+        onnx_integers=onnx_integers,
     )
 
 
@@ -113,6 +136,7 @@ def _facts(
         "task": task.name,
         "metric_name": task.metric_name,
         "device": device.id,
+        "stack": device.stack,
         "params": {k: v for k, v in params.items() if k != "uid"},
         "seed": seed,
         "epochs": epochs,
@@ -125,19 +149,12 @@ def _facts(
     }
 
 
-def _first(batches: Batches) -> list[torch.Tensor]:
-    found: list[torch.Tensor] = []
-    for inputs, _ in batches:
-        if isinstance(inputs, torch.Tensor):
-            found.append(inputs)
-        if len(found) == CALIBRATION_BATCHES:
-            break
-    return found
+def _first(batches: Batches) -> list[object]:
+    return [inputs for inputs, _ in itertools.islice(batches, CALIBRATION_BATCHES)]
 
 
-@contextmanager
-def _whole_folder(target: Path) -> Iterator[Path]:
-    """A temporary folder beside the target that takes its name only when all is written."""
+def check_new_folder(target: Path) -> None:
+    """Raises a ``FileExistsError`` unless the folder is new or empty."""
     if target.exists() and not target.is_dir():
         raise FileExistsError(f"{target} is a file: give a folder for the export")
     if target.is_dir() and any(target.iterdir()):
@@ -145,6 +162,12 @@ def _whole_folder(target: Path) -> Iterator[Path]:
             f"{target} is not empty (it holds {next(target.iterdir()).name}, ...): "
             "give a new folder, or empty this one"
         )
+
+
+@contextmanager
+def _whole_folder(target: Path) -> Iterator[Path]:
+    """A temporary folder beside the target that takes its name only when all is written."""
+    check_new_folder(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:

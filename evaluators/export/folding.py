@@ -10,7 +10,9 @@ other way round, which is why it is exact).
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -22,12 +24,18 @@ from evaluators.compression.quantization import (
     Calibration,
     InputQuantization,
     LayerQuantization,
-    QuantizedInput,
     WeightQuantization,
     quantize_input,
     strip,
 )
-from evaluators.compression.submodules import replace_submodule
+from evaluators.export.batch_norms import (
+    BATCH_NORM_KINDS,
+    fold_terms,
+    is_own_norm,
+    silence,
+)
+from evaluators.pytree import call
+from evaluators.tracing.program import Operation, Program, read_program
 from hardware.ir.layer import POWER_OF_TWO, UNIFORM
 
 CHANNEL_DIM: dict[type[nn.Module], int] = {
@@ -39,7 +47,14 @@ CHANNEL_DIM: dict[type[nn.Module], int] = {
 }
 """Layers whose weights are packed -> dimension of the output channels in the weight."""
 
-_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+_UNPACKED_DIM: dict[type[nn.Module], int] = {
+    nn.Conv3d: 0,
+    nn.ConvTranspose3d: 1,
+    nn.Embedding: 0,
+    nn.RNNBase: 0,
+}
+"""Layers whose integers stand in ONNX alone -> as above; all matrices of a recurrent layer."""
+
 _GRID_TOLERANCE = 2e-3
 _SMALLEST_SCALE = 1e-30
 
@@ -83,18 +98,6 @@ class QuantizedLayer:
         return max(self.bits, largest_integer(self.bits).bit_length() + 1)
 
 
-class _LeafTracer(torch.fx.Tracer):
-    """Traces through everything but torch.nn's own modules and input quantizers."""
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, QuantizedInput) or super().is_leaf_module(m, module_qualified_name)
-
-
-def trace_module(model: nn.Module) -> torch.fx.GraphModule:
-    """Returns the fx graph of `model`, with `QuantizedInput` kept as one node."""
-    return torch.fx.GraphModule(model, _LeafTracer().trace(model))
-
-
 @dataclass(frozen=True)
 class FoldedModel:
     """A network ready to be written.
@@ -103,11 +106,23 @@ class FoldedModel:
         plain: float module, batch-norm folded, weights = dequantized integers, no quantizers.
         layers: module name -> integers, in the module order of the network.
         inputs: module name -> quantization of its input; also of modules with float weights.
+        program: the operations of the network as it was before folding.
+        output: type of what the network gives, by name.
+        calls: operations that compute a packable layer -> its name.
+        norms: batch-norms that are folded, and so do nothing any more.
+        matrices: qualified parameter name -> integers that `weights.bin` has no form for.
+        roundings: node of `graph.build_graph` -> the `Identity` behind it whose input is rounded.
     """
 
     plain: nn.Module
     layers: dict[str, QuantizedLayer]
     inputs: dict[str, InputQuantization]
+    program: Program
+    output: str
+    calls: Mapping[Operation, str]
+    norms: frozenset[str] = frozenset()
+    matrices: Mapping[str, QuantizedLayer] = field(default_factory=dict)
+    roundings: Mapping[str, str] = field(default_factory=dict)
 
     def simulated(self) -> nn.Module:
         """Copy of `plain` whose quantized inputs are fake-quantized."""
@@ -123,8 +138,8 @@ def strip_quantizers(
     """Returns a copy of `model` without input quantizers, and what they were.
 
     Raises:
-        ValueError: `calibration` names a module that `model` does not have or that is no
-            convolution or linear layer: it belongs to another network.
+        ValueError: `calibration` names a module that `model` does not have or that has no weights
+            with bits: it belongs to another network.
     """
     model = strip(model).eval()
     for name in calibration:
@@ -135,34 +150,86 @@ def strip_quantizers(
                 f"calibration names layer {name!r}, which the model does not have: "
                 "export the model together with the calibration of the same evaluation"
             ) from error
-        if not isinstance(module, tuple(CHANNEL_DIM)):
+        kinds = (*CHANNEL_DIM, *_UNPACKED_DIM)
+        if not isinstance(module, kinds):
             raise ValueError(
                 f"calibration names {name!r}, a {type(module).__name__}; "
-                f"exportable layers are {', '.join(k.__name__ for k in CHANNEL_DIM)}"
+                f"exportable layers are {', '.join(k.__name__ for k in kinds)}"
             )
     return model, {name: x.input for name, x in calibration.items() if x.input is not None}
 
 
-def fold(model: nn.Module, calibration: Calibration) -> FoldedModel:
+def fold(model: nn.Module, calibration: Calibration, inputs: object) -> FoldedModel:
     """Folds batch-norms of an evaluated network and recovers its integer weights.
 
     Args:
         model: `Result.model`: quantized weights written in, batch-norm unfolded.
         calibration: `Result.calibration`; what it lacks of a layer stays in float.
+        inputs: one batch of inputs, as the model takes them: a tensor, a tuple or a dict.
 
     Raises:
         ValueError: a weight is off its quantization grid, or the two belong to different networks.
+        TraceError: torch.export can't follow the model.
     """
-    plain, inputs = strip_quantizers(model, calibration)
-    norms = _foldable_norms(plain)
+    plain, rounded = strip_quantizers(model, calibration)
+    program = program_of(plain, inputs)
+    output = output_kind(plain, inputs)
+    calls = layer_calls(program)
+    norms = foldable_norms(program, calls)
     layers: dict[str, QuantizedLayer] = {}
+    matrices: dict[str, QuantizedLayer] = {}
     for name, module in list(plain.named_modules()):
         if isinstance(module, tuple(CHANNEL_DIM)):
             target = calibration.get(name, LayerQuantization()).weight
-            layer = _fold_layer(plain, name, target, norms.get(name), inputs.get(name))
+            layer = _fold_layer(plain, name, target, norms.get(name), rounded.get(name))
             if layer is not None:
                 layers[name] = layer
-    return FoldedModel(plain, layers, inputs)
+        elif name in calibration:
+            matrices |= _unpacked(plain, name, calibration[name])
+    folded = frozenset(norms.values())
+    return FoldedModel(plain, layers, rounded, program, output, calls, folded, matrices)
+
+
+def program_of(model: nn.Module, inputs: object) -> Program:
+    """Reads a model on one batch of inputs: a tensor, a tuple, or a dict of keywords."""
+    if isinstance(inputs, Mapping):
+        return read_program(model, (), inputs)
+    return read_program(model, tuple(inputs) if isinstance(inputs, (tuple, list)) else (inputs,))
+
+
+def output_kind(model: nn.Module, inputs: object) -> str:
+    """Name of the type that a model in eval mode gives."""
+    with torch.no_grad():
+        return type(call(model, inputs)).__name__
+
+
+def _unpacked(
+    plain: nn.Module, name: str, quantization: LayerQuantization
+) -> dict[str, QuantizedLayer]:
+    """Integers of a layer that `weights.bin` has no form for, by its parameters' names."""
+    module = plain.get_submodule(name)
+    dim = next(d for k, d in _UNPACKED_DIM.items() if isinstance(module, k))
+    found = {}
+    whole = () if quantization.weight is None else (("weight", quantization.weight),)
+    for part, target in (*whole, *quantization.matrices):
+        qualified = f"{name}.{part}" if name else part
+        parameter = module.get_parameter(part)
+        weight = parameter.detach().double()
+        shape = [-1 if d == dim else 1 for d in range(weight.dim())]
+        q, scale = _integers(qualified, weight, target, shape)
+        parameter.data = q.float() * scale.float().reshape(shape)
+        found[qualified] = QuantizedLayer(
+            qualified,
+            q.to(torch.int8 if target.bits <= 8 else torch.int16).numpy(),
+            scale.float().numpy(),
+            target.bits,
+            None,
+            dim,
+            quantization.input,
+            target.scheme,
+            target.zeros,
+        )
+    return found
 
 
 def _fold_layer(
@@ -184,8 +251,8 @@ def _fold_layer(
         weight = q * scale.reshape(shape)
     bias = module.bias.detach().double() if isinstance(module.bias, torch.Tensor) else None
     if norm is not None:
-        gain, bias = _fold_terms(plain.get_submodule(norm), bias, channels)
-        replace_submodule(plain, norm, nn.Identity())
+        gain, bias = fold_terms(plain.get_submodule(norm), bias, channels)
+        silence(plain, norm)
         weight = weight * gain.reshape(shape)
         if q is not None:
             q = q * gain.sign().reshape(shape)
@@ -238,44 +305,52 @@ def _integers(
     return q, scale
 
 
-def _fold_terms(
-    norm: nn.Module, bias: torch.Tensor | None, channels: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    assert isinstance(norm, _BATCH_NORMS)
-    mean, var = norm.running_mean, norm.running_var
-    assert mean is not None
-    assert var is not None
-    gamma = norm.weight.detach().double() if norm.affine else torch.ones(channels).double()
-    beta = norm.bias.detach().double() if norm.affine else torch.zeros(channels).double()
-    gain = gamma / (var.double() + norm.eps).sqrt()
-    offset = bias if bias is not None else torch.zeros(channels).double()
-    return gain, (offset - mean.double()) * gain + beta
-
-
-def _foldable_norms(model: nn.Module) -> dict[str, str]:
+def foldable_norms(program: Program, calls: Mapping[Operation, str]) -> dict[str, str]:
     """Layer -> batch-norm that reads nothing but this layer's only call."""
-    modules = dict(model.named_modules())
-    nodes = [n for n in trace_module(model).graph.nodes if n.op == "call_module"]
-    calls: dict[str, int] = {}
-    for node in nodes:
-        calls[str(node.target)] = calls.get(str(node.target), 0) + 1
+    modules = dict(program.model.named_modules())
+    times = Counter(calls.values())
     found: dict[str, str] = {}
-    for node in nodes:
-        norm = modules[str(node.target)]
-        if not isinstance(norm, _BATCH_NORMS) or norm.running_mean is None:
+    for operation in program.operations:
+        if operation.kind not in BATCH_NORM_KINDS:
             continue
-        source = node.args[0]
+        norm = modules[operation.module]
+        source = operation.value("input")
+        behind = None if source is None else program.producer(source)
+        layer = None if behind is None else calls.get(behind)
         if (
-            isinstance(source, torch.fx.Node)
-            and source.op == "call_module"
-            and isinstance(modules[str(source.target)], tuple(CHANNEL_DIM))
-            and len(source.users) == 1
-            and calls[str(source.target)] == calls[str(node.target)] == 1
+            is_own_norm(program, operation, norm)
+            and source is not None
+            and source not in program.outputs
+            and len(program.users(source)) == 1
+            and layer is not None
+            and times[layer] == 1
             # A grouped transposed convolution shares one weight column among its groups.
-            and norm.num_features == _weight_channels(modules[str(source.target)])
+            and norm.num_features == _weight_channels(modules[layer])
         ):
-            found[str(source.target)] = str(node.target)
+            found[layer] = operation.module
     return found
+
+
+def layer_calls(program: Program) -> dict[Operation, str]:
+    """Operations that compute a packable layer with the weight that it holds -> its name."""
+    modules = dict(program.model.named_modules())
+    found = {}
+    for operation in program.operations:
+        module = modules.get(operation.module)
+        weight = program.parameter(operation.value("weight"))
+        if weight is None or not isinstance(module, tuple(CHANNEL_DIM)):
+            continue
+        # Modules may share a tensor, which has the name of the first of them.
+        if _tensor(program.model, f"{operation.module}.weight".lstrip(".")) is _tensor(
+            program.model, weight
+        ):
+            found[operation] = operation.module
+    return found
+
+
+def _tensor(model: nn.Module, name: str) -> object:
+    owner, _, last = name.rpartition(".")
+    return getattr(model.get_submodule(owner), last, None)
 
 
 def _weight_channels(module: nn.Module) -> int:

@@ -18,10 +18,12 @@ import numpy.typing as npt
 import torch
 from torch import fx, nn
 
-from evaluators.export import fixed_point
+from evaluators.export import fixed_point, recurrent
 from evaluators.export.fixed_point import Array, Integers, Quantization
 from evaluators.export.folding import FoldedModel, QuantizedLayer
-from evaluators.export.graph import Node, UnsupportedNetworkError, build_graph
+from evaluators.export.graph import Node, UnsupportedNetworkError, Window
+from evaluators.export.graph_operators import build_graph
+from evaluators.export.module_graph import as_module
 from evaluators.export.steps import (
     AveragePool,
     Concatenation,
@@ -33,6 +35,8 @@ from evaluators.export.steps import (
 )
 
 _CHUNK = 128
+_WIDE_HEADROOM = 8.0
+"""Of the 16 times that 32-bit storage leaves, what a layer's accumulators may use."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,8 +63,12 @@ class IntegerNetwork:
 
     def __call__(self, real: Array) -> npt.NDArray[np.float32]:
         """Real outputs in torch's order for real inputs `[N, ...]`."""
+        return self.real_outputs(self.run_integers(self.quantize_input(real)))
+
+    def real_outputs(self, integers: Integers) -> npt.NDArray[np.float32]:
+        """Real outputs in torch's order for output integers `[N, H, W, C]`."""
         q = self.output.quantization
-        out = (self.run_integers(self.quantize_input(real)) - q.zero_point) * q.scale
+        out = (integers - q.zero_point) * q.scale
         out = np.moveaxis(out, 3, 1).astype(np.float32)
         sizes = {1: (-1,), 2: out.shape[1::2]}.get(self.output_rank, out.shape[1:])
         return out.reshape(len(out), *sizes)
@@ -83,7 +91,7 @@ def lower(
 
     Args:
         folded: every layer with at most 8-bit weights and inputs.
-        example_input: `[N, ...]`, to find the shapes.
+        example_input: `[N, ...]`.
         calibration_inputs: batches that the ranges of wide tensors are read from. Without them,
             `example_input`.
         wide_bits: storage of what the network keeps in float, 32 or 16. At 16 about one in a
@@ -94,45 +102,41 @@ def lower(
         UnsupportedNetworkError: the kernels lack an operator or a bit-width.
     """
     batches = calibration_inputs if calibration_inputs is not None else [example_input]
-    lowering, traced = _prepare(folded, example_input, batches, wide_bits)
-    output = next(n for n in traced.graph.nodes if n.op == "output").args[0]
-    return lowering.build(len(output.meta["tensor_meta"].shape) - 1)
+    rank = len(folded.program.outputs[0].shape) - 1
+    return _prepare(folded, batches, wide_bits).build(rank)
 
 
 def wide_tensors(
-    folded: FoldedModel, example_input: torch.Tensor, calibration_inputs: Iterable[torch.Tensor]
+    folded: FoldedModel, calibration_inputs: Iterable[torch.Tensor]
 ) -> dict[str, Quantization]:
     """Tensors that training left in float, and the bytes to store each in.
 
     Returns:
-        fx node's name -> 8-bit quantization: a reading layer's own if there is one, else over the
+        node's name -> 8-bit quantization: a reading layer's own if there is one, else over the
         range seen. The output, which stays wide, is not among them.
 
     Raises:
         UnsupportedNetworkError: as `lower`.
     """
-    lowering, _ = _prepare(folded, example_input, calibration_inputs, 8)
-    return lowering.widened()
+    return _prepare(folded, calibration_inputs, 8).widened()
 
 
-def _prepare(
-    folded: FoldedModel,
-    example_input: torch.Tensor,
-    batches: Iterable[torch.Tensor],
-    wide_bits: int,
-) -> tuple[_Lowering, fx.GraphModule]:
+def _prepare(folded: FoldedModel, batches: Iterable[torch.Tensor], wide_bits: int) -> _Lowering:
     for layer in folded.layers.values():
         if layer.bits > 8 or (layer.input is not None and layer.input.bits > 8):
             raise UnsupportedNetworkError(f"layer {layer.name!r} uses more than 8 bits")
-    for name in sorted(folded.inputs.keys() - folded.layers.keys()):
+    nodes = build_graph(folded)
+    for layer in folded.matrices.values():
+        if layer.bits > 8:
+            raise UnsupportedNetworkError(f"layer {layer.name!r} uses more than 8 bits")
+    for name in sorted(folded.inputs.keys() - folded.layers.keys() - recurrent.modules(folded)):
         if not isinstance(folded.plain.get_submodule(name), nn.Identity):
             raise UnsupportedNetworkError(f"layer {name!r} keeps float weights")
-    nodes, traced = build_graph(folded, example_input)
-    ranges = _Ranges(traced)
+    ranges = _Ranges(as_module(folded, folded.simulated()))
     for batch in batches:
         with torch.no_grad():
             ranges.run(batch)
-    return _Lowering(folded, nodes, ranges.ranges, wide_bits), traced
+    return _Lowering(folded, nodes, ranges.ranges, wide_bits)
 
 
 class _Ranges(fx.Interpreter):
@@ -159,6 +163,7 @@ class _Lowering:
         wide_bits: int,
     ) -> None:
         self.folded = folded
+        self.layers = folded.layers | recurrent.matrices(folded)
         self.wide_bits = wide_bits
         self.nodes = {n.name: n for n in nodes}
         self.ranges = ranges
@@ -183,10 +188,11 @@ class _Lowering:
         self._choose_storage()
         for node in self.nodes.values():
             self._emit(node)
-        first = next(n for n in self.nodes.values() if n.op == "input")
-        return IntegerNetwork(
-            self.stored[first.name], self.stored["output"], tuple(self.steps), output_rank
+        first, last = (
+            self.stored[next(n.name for n in self.nodes.values() if n.op == op)]
+            for op in ("input", "output")
         )
+        return IntegerNetwork(first, last, tuple(self.steps), output_rank)
 
     def _choose_storage(self) -> None:
         """Walks backwards: what the readers of a tensor want is known before the tensor is."""
@@ -208,10 +214,12 @@ class _Lowering:
     def _own(self, node: Node, wanted: set[Quantization | None]) -> Quantization:
         if node.op == "round":
             return self._rounding(node)
+        if node.op == "recurrent":
+            return recurrent.STATE
         single = next(iter(wanted)) if len(wanted) == 1 else None
         if single is not None:
             return single
-        bytes_wide = [w for w in wanted if w is not None and (w.low, w.high) == (0, 255)]
+        bytes_wide = [w for w in wanted if w is not None and w.levels == 255]
         if self.wide_bits == 8 and bytes_wide:
             own = max(bytes_wide, key=lambda w: w.scale)
         else:
@@ -221,20 +229,36 @@ class _Lowering:
 
     def _rounding(self, node: Node) -> Quantization:
         given = self.folded.inputs[node.layer]
-        return fixed_point.unsigned(given.scale, given.zero_point, given.bits)
+        return fixed_point.byte(given.scale, given.zero_point, given.bits)
 
     def _wide(self, name: str, bits: int) -> Quantization:
         low, high = self.ranges[name]
         if bits == 8:
             return fixed_point.narrow(low, high)
-        return fixed_point.wide(max(-low, high), bits)
+        # A layer's sums must not leave 32 bits, whatever the input.
+        reach = self._reach(name) / _WIDE_HEADROOM if bits == 32 else 0.0
+        return fixed_point.wide(max(-low, high, reach), bits)
+
+    def _reach(self, name: str) -> float:
+        """Bound of what a layer's accumulator and its offset stand for, 0 behind other nodes."""
+        node = self.nodes[name]
+        if node.op in ("max_pool", "concat", "reshape", "clamp"):
+            return max(self._reach(source) for source in node.inputs)
+        if node.op != "conv":
+            return 0.0
+        layer = self.folded.layers[node.layer]
+        assert layer.input is not None
+        rows = np.abs(_kernel_order(layer, node).astype(np.int64)).reshape(layer.channels, -1)
+        # Once for the inputs as they are stored, once for their zero point.
+        sums = 256.0 * layer.input.scale * layer.scale.astype(np.float64) * rows.sum(1)
+        return float(np.max(sums + np.abs(layer.bias if layer.bias is not None else 0.0)))
 
     def _wish(self, node: Node, own: Quantization) -> Quantization | None:
         """How a node wants its input; None: wide."""
-        if node.op == "conv":
-            given = self.folded.layers[node.layer].input
+        if node.op in ("conv", "recurrent"):
+            given = self.folded.inputs.get(node.layer)
             assert given is not None
-            return fixed_point.unsigned(given.scale, given.zero_point, given.bits)
+            return fixed_point.byte(given.scale, given.zero_point, given.bits)
         commutes = node.op in ("max_pool", "concat", "reshape", "output", "clamp", "round")
         return own if commutes else None
 
@@ -250,21 +274,40 @@ class _Lowering:
             own = self._wish(node, tensor.quantization)
             assert own is not None
             self.steps.append(self._convolution(node, self._as(source, own), tensor, bounds))
+        elif node.op == "recurrent":
+            self._emit_recurrent(node, tensor)
         elif node.op == "add":
             operands = tuple(self.stored[s] for s in node.inputs)
             self.steps.append(_sum(name, operands, tensor, bounds))
         elif node.op == "avg_pool":
             source_tensor = self.stored[node.inputs[0]]
-            n = node.window.kernel[0] * node.window.kernel[1]
-            factor = source_tensor.quantization.scale / tensor.quantization.scale / n
-            (multiplier,), shift = fixed_point.scaling(
-                [factor], 2 ** (8 * source_tensor.quantization.item_bytes) * n
-            )
-            self.steps.append(
-                AveragePool(name, (source_tensor,), tensor, bounds, node.window, multiplier, shift)
-            )
+            self.steps.append(_mean(name, source_tensor, tensor, bounds, node.window))
         else:
             self._emit_alike(node, tensor, bounds)
+
+    def _emit_recurrent(self, node: Node, tensor: Tensor) -> None:
+        wanted = self._wish(node, tensor.quantization)
+        assert wanted is not None
+        source = self._as(node.inputs[0], wanted)
+        kind = type(self.folded.plain.get_submodule(node.layer)).__name__.lower()
+        fraction = recurrent.fraction_bits(self.layers, node.layer)
+        made = []
+        for part in recurrent.MATRICES:
+            layer = self.layers[f"{node.layer}.{part}"]
+            assert layer.input is not None
+            given = fixed_point.byte(layer.input.scale, layer.input.zero_point, 8)
+            shape = (1, 1, layer.weight.shape[1])
+            read = wanted if part == recurrent.MATRICES[0] else given
+            stored = recurrent.gates_storage(fraction)
+            product = Tensor(f"{node.name}.{part}", (1, 1, layer.channels), stored)
+            single = Node(product.name, "conv", (), product.shape, layer.name)
+            frame = Tensor(f"{product.name}.read", shape, read)
+            made.append(self._convolution(single, frame, product, (stored.low, stored.high)))
+        bounds = (tensor.quantization.low, tensor.quantization.high)
+        products = (made[0], made[1])
+        self.steps.append(
+            recurrent.Recurrent(node.name, (source,), tensor, bounds, kind, products, fraction)
+        )
 
     def _emit_alike(self, node: Node, tensor: Tensor, bounds: tuple[int, int]) -> None:
         """Operators whose inputs and output are stored alike."""
@@ -295,18 +338,17 @@ class _Lowering:
     def _convolution(
         self, node: Node, source: Tensor, tensor: Tensor, bounds: tuple[int, int]
     ) -> Convolution:
-        layer = self.folded.layers[node.layer]
+        layer = self.layers[node.layer]
         weight = _kernel_order(layer, node)
         bias = layer.bias if layer.bias is not None else np.zeros(layer.channels)
-        given = source.quantization
-        reach = max(given.high - given.zero_point, given.zero_point - given.low)
-        largest = np.abs(weight.astype(np.int64)).reshape(len(weight), -1).sum(axis=1) * reach
-        out_scale = tensor.quantization.scale
-        requantization = fixed_point.requantization(
-            given.scale * layer.scale.astype(np.float64) / out_scale,
-            bias.astype(np.float64) / out_scale,
-            largest,
+        given, output = source.quantization, tensor.quantization
+        rows = weight.astype(np.int64).reshape(len(weight), -1)
+        factor = given.scale * layer.scale.astype(np.float64) / output.scale
+        offset = fixed_point.folded_offset(
+            bias.astype(np.float64) / output.scale, factor, rows.sum(1), given, output.zero_point
         )
+        largest = np.abs(rows).sum(1) * max(-given.low, given.high)
+        requantization = fixed_point.requantization(factor, offset, largest)
         return Convolution(
             node.name, (source,), tensor, bounds, layer.name, weight, storage_bits(layer.bits),
             layer.bias is not None, requantization, node.window, node.groups, layer.scheme,
@@ -321,9 +363,29 @@ def storage_bits(bits: int) -> int:
 
 def _sum(name: str, operands: tuple[Tensor, ...], tensor: Tensor, bounds: tuple[int, int]) -> Sum:
     factors = [t.quantization.scale / tensor.quantization.scale for t in operands]
+    if all(t.quantization.item_bytes == 1 for t in (*operands, tensor)) and (
+        found := fixed_point.byte_scaling(factors)
+    ):
+        return Sum(name, operands, tensor, bounds, tuple(found[0]), found[1], True)
     widest = max(t.quantization.item_bytes for t in operands)
     multipliers, shift = fixed_point.scaling(factors, 2 ** (8 * widest))
-    return Sum(name, operands, tensor, bounds, tuple(multipliers), shift)
+    return Sum(name, operands, tensor, bounds, tuple(multipliers), shift, False)
+
+
+def _mean(
+    name: str, source: Tensor, tensor: Tensor, bounds: tuple[int, int], window: Window
+) -> AveragePool:
+    n = window.kernel[0] * window.kernel[1]
+    given, output = source.quantization, tensor.quantization
+    factor = given.scale / output.scale / n
+    if given.item_bytes == 1:
+        offset = output.zero_point - given.zero_point * n * factor
+        requantization = fixed_point.requantization(
+            np.array([factor]), np.array([offset]), np.array([n * max(-given.low, given.high)])
+        )
+        return AveragePool(name, (source,), tensor, bounds, window, requantization)
+    (multiplier,), shift = fixed_point.scaling([factor], 2 ** (8 * given.item_bytes) * n)
+    return AveragePool(name, (source,), tensor, bounds, window, None, multiplier, shift)
 
 
 def _kernel_order(layer: QuantizedLayer, node: Node) -> npt.NDArray[np.int8]:

@@ -1,8 +1,14 @@
-"""`model.tflite`: the integer network for LiteRT and tflite-micro, 8 bits throughout.
+"""`model.tflite` and `model_int4.tflite`: the integer network for LiteRT and tflite-micro.
 
 Needs the optional package `ai-edge-litert`. LiteRT has no wide tensors and no activations below 8
 bits: operands of sums and means, and the output, are rounded to 8 bits here, so its predictions
-may differ from those of the other files; the export counts them. Weights are stored as int8.
+may differ from those of the other files; the export counts them.
+
+Weights are int8 in the first file. In the second those that fit are int4, two to a byte, the first
+in the low half. What kernels there are decides which layers that is of (tflite-micro's
+`conv_common.cc`, `fully_connected_common.cc`): convolutions with all channels in one group, and
+depthwise ones. A fully connected layer has one scale there if its weights are int4, so such a layer
+is written as the convolution that it is, with a kernel as large as its input.
 """
 
 from __future__ import annotations
@@ -10,14 +16,14 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from evaluators.export.fixed_point import Array
+from evaluators.export.fixed_point import Array, nibbles
 from evaluators.export.folding import FoldedModel
 from evaluators.export.graph import UnsupportedNetworkError, Window
 from evaluators.export.integer import IntegerNetwork
@@ -32,9 +38,15 @@ from evaluators.export.steps import (
     margins,
 )
 from evaluators.export.verify import Run
+from evaluators.pytree import tensors
+
+NOT_INSTALLED = "ai-edge-litert is not installed (pip install 'nni-joint-ga[litert]')"
+NO_FOUR_BITS = "no layer has weights of 4 bits or fewer that tflite-micro reads as int4"
 
 _SCHEMA_VERSION = 3
-_SIGN_OFFSET = 128
+_FOUR_BITS = 4
+_INT8_VERSION, _INT4_VERSION = 3, 7
+"""Of both kinds of convolutions (`op_version.cc` of TensorFlow), by the type of the weights."""
 _LARGEST_BIAS = 2**30
 _CLAMPS = {
     "NONE": (-math.inf, math.inf),
@@ -49,44 +61,70 @@ def is_available() -> bool:
     return importlib.util.find_spec("ai_edge_litert") is not None
 
 
-def write_tflite(network: IntegerNetwork, folded: FoldedModel, path: Path) -> None:
+def write_tflite(
+    network: IntegerNetwork, folded: FoldedModel, path: Path, *, four_bits: bool = False
+) -> None:
     """Writes an integer network that was lowered with `wide_bits=8`.
 
     Input and output are int8, `[1, height, width, channels]`.
 
+    Args:
+        network: as it was lowered from ``folded``.
+        folded: the integers and their scales.
+        path: file to write.
+        four_bits: weights that fit into int4 are stored so, and not as int8.
+
     Raises:
-        UnsupportedNetworkError: an activation below 8 bits, or a use that LiteRT lacks.
+        UnsupportedNetworkError: an activation below 8 bits, a use that LiteRT lacks, or no layer
+            for ``four_bits``.
     """
-    path.write_bytes(_Writer(folded).write(network))
+    if four_bits and not any(
+        isinstance(step, Convolution) and _fits_four_bits(step, folded) for step in network.steps
+    ):
+        raise UnsupportedNetworkError(NO_FOUR_BITS)
+    path.write_bytes(_Writer(folded, four_bits).write(network))
 
 
 def litert_runner(path: Path, network: IntegerNetwork) -> Run:
-    """Returns a callable from `(inputs [N, ...],)` in torch's order to real outputs `[N, K]`."""
+    """Returns a callable from a batch of the only input to the outputs, both in torch's order."""
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(model_path=str(path), num_threads=1)
     interpreter.allocate_tensors()
     (given,), (result,) = interpreter.get_input_details(), interpreter.get_output_details()
 
-    def run(inputs: tuple[Array, ...]) -> npt.NDArray[np.float32]:
-        integers = (network.quantize_input(inputs[0]) - _SIGN_OFFSET).astype(np.int8)
-        outputs = []
-        for sample in integers:
-            interpreter.set_tensor(given["index"], sample.reshape(given["shape"]))
-            interpreter.invoke()
-            outputs.append(interpreter.get_tensor(result["index"]).reshape(-1).astype(np.int64))
-        q = network.output.quantization
-        return ((np.stack(outputs) + _SIGN_OFFSET - q.zero_point) * q.scale).astype(np.float32)
+    def infer(sample: Array) -> Array:
+        interpreter.set_tensor(given["index"], sample)
+        interpreter.invoke()
+        return np.asarray(interpreter.get_tensor(result["index"]))
+
+    return real_runner(infer, network)
+
+
+def real_runner(infer: Callable[[Array], Array], network: IntegerNetwork) -> Run:
+    """A `Run` from what takes one int8 sample `[1, H, W, C]` and gives int8 outputs."""
+
+    def run(inputs: Any) -> npt.NDArray[np.float32]:
+        real = np.asarray(tensors(inputs)[0])
+        integers = network.quantize_input(real).astype(np.int8)
+        outputs = [infer(sample[None]).reshape(-1).astype(np.int64) for sample in integers]
+        return network.real_outputs(np.stack(outputs).reshape(-1, *network.output.shape))
 
     return run
 
 
+def _fits_four_bits(step: Convolution, folded: FoldedModel) -> bool:
+    """Whether runtimes have a kernel for the layer with int4 weights, and its integers fit."""
+    one_group = step.groups == 1 or step.is_depthwise
+    return one_group and folded.layers[step.module].integer_bits <= _FOUR_BITS
+
+
 class _Writer:
-    def __init__(self, folded: FoldedModel) -> None:
+    def __init__(self, folded: FoldedModel, four_bits: bool) -> None:
         from ai_edge_litert import schema_py_generated
 
         self.schema = schema_py_generated
-        self.folded = folded
+        self.folded, self.four_bits = folded, four_bits
         self.buffers: list[Any] = [self.schema.BufferT()]
         self.tensors: list[Any] = []
         self.indices: dict[str, int] = {}
@@ -136,12 +174,7 @@ class _Writer:
         elif isinstance(step, MaxPool):
             self._max_pool(step, inputs)
         elif isinstance(step, AveragePool):
-            if step.window.kernel != step.inputs[0].shape[:2]:
-                raise UnsupportedNetworkError(f"average pool that is not global at {step.name!r}")
-            axes = self._constant(f"{step.name}.axes", np.array([1, 2], np.int32))
-            options = self.schema.ReducerOptionsT()
-            options.keepDims = True
-            self._operator("MEAN", 2, [*inputs, axes], step.output, options, "ReducerOptions")
+            self._average_pool(step, inputs[0])
         else:
             raise UnsupportedNetworkError(f"operator {type(step).__name__} at {step.name!r}")
 
@@ -155,19 +188,25 @@ class _Writer:
         ratio = (layer.scale.astype(np.float64) / scale).reshape(-1, 1, 1, 1)
         weight = np.rint(step.weight * ratio).astype(np.int8)
         steps = np.rint(bias / (scale * given.quantization.scale)).astype(np.int32)
+        narrow = self.four_bits and _fits_four_bits(step, self.folded)
         dense = given.shape[:2] == (1, 1) and step.window.kernel == (1, 1) and step.groups == 1
         axis = 0
-        if dense:
+        if dense and narrow:
+            # A flattened image is the image here: the kernel covers all of it.
+            weight = weight.reshape(len(weight), *self.tensors[source].shape[1:])
+        elif dense:
             weight = weight.reshape(len(weight), -1)
         elif step.is_depthwise:
             weight, axis = weight.transpose(3, 1, 2, 0), 3
+        # Twelve bytes a channel that no kernel with int4 weights reads.
+        steps_scale = None if narrow else scale * given.quantization.scale
         operands = [
             source,
-            self._constant(f"{step.module}.weight", weight, scale, axis),
-            self._constant(f"{step.module}.bias", steps, scale * given.quantization.scale, 0),
+            self._constant(f"{step.module}.weight", weight, scale, axis, four_bits=narrow),
+            self._constant(f"{step.module}.bias", steps, steps_scale),
         ]
         fused = self._fused(step)
-        if dense:
+        if dense and not narrow:
             options = self.schema.FullyConnectedOptionsT()
             options.fusedActivationFunction = fused
             self._operator(
@@ -187,7 +226,8 @@ class _Writer:
         options.fusedActivationFunction = fused
         if axis:
             options.depthMultiplier = 1
-        self._operator(name, 3, operands, step.output, options, schema)
+        version = _INT4_VERSION if narrow else _INT8_VERSION
+        self._operator(name, version, operands, step.output, options, schema)
 
     def _max_pool(self, step: MaxPool, inputs: list[int]) -> None:
         options = self.schema.Pool2DOptionsT()
@@ -204,6 +244,39 @@ class _Writer:
         options.strideH, options.strideW = step.window.stride
         options.filterHeight, options.filterWidth = step.window.kernel
         self._operator("MAX_POOL_2D", 2, inputs, step.output, options, "Pool2DOptions")
+
+    def _average_pool(self, step: AveragePool, source: int) -> None:
+        """A mean, of a corner of the image if the window leaves some.
+
+        MEAN has no several windows, and no clamp. AVERAGE_POOL_2D can't change the scale, so that
+        it would round twice.
+        """
+        given, (kh, kw), channels = step.inputs[0], step.window.kernel, step.output.shape[2]
+        if step.output.shape[:2] != (1, 1) or _activation_of(step) != "NONE":
+            # A depthwise layer of ones.
+            ones = np.ones((1, kh, kw, channels), np.int8)
+            scale = np.full(channels, 1.0 / (kh * kw))
+            weight = self._constant(f"{step.name}.weight", ones, scale, 3, four_bits=self.four_bits)
+            bias = self._constant(f"{step.name}.bias", np.zeros(channels, np.int32))
+            options = self.schema.DepthwiseConv2DOptionsT()
+            options.padding, options.depthMultiplier = self.schema.Padding.VALID, 1
+            options.strideH, options.strideW = step.window.stride
+            options.fusedActivationFunction = self._fused(step)
+            version = _INT4_VERSION if self.four_bits else _INT8_VERSION
+            operands, schema = [source, weight, bias], "DepthwiseConv2DOptions"
+            self._operator("DEPTHWISE_CONV_2D", version, operands, step.output, options, schema)
+            return
+        if (kh, kw) != given.shape[:2]:
+            corner = Tensor(f"{step.name}.corner", (kh, kw, channels), given.quantization)
+            begin = self._constant(f"{step.name}.begin", np.zeros(4, np.int32))
+            size = self._constant(f"{step.name}.size", np.array([1, kh, kw, channels], np.int32))
+            options = self.schema.SliceOptionsT()
+            self._operator("SLICE", 2, [source, begin, size], corner, options, "SliceOptions")
+            source = self.indices[corner.name]
+        axes = self._constant(f"{step.name}.axes", np.array([1, 2], np.int32))
+        options = self.schema.ReducerOptionsT()
+        options.keepDims = True
+        self._operator("MEAN", 2, [source, axes], step.output, options, "ReducerOptions")
 
     def _padding(self, window: Window, before: Tensor, after: Tensor) -> int | None:
         """SAME or VALID, None if the window is padded in another way."""
@@ -239,37 +312,45 @@ class _Writer:
 
     def _activation(self, tensor: Tensor) -> int:
         q = tensor.quantization
-        if (q.kind, q.low, q.high) != ("uint8_t", 0, 255):
+        if (q.kind, q.low, q.high) != ("int8_t", -128, 127):
             raise UnsupportedNetworkError(f"activations below 8 bits at {tensor.name!r}")
-        zero_point = q.zero_point - _SIGN_OFFSET
         self.indices[tensor.name] = self._tensor(
-            tensor.name, (1, *tensor.shape), np.dtype(np.int8), 0, [q.scale], [zero_point], 0
+            tensor.name, (1, *tensor.shape), "int8", 0, [q.scale], [q.zero_point], 0
         )
         return self.indices[tensor.name]
 
-    def _constant(self, name: str, values: Array, scale: Any = None, axis: int = 0) -> int:
+    def _constant(
+        self,
+        name: str,
+        values: Array,
+        scale: Any = None,
+        axis: int = 0,
+        *,
+        four_bits: bool = False,
+    ) -> int:
         buffer = self.schema.BufferT()
-        buffer.data = np.frombuffer(np.ascontiguousarray(values).tobytes(), np.uint8)
+        stored = nibbles(values) if four_bits else np.ascontiguousarray(values)
+        buffer.data = np.frombuffer(stored.tobytes(), np.uint8)
         self.buffers.append(buffer)
         scales = [] if scale is None else list(scale)
         zeros = [0] * len(scales)
         index = len(self.buffers) - 1
-        return self._tensor(name, values.shape, values.dtype, index, scales, zeros, axis)
+        kind = "int4" if four_bits else values.dtype.name
+        return self._tensor(name, values.shape, kind, index, scales, zeros, axis)
 
     def _tensor(
         self,
         name: str,
         shape: Sequence[int],
-        dtype: np.dtype[Any],
+        kind: str,
         buffer: int,
         scales: list[float],
         zero_points: list[int],
         axis: int,
     ) -> int:
         tensor = self.schema.TensorT()
-        kinds = {"int8": self.schema.TensorType.INT8, "int32": self.schema.TensorType.INT32}
         tensor.name, tensor.shape, tensor.buffer = name, list(shape), buffer
-        tensor.type = kinds[dtype.name]
+        tensor.type = int(getattr(self.schema.TensorType, kind.upper()))
         if scales:
             tensor.quantization = self.schema.QuantizationParametersT()
             tensor.quantization.scale = scales

@@ -3,21 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from evaluators.compression.quantization import Calibration
-from evaluators.export import arena, c_code, checkpoint, litert, packed, qdq, storage, verify
+from evaluators.export import (
+    arena,
+    c_code,
+    checkpoint,
+    float_files,
+    host,
+    packed,
+    pte,
+    qdq,
+    recurrent,
+    storage,
+    tflite_files,
+    verify,
+)
 from evaluators.export.card import Metrics
-from evaluators.export.fixed_point import Array
+from evaluators.export.fixed_point import AccumulatorError
 from evaluators.export.folding import FoldedModel, fold
 from evaluators.export.graph import UnsupportedNetworkError
 from evaluators.export.integer import IntegerNetwork, lower
-from evaluators.task import Batches, Metric
+from evaluators.metrics.protocol import Metric
+from evaluators.pytree import tensors
+from evaluators.task import Batches
 from hardware import Layer
 
 
@@ -25,15 +41,17 @@ def export_model(
     model: nn.Module,
     calibration: Calibration,
     layers: Sequence[Layer],
-    inputs: tuple[torch.Tensor, ...],
+    inputs: object,
     test: Batches,
     folder: Path,
     *,
     metric: Metric,
-    calibration_batches: Sequence[torch.Tensor] = (),
+    calibration_batches: Sequence[object] = (),
     float_model: nn.Module | None = None,
     val: Batches | None = None,
     facts: Metrics | None = None,
+    c_prefix: str = c_code.DEFAULT_PREFIX,
+    onnx_integers: str = qdq.INTEGERS[0],
 ) -> dict[str, Any]:
     """Writes the files of an evaluated network into a folder and verifies them on the test split.
 
@@ -43,39 +61,39 @@ def export_model(
         model: ``Result.model``.
         calibration: ``Result.calibration``.
         layers: ``Result.layers``.
-        inputs: one batch of each input.
+        inputs: one batch of inputs, as the model takes them: a tensor, a tuple or a dict.
         test: batches, read once.
         folder: existing folder.
         metric: the task's.
-        calibration_batches: inputs that give the ranges of operands of sums and means.
+        calibration_batches: inputs that give the ranges of operands of sums and means. An axis
+            that is longer in one of them than in another is free in the files.
         float_model: scored on the same pass, for comparison.
         val: batches on which the written network's metric replaces the trained one's.
         facts: goes into the result; ``metric_name``, ``task``, ``params`` and ``val`` are used.
+        c_prefix: of the files and symbols in ``c/``.
+        onnx_integers: type of integers of up to 8 bits in ``model.onnx``, of ``qdq.INTEGERS``.
 
     Returns:
         ``facts``, and what was measured on the files.
 
     Raises:
+        HostRunError: the exported C crashed on this machine, or failed its own test vector.
         ValueError: model and calibration do not belong together, or ``test`` is empty.
     """
     facts = dict(facts or {})
     name = str(facts.setdefault("metric_name", "accuracy"))
-    written = _write(fold(model, calibration), layers, inputs, calibration_batches, folder, facts)
+    folded = fold(model, calibration, inputs)
+    options = _Options(c_prefix, onnx_integers)
+    written = _write(folded, layers, inputs, calibration_batches, folder, facts, options)
     runners = {**_runners(written, folder), "trained": verify.torch_runner(model.eval())}
     if float_model is not None:
         runners["float"] = verify.torch_runner(float_model.eval())
-    measured = _verify(written, runners, test, metric, name)
+    measured = _measured(written, folder, runners, test, metric, name)
     if val is not None:
         facts["val"] = _val(runners["network"], val, metric, name, facts.get("val", {}))
-    return {
-        **facts,
-        **measured,
-        "files": {
-            str(f.relative_to(folder)): f.stat().st_size
-            for f in sorted(folder.rglob("*"))
-            if f.is_file()
-        },
-    }
+    files = (f for f in sorted(folder.rglob("*")) if f.is_file())
+    sizes = {str(f.relative_to(folder)): f.stat().st_size for f in files}
+    return {**facts, **measured, **asdict(options), "files": sizes}
 
 
 @dataclass(frozen=True)
@@ -83,41 +101,69 @@ class _Written:
     """The networks that an export's files hold, and why one is missing.
 
     Attributes:
-        network: what ``model.pt`` and ``model.onnx`` compute.
-        free_batch: whether ``model.pt`` takes batches of any size.
+        network: what ``model.pt2`` and ``model.onnx`` compute.
+        batch_reason: why ``model.pt2`` doesn't take batches of any size; None if it does.
+        onnx_opset: of ``model.onnx``; None for the reason beside it.
+        onnx_reason: why there is none.
+        floats: the files of the network in float.
         integer: what ``c/`` and ``weights.bin`` hold; None for the reason beside it.
         reason: why there is no integer network.
-        tflite: what ``model.tflite`` holds; None for the reason beside it.
-        tflite_reason: why there is none.
+        tflite: the files for LiteRT and tflite-micro.
+        pte_reason: why there is no ``model.pte``; None if there is.
         weights_bytes: size of ``weights.bin``; None if it wasn't written.
     """
 
     network: nn.Module
-    free_batch: bool
+    batch_reason: str | None
+    onnx_opset: int | None
+    onnx_reason: str | None
+    floats: float_files.FloatFiles
     integer: IntegerNetwork | None
     reason: str | None
-    tflite: IntegerNetwork | None
-    tflite_reason: str | None
+    tflite: tflite_files.TFLiteFiles
+    pte_reason: str | None
     weights_bytes: int | None
+
+
+@dataclass(frozen=True)
+class _Options:
+    """What a user chooses of the files."""
+
+    c_prefix: str
+    onnx_integers: str
 
 
 def _write(
     evaluated: FoldedModel,
     layers: Sequence[Layer],
-    inputs: tuple[torch.Tensor, ...],
-    batches: Sequence[torch.Tensor],
+    inputs: object,
+    batches: Sequence[object],
     folder: Path,
     facts: Mapping[str, object],
+    options: _Options,
 ) -> _Written:
     """Writes all files but the JSON ones and the card."""
     title = f"{facts.get('task', 'network')}, exported by nni-joint-ga"
-    folded, reason = _as_stored(evaluated, inputs, batches)
+    given, calibration = tensors(inputs), [tensors(batch)[0] for batch in batches]
+    folded, reason = _as_stored(evaluated, given, calibration)
     network = folded.simulated().eval()
-    qdq.write_onnx(folded, inputs, folder / "model.onnx")
+    onnx_opset, onnx_reason = None, None
+    try:
+        onnx_opset = qdq.write_onnx(
+            folded,
+            inputs,
+            folder / "model.onnx",
+            batches=batches,
+            integers=options.onnx_integers,
+        )
+    except UnsupportedNetworkError as error:
+        onnx_reason = str(error)
     keys = ("task", "params", "seed", "epochs", "device", "versions")
     metadata = {k: facts[k] for k in keys if k in facts}
-    free_batch = checkpoint.save(network, inputs, metadata, folder / "model.pt")
-    integer = None if reason else lower(folded, inputs[0], batches or None)
+    model_file = folder / checkpoint.FILE
+    batch_reason = checkpoint.save(network, inputs, metadata, model_file, batches=batches)
+    floats = float_files.write_float(evaluated.plain, inputs, folder, metadata, batches=batches)
+    integer, c_reason = _lower(folded, given, calibration, reason)
     modules = _pack(folded, layers, integer)
     content = None
     if modules:
@@ -125,25 +171,78 @@ def _write(
         (folder / "weights.bin").write_bytes(content)
         (folder / "weights.h").write_text(packed.header(modules, title), encoding="utf-8")
         if integer is not None:
-            c_code.write_c(integer, modules, folder / "c", title)
-    small, tflite_reason = _write_tflite(folded, inputs, batches, folder, reason)
-    size = None if content is None else len(content)
-    return _Written(network, free_batch, integer, reason, small, tflite_reason, size)
+            c_code.write_c(
+                integer,
+                modules,
+                folder / "c",
+                title,
+                example=given[0].detach().cpu().numpy(),
+                prefix=options.c_prefix,
+            )
+    return _Written(
+        network,
+        batch_reason,
+        onnx_opset,
+        onnx_reason,
+        floats,
+        integer,
+        c_reason,
+        tflite_files.write(folded, given[0], calibration, folder, reason),
+        _write_pte(folded, inputs, batches, folder),
+        None if content is None else len(content),
+    )
+
+
+def _lower(
+    folded: FoldedModel,
+    inputs: Sequence[torch.Tensor],
+    batches: Sequence[torch.Tensor],
+    reason: str | None,
+) -> tuple[IntegerNetwork | None, str | None]:
+    """The network for `c/`, or why there is none."""
+    if reason is not None:
+        return None, reason
+    integer = lower(folded, inputs[0], batches or None)
+    try:
+        c_code.check_ranges(integer)
+    except UnsupportedNetworkError as error:
+        return None, str(error)
+    return integer, None
 
 
 def _runners(written: _Written, folder: Path) -> dict[str, verify.Run]:
     """What runs each of the written files."""
-    runners = {
-        "network": verify.torch_runner(written.network),
-        "onnx": verify.onnx_runner(folder / "model.onnx"),
-        "onnx_default": verify.onnx_runner(folder / "model.onnx", simulate=False),
-    }
-    integer, small = written.integer, written.tflite
+    runners = {"network": verify.torch_runner(written.network)}
+    if written.onnx_reason is None:
+        runners["onnx"] = verify.onnx_runner(folder / "model.onnx")
+        runners["onnx_default"] = verify.onnx_runner(folder / "model.onnx", simulate=False)
+    integer = written.integer
     if integer is not None:
-        runners["integer"] = lambda x: integer(x[0])
-    if small is not None:
-        runners["tflite"] = litert.litert_runner(folder / "model.tflite", small)
-    return runners
+        runners["integer"] = lambda x: integer(np.asarray(tensors(x)[0]))
+    runners["pruned_float"] = verify.torch_runner(written.floats.network)
+    if written.floats.onnx_reason is None:
+        runners["float_onnx"] = verify.onnx_runner(folder / float_files.ONNX)
+    if written.pte_reason is None:
+        runners["pte"] = pte.pte_runner(folder / pte.FILE)
+    return {**runners, **written.tflite.runners(folder)}
+
+
+def _measured(
+    written: _Written,
+    folder: Path,
+    runners: dict[str, verify.Run],
+    test: Batches,
+    metric: Metric,
+    name: str,
+) -> dict[str, object]:
+    """As `_verify`, the integer network being run by its C where that can be compiled."""
+    if written.integer is None or not (folder / "c").exists():
+        reason = written.reason or "the weights could not be packed"
+        found = _verify(written, runners, test, metric, name)
+        return {**found, "c_samples": None, "c_reason": reason}
+    with host.checked_run(folder / "c", written.integer) as run:
+        found = _verify(written, {**runners, "integer": run}, test, metric, name)
+        return {**found, "c_samples": run.samples, "c_reason": run.reason}
 
 
 def _verify(
@@ -154,29 +253,32 @@ def _verify(
     name: str,
 ) -> dict[str, object]:
     """Scores on the test split, and how many predictions differ between the files."""
-    outputs, targets = verify.outputs_on(runners, test)
-    classes = verify.is_classification(outputs["network"], targets)
-
-    def differ(reference: str, other: str) -> int | None:
-        if other not in outputs:
-            return None
-        return verify.mismatches(outputs[reference], outputs[other], classes=classes)
-
-    scores = {name: _score(metric, outputs["network"], targets), "samples": len(targets)}
-    others = ("float", "trained", "onnx", "integer", "tflite")
-    scores |= {f"{k}_{name}": _score(metric, outputs[k], targets) for k in others if k in outputs}
+    found = verify.predictions(runners, test, metric, name, unscored=("onnx_default", "float_onnx"))
+    scores = {name: found.scores["network"], "samples": sum(found.sizes)}
+    scores |= {f"{k}_{name}": v for k, v in found.scores.items() if k != "network"}
     integer = written.integer
     return {
         "test": scores,
-        "onnx_mismatches": differ("network", "onnx"),
-        "onnx_mismatches_default_options": differ("network", "onnx_default"),
-        "integer_mismatches": differ("onnx", "integer"),
+        "onnx_mismatches": found.differ("network", "onnx"),
+        "onnx_mismatches_default_options": found.differ("network", "onnx_default"),
+        "onnx_reason": written.onnx_reason,
+        "onnx_opset": written.onnx_opset,
+        "float_onnx_mismatches": found.differ("pruned_float", "float_onnx"),
+        "float_onnx_reason": written.floats.onnx_reason,
+        "float_onnx_opset": written.floats.opset,
+        "integer_mismatches": found.differ("network" if written.onnx_reason else "onnx", "integer"),
         "integer_reason": written.reason,
         "integer_ram_bytes": None if integer is None else arena.plan(integer).size,
-        "tflite_mismatches": differ("network", "tflite"),
-        "tflite_reason": written.tflite_reason,
+        "tflite_mismatches": found.differ("network", "tflite"),
+        "tflite_reason": written.tflite.reason,
+        "tflite_int4_mismatches": found.differ("network", "tflite_int4"),
+        "tflite_int4_reason": written.tflite.int4_reason,
+        "tflite_int4_runtime": written.tflite.int4_runtime,
+        "pte_mismatches": found.differ("network", "pte"),
+        "pte_reason": written.pte_reason,
         "weights_bytes": written.weights_bytes,
-        "free_batch": written.free_batch,
+        "free_batch": written.batch_reason is None,
+        "free_batch_reason": written.batch_reason,
     }
 
 
@@ -184,17 +286,13 @@ def _val(
     run: verify.Run, val: Batches, metric: Metric, name: str, trained: Metrics
 ) -> dict[str, object]:
     """The trial's metrics with the written network's score in place of the trained one's."""
-    found, wanted = verify.outputs_on({"network": run}, val)
-    value = round(_score(metric, found["network"], wanted), 6)
+    found = verify.predictions({"network": run}, val, metric, name, split="val")
+    value = round(found.scores["network"], 6)
     return {**trained, "default": value, name: value, f"trained_{name}": trained.get(name)}
 
 
-def _score(metric: Metric, outputs: Array, targets: Array) -> float:
-    return float(metric(torch.from_numpy(outputs), torch.from_numpy(targets)))
-
-
 def _as_stored(
-    folded: FoldedModel, inputs: tuple[torch.Tensor, ...], batches: Sequence[torch.Tensor]
+    folded: FoldedModel, inputs: Sequence[torch.Tensor], batches: Sequence[torch.Tensor]
 ) -> tuple[FoldedModel, str | None]:
     """The network to write; as it is, with the reason, if there is no integer form of it."""
     try:
@@ -205,30 +303,28 @@ def _as_stored(
         return folded, str(error)
 
 
-def _write_tflite(
-    folded: FoldedModel,
-    inputs: tuple[torch.Tensor, ...],
-    batches: Sequence[torch.Tensor],
-    folder: Path,
-    reason: str | None,
-) -> tuple[IntegerNetwork | None, str | None]:
-    """The network that was written, or why there is none."""
-    if not litert.is_available():
-        return None, "ai-edge-litert is not installed (pip install 'nni-joint-ga[litert]')"
-    if reason is not None:
-        return None, reason
+def _write_pte(
+    folded: FoldedModel, inputs: object, batches: Sequence[object], folder: Path
+) -> str | None:
+    """Why there is no file for ExecuTorch; None if there is."""
+    if not pte.is_available():
+        return pte.NOT_INSTALLED
     try:
-        network = lower(folded, inputs[0], batches or None, wide_bits=8)
-        litert.write_tflite(network, folded, folder / "model.tflite")
+        pte.write_pte(folded, inputs, folder / pte.FILE, batches=batches)
     except UnsupportedNetworkError as error:
-        return None, str(error)
-    return network, None
+        return str(error)
+    return None
 
 
 def _pack(
     folded: FoldedModel, layers: Sequence[Layer], integer: IntegerNetwork | None
 ) -> list[packed.PackedLayer]:
     modules = {layer.module for layer in layers if layer.is_weighted}
-    if not modules <= set(folded.layers):
+    known = set(folded.layers) | (set() if integer is None else recurrent.modules(folded))
+    if not modules <= known:
         return []
-    return packed.pack(folded, layers, integer)
+    try:
+        return packed.pack(folded, layers, integer)
+    except AccumulatorError:
+        # The record of such a layer has no place for its factors.
+        return []

@@ -4,9 +4,9 @@ Layout, little-endian. First one record per module, in the order of execution:
 
     int32  input zero point
     int32  output zero point
-    int32  bias[C]          left out if the module has none
+    int32  bias[C]          zero points and rounding are in it
     int32  multiplier[C]
-    int32  shift[C]         byte 0: right shift; byte 1: left shift of the bias
+    int32  shift[C]         byte 0: right shift; byte 1: left shift of the accumulator
 
 then the weights of all modules: those stored with 2 or 4 bits first, 8 and 16 bits behind them,
 so that every packed word is aligned. A row is one output channel, in the order (kh, kw, c_in);
@@ -22,9 +22,10 @@ word, bit `i % 32` of word `i // 32` set if weight `i` of the row is stored. The
 all rows follow as a single packed row, filled up to whole words. Such modules stand among those of
 2 and 4 bits, whatever their width.
 
-An accumulator `acc`, the sum of `w * (x - input zero point)`, becomes the output integer
-`((acc * multiplier + (bias << left) + (1 << (right - 1))) >> right) + output zero point`, in
-64 bits. This is the flash that `hardware.flash` counts, byte for byte.
+Inputs `x` are signed bytes; where a window leaves the image, `x` is the zero point. An accumulator
+`acc`, the sum of `w * x`, becomes the output integer
+`(((acc << left) * multiplier >> 32) + bias) >> right`, in 32 bits but for the product. This is the
+flash that `hardware.flash` counts, byte for byte.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from evaluators.export import fixed_point
-from evaluators.export.fixed_point import Requantization
+from evaluators.export import fixed_point, recurrent
+from evaluators.export.fixed_point import Quantization, Requantization
 from evaluators.export.folding import FoldedModel, QuantizedLayer
 from evaluators.export.integer import IntegerNetwork, storage_bits
 from evaluators.export.steps import Convolution
@@ -113,8 +114,7 @@ class PackedLayer:
         """Zero points, bias, multipliers and shifts."""
         r = self.requantization
         arrays = [np.array([self.input_zero_point, self.output_zero_point])]
-        arrays += [r.bias] if self.has_bias else []
-        arrays += [r.multiplier, r.words()]
+        arrays += [r.bias, r.multiplier, r.words()]
         return np.concatenate(arrays).astype("<i4").tobytes()
 
 
@@ -131,10 +131,16 @@ def pack(
     Raises:
         ValueError: a module keeps float weights: it has no packed form.
     """
-    steps = {s.module: s for s in network.steps if isinstance(s, Convolution)} if network else {}
+    steps = {s.module: s for s in recurrent.products(network)} if network else {}
+    recurrents, matrices = recurrent.modules(folded), recurrent.matrices(folded)
     packed: dict[str, PackedLayer] = {}
     for layer in layers:
         if not layer.is_weighted or layer.module in packed:
+            continue
+        if network is not None and layer.module in recurrents:
+            for part in recurrent.MATRICES:
+                name = f"{layer.module}.{part}"
+                packed[name] = _from_step(matrices[name], steps[name])
             continue
         if layer.module not in folded.layers:
             raise ValueError(f"module {layer.module!r} keeps float weights: nothing to pack")
@@ -158,17 +164,21 @@ def _alone(layer: QuantizedLayer, described: Layer) -> PackedLayer:
     rows = np.moveaxis(weight, 1, -1).reshape(len(weight), -1)
     if described.op == "depthwise":
         rows = np.ascontiguousarray(rows.T)
-    scale, zero_point, high = 1.0, 0, 1
+    given = Quantization("int8_t", 1.0, 0, -1, 1)
     if layer.input is not None:
-        scale, zero_point, high = layer.input.scale, layer.input.zero_point, layer.input.high
+        low = -(2 ** (max(layer.input.bits, 8) - 1))
+        high = low + layer.input.high
+        zero_point = layer.input.zero_point + low
+        given = Quantization("int8_t", layer.input.scale, zero_point, low, high)
     bias = layer.bias if layer.bias is not None else np.zeros(layer.channels)
-    largest = np.abs(weight).reshape(len(weight), -1).sum(axis=1) * high
-    requantization = fixed_point.requantization(
-        scale * layer.scale.astype(np.float64), bias.astype(np.float64), largest
-    )
+    flat = weight.reshape(len(weight), -1)
+    factor = given.scale * layer.scale.astype(np.float64)
+    offset = fixed_point.folded_offset(bias.astype(np.float64), factor, flat.sum(1), given, 0)
+    largest = np.abs(flat).sum(1) * -given.low
+    requantization = fixed_point.requantization(factor, offset, largest)
     return PackedLayer(
         layer.name, rows, storage_bits(layer.bits), layer.bits, layer.bias is not None,
-        requantization, zero_point, 0, scale, 1.0, layer.scheme, layer.zeros,
+        requantization, given.zero_point, 0, given.scale, 1.0, layer.scheme, layer.zeros,
     )  # fmt: skip
 
 
@@ -192,7 +202,7 @@ def header(packed: Sequence[PackedLayer], title: str) -> str:
     layout = "\n".join(f" * {line}".rstrip() for line in (__doc__ or "").splitlines())
     rows = [
         f'    {{"{p.name}", {offsets[p.name][0]}, {offsets[p.name][1]}, {len(p.rows)}, '
-        f"{p.rows.shape[1]}, {len(p.requantization.shift)}, {p.bits}, {int(p.has_bias)}, "
+        f"{p.rows.shape[1]}, {len(p.requantization.right)}, {p.bits}, {int(p.has_bias)}, "
         f"{int(p.scheme == POWER_OF_TWO)}, {p.stored}, "
         f"{np.float32(p.input_scale)!s}f, {np.float32(p.output_scale)!s}f}},"
         for p in packed

@@ -48,11 +48,11 @@ class Step(ABC):
 
     def run(self, inputs: list[Integers]) -> Integers:
         """Computes the output `[N, H, W, C]` from the inputs."""
-        result = self._run(inputs) + self.output.quantization.zero_point
-        return np.clip(result, *self.bounds)
+        return np.clip(self._run(inputs), *self.bounds)
 
     @abstractmethod
-    def _run(self, inputs: list[Integers]) -> Integers: ...
+    def _run(self, inputs: list[Integers]) -> Integers:
+        """The output before its clamp."""
 
     def _centred(self, inputs: list[Integers]) -> list[Integers]:
         return [x - t.quantization.zero_point for x, t in zip(inputs, self.inputs, strict=True)]
@@ -90,11 +90,21 @@ class Convolution(Step):
         return self.weight.reshape(channels, -1).astype(np.int64)
 
     @property
-    def reads_in_place(self) -> bool:
-        """Whether kernels read the weights where they are stored, without a scratch row."""
+    def is_coded(self) -> bool:
+        """Whether weights are stored behind a bitmap or as codes, which kernels unpack first."""
         rows, n = self.rows.shape
-        bitmap = prefers_bitmap(rows, n, self.zeros, self.bits)
-        return self.bits == 8 and self.scheme == UNIFORM and not bitmap
+        return self.scheme != UNIFORM or prefers_bitmap(rows, n, self.zeros, self.bits)
+
+    @property
+    def reads_in_place(self) -> bool:
+        """Whether the weights are stored as plain bytes."""
+        return self.bits == 8 and not self.is_coded
+
+    @property
+    def row_sums(self) -> Integers:
+        """Sum of the weights of each output channel."""
+        flat = self.weight.astype(np.int64).reshape(len(self.weight), -1)
+        return np.asarray(flat.sum(1), np.int64)
 
     def _run(self, inputs: list[Integers]) -> Integers:
         (x,) = self._centred(inputs)
@@ -111,20 +121,33 @@ class Convolution(Step):
         sums = functional.conv2d(
             image, weight, None, self.window.stride, 0, self.window.dilation, self.groups
         )
-        return self.requantization(sums.permute(0, 2, 3, 1).numpy().astype(np.int64))
+        centred = sums.permute(0, 2, 3, 1).numpy().astype(np.int64)
+        # The kernels multiply inputs as they are stored, padded with the zero point.
+        return self.requantization(centred + span.zero_point * self.row_sums)
 
 
 @dataclass(frozen=True, eq=False)
 class Sum(Step):
-    """Sum of the inputs, each with its own multiplier; one input: a change of scale."""
+    """Sum of the inputs, each with its own multiplier; one input: a change of scale.
+
+    `in_bytes` says that bytes are summed to a byte, in 32 bits.
+    """
 
     multipliers: tuple[int, ...]
     shift: int
+    in_bytes: bool
+
+    @property
+    def constant(self) -> int:
+        """What is added to the products of bytes as they are stored: zero points and rounding."""
+        zeros = (t.quantization.zero_point for t in self.inputs)
+        folded = sum(z * m for z, m in zip(zeros, self.multipliers, strict=True))
+        return ((2 * self.output.quantization.zero_point + 1) << (self.shift - 1)) - folded
 
     def _run(self, inputs: list[Integers]) -> Integers:
         terms = zip(self._centred(inputs), self.multipliers, strict=True)
         total = sum((x * m for x, m in terms), np.int64(1) << np.int64(self.shift - 1))
-        return np.asarray(total, np.int64) >> self.shift
+        return (np.asarray(total, np.int64) >> self.shift) + self.output.quantization.zero_point
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +155,7 @@ class Concatenation(Step):
     """Inputs side by side along the channels; all stored alike."""
 
     def _run(self, inputs: list[Integers]) -> Integers:
-        return np.concatenate(self._centred(inputs), axis=3)
+        return np.concatenate(inputs, axis=3)
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,10 +165,9 @@ class MaxPool(Step):
     window: Window
 
     def _run(self, inputs: list[Integers]) -> Integers:
-        (x,) = self._centred(inputs)
         left, right, top, bottom = margins(self.window, self.inputs[0].shape, self.output.shape)
-        lowest = self.inputs[0].quantization.low - self.inputs[0].quantization.zero_point
-        image = torch.from_numpy(x).double().permute(0, 3, 1, 2)
+        lowest = self.inputs[0].quantization.low
+        image = torch.from_numpy(inputs[0]).double().permute(0, 3, 1, 2)
         image = functional.pad(image, (left, right, top, bottom), value=float(lowest))
         most = functional.max_pool2d(
             image, self.window.kernel, self.window.stride, 0, self.window.dilation
@@ -155,21 +177,30 @@ class MaxPool(Step):
 
 @dataclass(frozen=True, eq=False)
 class AveragePool(Step):
-    """Mean over a window without padding."""
+    """Mean over a window without padding.
+
+    Sums of bytes are scaled by `requantization`, of one channel; those of wider numbers, from which
+    the zero point is taken, by `multiplier` and `shift` in 64 bits.
+    """
 
     window: Window
-    multiplier: int
-    shift: int
+    requantization: Requantization | None
+    multiplier: int = 0
+    shift: int = 1
 
     def _run(self, inputs: list[Integers]) -> Integers:
-        (x,) = self._centred(inputs)
+        (x,) = inputs if self.requantization else self._centred(inputs)
         (kh, kw), (sh, sw) = self.window.kernel, self.window.stride
         h, w, _ = self.output.shape
         total = np.zeros((len(x), *self.output.shape), np.int64)
         for dy in range(kh):
             for dx in range(kw):
                 total += x[:, dy : dy + (h - 1) * sh + 1 : sh, dx : dx + (w - 1) * sw + 1 : sw]
-        return (total * self.multiplier + (np.int64(1) << (self.shift - 1))) >> self.shift
+        if self.requantization:
+            return self.requantization(total)
+        half = np.int64(1) << np.int64(self.shift - 1)
+        scaled = (total * self.multiplier + half) >> self.shift
+        return np.asarray(scaled + self.output.quantization.zero_point, np.int64)
 
 
 def margins(window: Window, before: Shape, after: Shape) -> tuple[int, int, int, int]:

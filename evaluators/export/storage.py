@@ -24,8 +24,10 @@ from torch import fx, nn
 
 from evaluators.compression.quantization import InputQuantization
 from evaluators.export.fixed_point import Quantization
-from evaluators.export.folding import FoldedModel, QuantizedLayer, trace_module
+from evaluators.export.folding import FoldedModel, QuantizedLayer
+from evaluators.export.graph import UnsupportedNetworkError
 from evaluators.export.integer import IntegerNetwork, lower, wide_tensors
+from evaluators.export.module_graph import as_module
 from evaluators.export.steps import AveragePool, Convolution, Sum
 
 LARGEST_DENOMINATOR = 511
@@ -56,12 +58,29 @@ def as_stored(
         A copy of the network with the roundings put in and the scales moved.
 
     Raises:
-        UnsupportedNetworkError: the integer kernels lack an operator or a bit-width.
+        UnsupportedNetworkError: the integer kernels lack an operator or a bit-width, or a layer
+            can add up more than their accumulators hold.
     """
+    _check_accumulators(folded)
     batches = list(calibration_inputs) or [example_input]
-    wide = wide_tensors(folded, example_input, batches)
+    wide = wide_tensors(folded, batches)
     rounded = _with_roundings(folded, wide) if wide else folded
     return _with_odd_ratios(rounded, lower(rounded, example_input))
+
+
+def _check_accumulators(folded: FoldedModel) -> None:
+    for name, layer in folded.layers.items():
+        if layer.input is None or layer.bits > 8:
+            continue
+        axes = tuple(d for d in range(layer.weight.ndim) if d != layer.channel_dim)
+        rows = np.abs(layer.weight.astype(np.int64)).sum(axis=axes)
+        q = layer.input
+        largest = int(rows.max()) * max(q.high - q.zero_point, q.zero_point)
+        if largest > _INT32:
+            raise UnsupportedNetworkError(
+                f"layer '{name}' can add up to {largest} in an accumulator of 32 bits "
+                f"(at most {_INT32}): give it fewer inputs or fewer bits"
+            )
 
 
 def repeated(folded: FoldedModel) -> frozenset[str]:
@@ -85,19 +104,16 @@ def repeated(folded: FoldedModel) -> frozenset[str]:
 
 def _with_roundings(folded: FoldedModel, wide: Mapping[str, Quantization]) -> FoldedModel:
     """Puts a quantized `Identity` behind each of the named nodes."""
-    traced = trace_module(copy.deepcopy(folded.plain))
-    inputs = dict(folded.inputs)
-    for node in list(traced.graph.nodes):
-        if node.name not in wide:
-            continue
-        q, name = wide[node.name], f"rounded_{node.name}"
-        traced.add_submodule(name, nn.Identity())
-        with traced.graph.inserting_after(node):
-            behind = traced.graph.call_module(name, (node,))
-        node.replace_all_uses_with(behind, delete_user_cb=lambda user, own=behind: user is not own)
-        inputs[name] = InputQuantization(q.scale, q.zero_point, q.high.bit_length())
-    traced.recompile()
-    return FoldedModel(traced, dict(folded.layers), inputs)
+    names = {name: f"rounded_{name}" for name in wide}
+    plain = copy.deepcopy(folded.plain)
+    for name in names.values():
+        plain.add_module(name, nn.Identity())
+    inputs = {
+        names[name]: InputQuantization(q.scale, q.unsigned_zero_point, q.levels.bit_length())
+        for name, q in wide.items()
+    }
+    rounded = replace(folded, plain=plain, inputs=folded.inputs | inputs, roundings=names)
+    return replace(rounded, plain=as_module(rounded, plain))
 
 
 def _with_odd_ratios(folded: FoldedModel, network: IntegerNetwork) -> FoldedModel:
@@ -126,7 +142,7 @@ def _with_odd_ratios(folded: FoldedModel, network: IntegerNetwork) -> FoldedMode
         module.weight = nn.Parameter(torch.from_numpy(weight), requires_grad=False)
         if layer.bias is not None:
             module.bias = nn.Parameter(torch.from_numpy(layer.bias), requires_grad=False)
-    return FoldedModel(plain, layers, inputs)
+    return replace(folded, plain=plain, layers=layers, inputs=inputs)
 
 
 def _settle_activations(network: IntegerNetwork) -> dict[_Key, float]:
@@ -221,4 +237,4 @@ def _is_byte(quantization: Quantization) -> bool:
 
 
 def _key(quantization: Quantization) -> _Key:
-    return quantization.scale, quantization.zero_point, quantization.high
+    return quantization.scale, quantization.unsigned_zero_point, quantization.levels

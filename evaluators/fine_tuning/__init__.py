@@ -1,1 +1,1 @@
-"""How a compressed network is trained: the loop, distillation, where weights come from."""
+"""How a compressed network is trained: the loop, and distillation."""

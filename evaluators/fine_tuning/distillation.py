@@ -15,13 +15,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from evaluators.accelerator import device_of
+from evaluators.pytree import call, children, describe, tensors
 from evaluators.recipe import Loss
+from evaluators.scoring import DataError
 from evaluators.task import Task
-from evaluators.training import call
 from hardware import Layer
 
 TEMPERATURE = 4.0
 """Softens both distributions (arXiv:1503.02531 uses 2 to 5 for small students)."""
+
+LOGITS = "logits"
+"""What Hugging Face's models call their class scores."""
 
 _TINY = 1e-8
 
@@ -31,6 +36,34 @@ def soft_label_loss(outputs: Tensor, teacher: Tensor) -> Tensor:
     log_p = functional.log_softmax(outputs / TEMPERATURE, dim=1)
     q = functional.softmax(teacher / TEMPERATURE, dim=1)
     return functional.kl_div(log_p, q, reduction="batchmean") * TEMPERATURE**2
+
+
+def default_distillation_loss(outputs: object) -> Loss:
+    """Soft labels of the class scores among the outputs.
+
+    These are the only tensor, or the entry ``logits`` of a dict or dataclass.
+
+    Args:
+        outputs: of the model, for their form.
+
+    Raises:
+        DataError: which of them are class scores is not known.
+    """
+
+    def scores(outputs: object) -> Tensor:
+        found = tensors(outputs)
+        named = [child for name, child in children(outputs) or () if name == LOGITS]
+        chosen = found if len(found) == 1 else named
+        if len(chosen) != 1 or not isinstance(chosen[0], Tensor) or chosen[0].dim() < 2:
+            raise DataError(
+                "the task's distillation needs distillation_loss=loss(outputs, float model's "
+                f"outputs): the model gives {describe(outputs)}, and which of that are class "
+                f"scores (N, classes) is not known (one tensor would be, or an entry {LOGITS!r})"
+            )
+        return chosen[0]
+
+    scores(outputs)
+    return lambda outputs, teacher: soft_label_loss(scores(outputs), scores(teacher))
 
 
 def attention_loss(student: Tensor, teacher: Tensor) -> Tensor:
@@ -146,7 +179,7 @@ class Teacher:
         self.maps = attention_layers(layers) if task.recipe.attention else ()
         self.entry = embedding_layer(layers) if task.recipe.relations else None
         # In eval mode and a copy: hooks and modes of the task's own model are left alone.
-        self.model = copy.deepcopy(task.model).eval()
+        self.model = copy.deepcopy(task.model).eval().to(device_of(student))
 
     @classmethod
     def of(cls, task: Task, student: nn.Module, layers: Sequence[Layer]) -> Teacher | None:
@@ -169,7 +202,7 @@ class Teacher:
 
         Args:
             own: the task's loss on the batch.
-            inputs: the batch, a tensor or a tuple of them.
+            inputs: the batch, a tensor, a tuple of them or a dict.
             outputs: the student's, from the latest forward pass.
         """
         recipe = self.recipe
@@ -177,7 +210,7 @@ class Teacher:
             soft = call(self.model, inputs)
         total = own
         if recipe.distillation:
-            follow: Loss = recipe.distillation_loss or soft_label_loss
+            follow = recipe.distillation_loss or default_distillation_loss(soft)
             total = (1.0 - recipe.distillation) * own
             total = total + recipe.distillation * follow(outputs, soft)
         if self.maps:

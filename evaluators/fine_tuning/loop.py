@@ -5,16 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import nn
 
 from evaluators import nni_imports
+from evaluators.accelerator import task_on
 from evaluators.compression.qat import FakeQuantizer
 from evaluators.fine_tuning.distillation import Teacher
+from evaluators.pytree import call, tensors
 from evaluators.task import Task
-from evaluators.training import annealing, call, length, score, train_epoch
+from evaluators.training import annealing, length, score, train_epoch
 from hardware import Layer
 
 
@@ -54,6 +56,10 @@ class Course:
     tell: Callable[[float], object] | None
     after_step: list[Callable[[], None]] = field(default_factory=list)
     watch: Stopwatch = field(default_factory=Stopwatch)
+
+    def on(self, device: torch.device) -> Course:
+        """The same course for a model on a device; what is told and timed stays shared."""
+        return replace(self, task=task_on(self.task, device))
 
     def train_float(self, model: nn.Module, epochs: int, removed: float) -> None:
         """Trains a pruned model before it is quantized; a score after each epoch.
@@ -121,12 +127,16 @@ class FineTuning:
         model: the float model, about to be quantized.
         epochs: of quantization-aware training; 0 only calibrates.
         removed: fraction of the channels that the model lost since it was last trained.
+
+    Attributes:
+        settle: what is done once the quantizer is calibrated, in place of the first report.
     """
 
     def __init__(self, course: Course, model: nn.Module, epochs: int, removed: float) -> None:
         self.course, self.model, self.epochs = course, model, epochs
         self.learning_rate = course.task.recipe.rate_after(removed)
         self.quantizer: FakeQuantizer | None = None
+        self.settle: Callable[[nn.Module, FakeQuantizer], None] | None = None
 
     def evaluator(self) -> object:
         """An NNI evaluator whose optimizer is built on this very model."""
@@ -148,16 +158,19 @@ class FineTuning:
     ) -> None:
         """Calibrates, then trains; the signature is NNI's."""
         course = self.course
-        # NNI's speedup and its wrappers draw random numbers; the rest must not depend on that.
+        # NNI's wrappers draw random numbers; the rest must not depend on that.
         torch.manual_seed(course.seed)
         quantizer = self.quantizer
         if quantizer is None:
             raise RuntimeError("the quantizer has to be set before training")
         with course.watch("quantize"):
             quantizer.calibrate(course.task.train)
+        if self.settle is not None:
+            self.settle(model, quantizer)
         if self.epochs == 0:
             return
-        course.report(model)
+        if self.settle is None:
+            course.report(model)
         scales = quantizer.learned_scales()
         if scales:
             optimizer.add_param_group({"params": scales})
@@ -170,8 +183,8 @@ class FineTuning:
         course.run(model, optimizer, self.epochs, after_epoch)
         model.eval()
 
-    def probe(self) -> torch.Tensor:
+    def probe(self) -> list[torch.Tensor]:
         """Outputs on the example input, to compare the model before and after baking."""
         self.model.eval()
         with torch.no_grad():
-            return call(self.model, self.course.task.inputs)  # type: ignore[no-any-return]  # a module's call has no type
+            return tensors(call(self.model, self.course.task.example_input))

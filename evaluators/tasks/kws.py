@@ -1,4 +1,4 @@
-"""Keyword spotting on MFCC features: the MLPerf Tiny DS-CNN on Arabic Speech Commands.
+"""Keyword spotting on MFCC features: DS-CNN, a transformer and a GRU on Arabic Speech Commands.
 
 The data is an ``.npz`` with ``x`` (N, 49, 10), ``y12`` (class, -1 for clips outside the 12-class
 task) and ``split`` (0 train, 1 val, 2 test; speakers don't cross splits). Its place is the
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,8 @@ from torch.nn import functional
 from evaluators.baseline import trained
 from evaluators.batches import ArrayBatches
 from evaluators.models.ds_cnn import DSCNN
+from evaluators.models.keyword_gru import KeywordGRU
+from evaluators.models.keyword_transformer import KeywordTransformer
 from evaluators.recipe import Recipe
 from evaluators.task import Task
 from evaluators.training import accuracy, fit
@@ -26,6 +29,8 @@ from evaluators.training import accuracy, fit
 FILE = "kws_arabic.npz"
 CLASSES = 12
 BASELINE_EPOCHS = 80
+TRANSFORMER_EPOCHS = 30
+GRU_EPOCHS = 30
 
 
 def build(data: str | None = None) -> Task:
@@ -38,6 +43,51 @@ def build(data: str | None = None) -> Task:
         FileNotFoundError: there is no such file.
         ValueError: it is truncated or holds something else.
     """
+    recipe = Recipe(
+        learning_rate=3e-4, pruned_learning_rate=5e-3, pruner="slim", epochs=3, distillation=0.7
+    )
+    return _task(
+        data, "kws", lambda: DSCNN(CLASSES), recipe, epochs=BASELINE_EPOCHS, learning_rate=5e-3
+    )
+
+
+def build_transformer(data: str | None = None) -> Task:
+    """The same task with a small keyword transformer, see :func:`build`."""
+    recipe = Recipe(
+        learning_rate=1e-3, pruned_learning_rate=3e-3, pruner="taylor", epochs=3, distillation=0.7
+    )
+    return _task(
+        data,
+        "kws-transformer",
+        lambda: KeywordTransformer(CLASSES),
+        recipe,
+        epochs=TRANSFORMER_EPOCHS,
+        learning_rate=3e-3,
+    )
+
+
+def build_gru(data: str | None = None) -> Task:
+    """The same task with a small recurrent network, see :func:`build`."""
+    recipe = Recipe(learning_rate=1e-3, pruned_learning_rate=3e-3, epochs=3, distillation=0.7)
+    return _task(
+        data,
+        "kws-gru",
+        lambda: KeywordGRU(CLASSES),
+        recipe,
+        epochs=GRU_EPOCHS,
+        learning_rate=1e-2,
+    )
+
+
+def _task(
+    data: str | None,
+    name: str,
+    build_model: Callable[[], nn.Module],
+    recipe: Recipe,
+    *,
+    epochs: int,
+    learning_rate: float,
+) -> Task:
     arrays = _load(_find(data))
     mean, std = _scale(arrays[0][0])
     parts = [((x - mean) / std, y) for x, y in arrays]
@@ -49,16 +99,16 @@ def build(data: str | None = None) -> Task:
             model,
             batches,
             _smooth,
-            epochs=BASELINE_EPOCHS,
-            learning_rate=5e-3,
+            epochs=epochs,
+            learning_rate=learning_rate,
             weight_decay=2e-2,
         )
 
     torch.manual_seed(0)
-    model = DSCNN(CLASSES)
-    seconds = trained(model, "kws", train_baseline, version=1)
+    model = build_model()
+    seconds = trained(model, name, train_baseline, version=1)
     return Task(
-        name="kws",
+        name=name,
         model=model,
         train=batches,
         val=ArrayBatches(*val, batch_size=256),
@@ -66,13 +116,7 @@ def build(data: str | None = None) -> Task:
         example_input=val[0][:2],
         loss=functional.cross_entropy,
         metric=accuracy,
-        recipe=Recipe(
-            learning_rate=3e-4,
-            pruned_learning_rate=5e-3,
-            pruner="slim",
-            epochs=3,
-            distillation=0.7,
-        ),
+        recipe=recipe,
         training_seconds=seconds,
     )
 

@@ -1,98 +1,147 @@
-"""A torch model as a ``hardware.Network``: layers, shapes and channel groups, by torch.fx."""
+"""A torch model as a ``hardware.Network``: layers, shapes and channel groups, by torch.export."""
 
 from __future__ import annotations
 
-import copy
 import logging
-import math
-from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from torch import nn
 
-from evaluators.process_state import process_as_found
+from evaluators.process_state import process_as_found, rare_collections
+from evaluators.slicing.plain_modules import make_plain
+from evaluators.slicing.plan import KEY, UnitPlan
+from evaluators.slicing.verification import verified_plan
+from evaluators.slicing.weight_norms import copied, has_computed_weights
 from evaluators.task import Task
-from evaluators.tracing.channel_dependency import WEIGHTED, ChannelFlow, merge_nni_groups
-from evaluators.tracing.channel_groups import Ties
-from evaluators.tracing.fx_graph import TraceError, graph_of
-from evaluators.tracing.fx_to_layers import GraphLayers
-from hardware import ChannelGroup, Network
+from evaluators.trace_error import TraceError
+from evaluators.tracing.channel_labels import follow
+from evaluators.tracing.layer_cuts import Sizes, channel_groups, with_cuts
+from evaluators.tracing.layers_of_program import fallbacks, traced_layers, unpriced
+from evaluators.tracing.operators.registry import operator_of
+from evaluators.tracing.program import Program, read_program
+from evaluators.tracing.traced_layer import TracedLayer
+from evaluators.tracing.unit_groups import unit_groups
+from hardware import Network
+from hardware.ir.restrictions import restricted
+
+Look = Callable[[nn.Module, Program], None]
+"""Sees a model and its program, which takes a second to read."""
 
 LOG = logging.getLogger(__name__)
 
 
 @process_as_found()
-def trace(task: Task, *, channel_multiple: int = 1) -> Network:
+def trace(task: Task, *, channel_multiple: int = 1, look: Look | None = None) -> Network:
     """Describes a task's model as a network: layers, shapes, channel groups.
+
+    What may be removed is tried on the model itself; its metadata hold the plan
+    (`evaluators.slicing.plan`), so that a trial traces nothing.
 
     Args:
         task: its model is left as it is.
         channel_multiple: channel counts are kept at multiples of it where they were.
+        look: called with the model, as it was read, and its program.
 
     Raises:
-        TraceError: torch.fx can't follow the model, or nothing in it could be compressed.
+        TraceError: torch.export can't follow the model, or it has a number that isn't priced.
+        ValueError: the task decides about a layer that there isn't, or what can't be.
     """
-    model = copy.deepcopy(task.model)
-    graph_module = graph_of(model, task.inputs)
-    calls = Counter(str(n.target) for n in graph_module.graph.nodes if n.op == "call_module")
-    reused = frozenset(name for name, count in calls.items() if count > 1)
-    layers = list(GraphLayers(graph_module).build())
-    ties = ChannelFlow(graph_module, reused).analyse()
-    _pin_shared_weights(model, ties)
-    merge_nni_groups(graph_module, ties)
-    weighted = [layer.name for layer in layers if layer.is_weighted]
-    if not weighted:
-        raise TraceError(
-            f"{type(task.model).__name__} has no layer that can be compressed: it needs at least "
-            "one Conv1d, Conv2d, ConvTranspose or Linear module"
-        )
-    groups = _groups([name for name in weighted if name in ties.parent], ties)
-    for group in groups:
-        if not group.prunable:
-            LOG.info("channels of '%s' stay whole: %s", "', '".join(group.layers), group.reason)
-    if not any(g.prunable for g in groups):
-        reasons = "; ".join(f"{g.name}: {g.reason}" for g in groups)
-        raise TraceError(
-            f"{type(task.model).__name__} has no prunable layer ({reasons}): it needs a Conv1d, "
-            "Conv2d, ConvTranspose or Linear layer before its last one"
-        )
-    return Network(
-        layers,
-        groups,
+    network = network_of(
+        task.model,
+        task.inputs,
         name=task.name or type(task.model).__name__,
         channel_multiple=channel_multiple,
         metadata={"metric_name": task.metric_name, "metric_mode": task.metric_mode},
+        look=look,
+    )
+    return restricted(network, task.restrictions)
+
+
+@rare_collections()
+def network_of(
+    model: nn.Module,
+    inputs: tuple[object, ...],
+    keywords: Mapping[str, object] | None = None,
+    *,
+    name: str = "",
+    channel_multiple: int = 1,
+    metadata: Mapping[str, object] | None = None,
+    look: Look | None = None,
+) -> Network:
+    """What `trace` does, for a model and one batch of inputs.
+
+    Raises:
+        TraceError: as `trace`.
+    """
+    model = _plain(model)
+    read = _read(model, inputs, keywords, look)
+    plan = verified_plan(model, inputs, read.sizes.groups, keywords)
+    read.sizes.groups = plan.groups
+    for group in plan.groups:
+        if group.reason:
+            LOG.info("channels of '%s' stay whole: %s", "', '".join(group.layers), group.reason)
+    for layer, kind in fallbacks(read.traced).items():
+        LOG.warning("layer '%s' (%s) has no cost rule: it is priced by its elements", layer, kind)
+    return Network(
+        with_cuts(read.traced, read.sizes),
+        channel_groups(read.traced, read.sizes),
+        name=name or type(model).__name__,
+        channel_multiple=channel_multiple,
+        metadata={**(metadata or {}), KEY: plan.to_json()},
     )
 
 
-def _pin_shared_weights(model: nn.Module, ties: Ties) -> None:
-    """Two modules with one weight tensor can't lose channels one by one."""
-    owners: dict[int, list[str]] = {}
-    for name, module in model.named_modules(remove_duplicate=False):
-        if isinstance(module, WEIGHTED):
-            owners.setdefault(id(module.weight), []).append(name)
-    for names in owners.values():
-        if len(names) > 1:
-            known = [n for n in names if n in ties.parent]
-            ties.pin(known, f"its weights are shared by {', '.join(names)}")
+@rare_collections()
+def read_units(
+    model: nn.Module, inputs: tuple[object, ...], keywords: Mapping[str, object] | None = None
+) -> UnitPlan:
+    """What can be removed from a model; for network files that have no plan.
+
+    Raises:
+        TraceError: as `trace`.
+    """
+    model = _plain(model)
+    read = _read(model, inputs, keywords)
+    return verified_plan(model, inputs, read.sizes.groups, keywords)
 
 
-def _groups(order: list[str], ties: Ties) -> list[ChannelGroup]:
-    members: dict[str, list[str]] = {}
-    for name in order:
-        members.setdefault(ties.root(name), []).append(name)
-    groups = []
-    for names in members.values():
-        channels = ties.sizes[names[0]]
-        step = math.lcm(*(ties.steps.get(n, 1) for n in names))
-        pinned = next((n for n in names if n in ties.pins), None)
-        reason = "" if pinned is None else ties.pins[pinned]
-        if pinned not in (None, names[0]):
-            reason = f"tied to '{pinned}': {reason}"
-        if not reason and (channels % step or channels <= step):
-            reason = f"{channels} channels can't be cut in blocks of {step}"
-        if not reason and any(ties.sizes[n] != channels for n in names):
-            reason = "layers of different widths are tied here"
-        if channels % step:
-            step = 1
-        groups.append(ChannelGroup(names[0], tuple(names), channels, step, not reason, reason))
-    return groups
+def _plain(model: nn.Module) -> nn.Module:
+    """A copy without computed weights; it has the model's own tensors where there are none."""
+    return make_plain(copied(model, shared=not has_computed_weights(model)))
+
+
+@dataclass
+class _Read:
+    traced: list[TracedLayer]
+    sizes: Sizes
+
+
+def _read(
+    model: nn.Module,
+    inputs: tuple[object, ...],
+    keywords: Mapping[str, object] | None,
+    look: Look | None = None,
+) -> _Read:
+    program = read_program(model, inputs, keywords)
+    if look is not None:
+        look(model, program)
+    traced = traced_layers(program, model)
+    kind = type(model).__name__
+    if not any(one.layer.is_weighted for one in traced):
+        raise TraceError(
+            f"{kind} has no layer that can be compressed: it needs at least one convolution, "
+            "linear, recurrent layer or embedding"
+        )
+    missing = [tensor for tensor, why in unpriced(program, traced).items() if not why]
+    if missing:
+        raise TraceError(
+            f"{kind}: no layer accounts for '{missing[0]}'"
+            + (f" and {len(missing) - 1} more" if len(missing) > 1 else "")
+            + ", so its costs would be too low; please report the model"
+        )
+    flow = follow(program, lambda operation: operator_of(operation.kind).channels)
+    classes = flow.settle()
+    names = {one.operation: one.layer.name for one in traced if one.layer.is_weighted}
+    groups, members = unit_groups(flow, classes, names)
+    return _Read(traced, Sizes(flow, classes, groups, members))

@@ -13,6 +13,7 @@ from ga.arrays import Array
 from ga.evolution.individual import Individual, loss_fitness
 from ga.evolution.survival import survivors
 from ga.evolution.toolbox import Toolbox
+from ga.problem.knapsack import Knapsack
 from ga.problem.known_costs import KnownCosts
 from ga.problem.search_space import Genome, SearchSpace
 from ga.surrogate.learner import Learner
@@ -29,6 +30,10 @@ _INNER_GENERATIONS = 6
 _LOCAL_ROUNDS = 3
 _LOCAL_STARTS = 8
 _LOCAL_CHILDREN = 32
+# Directions of cost in which the knapsack is solved for a request, and the deviation of the
+# logarithm by which sensitivities are doubted that no result has corrected. Choices; not tuned.
+_SOLVED = 4
+_DOUBT = 0.8
 # Number of genes up to which a request takes the numbers above, and the least share of them. At 200
 # genes most of a request's time went into decoding and costing its pool (benchmarks/search/
 # ask_tell.py); the two numbers are choices.
@@ -49,6 +54,7 @@ class AcquisitionOptimizer:
         learner: its surrogate forecasts losses and feasibility.
         costs: known costs, of a whole pool at a time.
         canonical: genome -> the one that would be asked for in its place.
+        knapsack: its solutions, for losses as the surrogate believes them, are in every pool.
     """
 
     def __init__(
@@ -58,12 +64,13 @@ class AcquisitionOptimizer:
         learner: Learner,
         costs: KnownCosts,
         canonical: Callable[[Genome], Genome],
+        knapsack: Knapsack | None = None,
     ) -> None:
         self._space = space
         self._toolbox = toolbox
         self._learner = learner
         self._costs = costs
-        self._canonical = canonical
+        self._canonical, self._knapsack = canonical, knapsack
         # A candidate of a deep network takes milliseconds to cost: fewer of them are looked at.
         effort = max(_LEAST_EFFORT, min(1.0, _FULL_EFFORT / len(space)))
         self._offspring = round(effort * _OFFSPRING)
@@ -120,9 +127,20 @@ class AcquisitionOptimizer:
         for family in (parents, front):
             for _ in range(self._offspring // 2):
                 yield self._child(rng, rng.choice(family), rng.choice(family))
+        yield from map(self._canonical, self._solved(rng))
         immigrants = [self._canonical(self._space.sample(rng)) for _ in range(self._immigrants)]
         yield from immigrants
         yield from self._inner_search(rng, [*parents, *front], immigrants, score)
+
+    def _solved(self, rng: random.Random) -> list[Genome]:
+        if self._knapsack is None:
+            return []
+        generator = np.random.default_rng(rng.getrandbits(32))
+        factors = self._learner.surrogate.factors(generator, _SOLVED)
+        if factors is not None:
+            return self._knapsack.drawn(generator, factors)
+        as_measured = np.ones((_SOLVED, len(self._knapsack.loci)))
+        return self._knapsack.drawn(generator, as_measured, _DOUBT)
 
     def _inner_search(
         self,

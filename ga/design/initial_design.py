@@ -5,13 +5,9 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping, Sequence
 
-from ga.design.greedy_path import greedy_path
-from ga.evaluation import CORNER, GREEDY, INITIAL, LHS
+from ga.evaluation import CORNER, INITIAL, LHS
 from ga.evolution.variation import latin_hypercube
-from ga.problem.known_costs import KnownCosts
-from ga.problem.objectives import Objectives
 from ga.problem.search_space import Genome, SearchSpace
-from ga.problem.sensitivities import Sensitivities
 from ga.problem.uniform_settings import corners
 
 # The design before the first fit: more would delay the surrogate, which beats it from here on. A
@@ -28,23 +24,17 @@ def first_candidates(
     space: SearchSpace,
     count: int,
     initial: Sequence[Mapping[str, object]],
-    sensitivities: Sensitivities,
-    costs: KnownCosts,
-    objectives: Objectives,
     seed: object,
 ) -> list[tuple[Genome, str]]:
     """The design to start with: `(genome, origin)`, about `count` of them.
 
     All of the user's points come first, then corners (at most half of `count`), then a Latin
-    hypercube fills up. Where there is a greedy path, half of what fills up is near it.
+    hypercube fills up.
 
     Args:
         space: the search space.
         count: how many candidates are wanted.
         initial: the user's points.
-        sensitivities: losses of quality of layers or genes alone.
-        costs: known costs.
-        objectives: what is optimized.
         seed: of everything random.
 
     Raises:
@@ -56,13 +46,8 @@ def first_candidates(
             design.append((space.encode(params), INITIAL))
         except ValueError as error:
             raise ValueError(f"initial[{number}] is not in the search space: {error}") from error
-    uniform = corners(space)
-    path = greedy_path(space, uniform, sensitivities, costs, objectives)
     share = max(0, count // 2 - len(design))
-    design += [(genome, CORNER) for genome in uniform[:share]]
-    if path is not None:
-        near = max(0, count - len(design)) // 2
-        design += [(genome, GREEDY) for genome in path.neighbours(near, seed)]
+    design += [(genome, CORNER) for genome in corners(space)[:share]]
     rest = max(0, count - len(design))
     return design + [(genome, LHS) for genome in hypercube(space, rest, seed)]
 

@@ -20,8 +20,8 @@ from ga.problem.objectives import Objectives
 from ga.problem.search_space import Genome, SearchSpace
 from ga.problem.sensitivities import Sensitivities
 from ga.surrogate.features import Features
-from ga.surrogate.gaussian_process import Shape, WarpedGaussianProcess
 from ga.surrogate.surrogate import Forecast, Surrogate
+from ga.surrogate.warped_process import Shape, WarpedGaussianProcess
 
 Array = NDArray[np.float64]
 LearningCurve = Sequence[Mapping[str, float]]

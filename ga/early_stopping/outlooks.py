@@ -7,11 +7,16 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 import numpy as np
 
 from ga.acquisition.improvement import ImprovementRegion
+from ga.arrays import Array
 from ga.early_stopping.learning_curves import LearningCurve, LearningCurveModel, Outlook, TrialCurve
 from ga.evaluation import Candidate
 from ga.history.archive import Archive
 from ga.problem.search_space import Genome
 from ga.surrogate.learner import Learner
+
+# Forecasts of all results would take most of a request's time after thousands; a process learns as
+# many.
+_MOST_CONTENDERS = 256
 
 
 class Outlooks:
@@ -41,7 +46,7 @@ class Outlooks:
 
     def region(self, but: Collection[int] = ()) -> ImprovementRegion:
         """What is to be won; candidates in flight count as if told, but for some."""
-        front = np.array([scored.losses for scored in self._archive.front()])
+        front = self._believed_front()
         observed = np.array([scored.losses for scored in self._archive.scored.values()])
         pending = [
             (self._genomes[number], candidate.costs or {})
@@ -53,6 +58,34 @@ class Outlooks:
             genomes, costs = zip(*pending, strict=True)
             running = self._learner.surrogate.forecast(genomes, costs)
         return ImprovementRegion(front, observed, self._limits, running)
+
+    def _believed_front(self) -> Array:
+        """Losses of the front, as the predictors see them: a lucky result is not its network.
+
+        What keeps the limits and is dominated by none is decided by these losses as well. Where no
+        sensitivities inform the forecasts, results count as they are: on NAS-Bench-201, which has
+        no noise, believing forecasts was worse (.9883 against .9909 after 50 trials, five seeds).
+        """
+        if not self._learner.surrogate.is_informed:
+            return np.array([scored.losses for scored in self._archive.front()])
+        known = [
+            (genome, self._learner.costed[genome])
+            for number in self._contenders()
+            if (genome := self._genomes.get(number)) in self._learner.costed
+        ]
+        if not known:
+            return np.array([scored.losses for scored in self._archive.front()])
+        genomes, costs = zip(*known, strict=True)
+        forecast = self._learner.surrogate.forecast(genomes, costs)
+        return np.asarray(forecast.mean[(forecast.violation == 0) & forecast.known])
+
+    def _contenders(self) -> Sequence[int]:
+        """Results that may be on the believed front: all, of very many the front and the latest."""
+        scored = list(self._archive.scored)
+        if len(scored) <= _MOST_CONTENDERS:
+            return scored
+        front = [evaluation.id for evaluation in self._archive.front()]
+        return list(dict.fromkeys([*front, *scored[-_MOST_CONTENDERS:]]))
 
     def of(self, curves: Mapping[int, LearningCurve], numbers: Iterable[int]) -> dict[int, Outlook]:
         """What trials are worth that are on their way or were stopped; needs fitted predictors.

@@ -75,6 +75,7 @@ class Admission:
         """
         if origin != INITIAL:
             genome = self.canonical(genome)
+        genome = self._space.settled(genome)
         params = self._space.decode(genome)
         key = self.duplicates.key(genome, params)
         if key in self.duplicates.seen:

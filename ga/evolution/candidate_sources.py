@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from ga.evaluation import CORNER, GA, INITIAL, LHS, RANDOM
 from ga.evolution.population import Population
 from ga.evolution.toolbox import Toolbox
+from ga.history.results import Results
 from ga.problem.search_space import Genome, SearchSpace
 
 # How hard one request looks for a candidate that is new: offspring, then random ones, then a walk
@@ -27,6 +28,8 @@ _IMMIGRANTS = 0.1
 
 #: A genome, its origin, and the generator to mend it with if it breaks a limit (None: drop it).
 Proposal = tuple[Genome, str, random.Random | None]
+#: A design that depends on results: number of the candidate, results, whether a genome is new.
+DependentDesign = Callable[[int, Results, Callable[[Genome], bool]], Iterator[Proposal]]
 
 
 class CandidateSources:
@@ -35,21 +38,26 @@ class CandidateSources:
     Args:
         space: the search space.
         design: the first candidates with their origins.
+        calibrated: the next ones, which depend on results, where enough is known for them.
         population: the parents.
         toolbox: its `mate` and `mutate` make the children.
         seed: of the mending of the design and of the walk.
+        alone: whether nothing but chance follows `calibrated`.
     """
 
     def __init__(
         self,
         space: SearchSpace,
         design: Sequence[tuple[Genome, str]],
+        calibrated: DependentDesign | None,
         population: Population,
         toolbox: Toolbox,
         seed: int,
+        *,
+        alone: bool = False,
     ) -> None:
-        self._space = space
-        self._design = design
+        self._space, self._alone = space, alone
+        self._design, self._calibrated = design, calibrated
         self._population = population
         self._toolbox = toolbox
         self._seed = seed
@@ -57,19 +65,29 @@ class CandidateSources:
         self._walk_at = 0
 
     def streams(
-        self, rng: random.Random, results: int, modelled: Iterator[Proposal]
+        self,
+        rng: random.Random,
+        number: int,
+        results: Results,
+        is_new: Callable[[Genome], bool],
+        modelled: Iterator[Proposal],
     ) -> Iterator[Proposal]:
         """All proposals for one request, in the order in which they are tried.
 
         Args:
             rng: source of randomness.
-            results: number of complete results, imported ones too.
+            number: of the candidate that is asked for.
+            results: so far, imported ones too.
+            is_new: whether a genome was not asked before.
             modelled: what the surrogate proposes.
         """
-        yield from self.designed(results)
-        if rng.random() >= _PLAIN_SHARE:
-            yield from modelled
-        yield from self.bred(rng)
+        yield from self.designed(len(results.archive.scored))
+        if self._calibrated is not None:
+            yield from self._calibrated(number, results, is_new)
+        if not self._alone:
+            if rng.random() >= _PLAIN_SHARE:
+                yield from modelled
+            yield from self.bred(rng)
         yield from self.sampled(rng)
         yield from self.walked()
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from ga.evaluation import UnsatisfiableConstraint
 from ga.evolution.variation import crossover, mutant, splice
+from ga.history.unmet_limits import contradiction
 from ga.problem.known_costs import KnownCosts, broken_limits
 from ga.problem.objectives import Constraint
 from ga.problem.search_space import Genome, SearchSpace
@@ -102,7 +103,8 @@ class Repair:
             scored = self._generation(scored[:_SEARCH_CHILDREN], rng)
         found = [genome for broken, genome in scored if broken == 0]
         if not found:
-            self._give_up(scored[0][1], "no candidate" if everything else "no candidate found")
+            who = "no candidate" if everything else "no candidate found"
+            self._give_up([scored[0][1], *pool], who)
         return rng.sample(found, min(_ANCHORS, len(found)))
 
     def _generation(
@@ -122,14 +124,23 @@ class Repair:
         scored = list(zip(self.violations(children), children, strict=True))
         return sorted(parents + scored, key=lambda pair: pair[0])
 
-    def _give_up(self, closest: Genome, who: str) -> None:
-        costs = self._costs.of(self._space.decode(closest)) or {}
+    def _give_up(self, pool: Sequence[Genome], who: str) -> None:
+        """Raise for limits that the first of the pool breaks least, or that contradict each other.
+
+        Raises:
+            UnsatisfiableConstraint: always.
+        """
+        costs = self._costs.of_many([self._space.decode(genome) for genome in pool])
+        closest = costs[0]
+        known = [c for c in self._constraints if c.metric in closest]
         lines = [
-            f"'{c}' (closest: {c.metric}={costs[c.metric]:g})"
-            for c in self._constraints
-            if c.metric in costs and c.excess(costs[c.metric])
+            f"'{c}' (closest: {c.metric}={closest[c.metric]:g})"
+            for c in known
+            if c.excess(closest[c.metric])
         ]
+        together = contradiction(known, costs)
         raise UnsatisfiableConstraint(
-            f"{who} can satisfy the constraint {' and '.join(lines)}; relax it, choose a larger "
+            f"{who} can satisfy the constraint {' and '.join(lines)}"
+            f"{f', since {together}' if together else ''}; relax it, choose a larger "
             "device or give the search space smaller options"
         )

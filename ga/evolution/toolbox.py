@@ -146,6 +146,7 @@ class Toolbox(base.Toolbox):  # type: ignore[misc]  # DEAP is not typed
             rng: source of randomness.
             strength: of the mutation, for operators that take it.
         """
+        a, b = tuple(a), tuple(b)
         first, _ = self.mate(self.individual(a), self.individual(b), rng=rng)
         (mutated,) = self.mutate(first, rng=rng, strength=strength)
-        return tuple(mutated)
+        return self._space.awakened(mutated, (a, b), rng)

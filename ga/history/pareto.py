@@ -10,6 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 from ga.arrays import Array
 from ga.evaluation import Losses
 
+# From so many points on moocore is worth its import. A choice.
+_MANY = 128
+
 
 def dominates(a: Losses, b: Losses) -> bool:
     """Whether `a` is nowhere worse than `b` and somewhere better."""
@@ -26,6 +29,9 @@ def nondominated(losses: ArrayLike) -> NDArray[np.bool_]:
         n flags.
     """
     points = _points(losses)
+    if len(points) > _MANY:
+        moocore: Any = _moocore()
+        return np.asarray(moocore.is_nondominated(points, keep_weakly=True))
     keep = np.zeros(len(points), dtype=bool)
     # In lexicographic order nothing later dominates anything earlier, so a point only has to be
     # compared with the front so far.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 
 from ga.evaluation import COMPLETE, Candidate, Evaluation
 from ga.history.archive import Archive
 from ga.history.pareto import hypervolume
 from ga.history.termination import hypervolume_history, stagnates
+from ga.history.unmet_limits import patience, unmet_limits
 from ga.messages import Messages
 from ga.problem.objectives import Constraint, Objectives
 from ga.problem.search_space import Genome
@@ -27,6 +28,7 @@ class Results:
         archive: finished candidates.
         pending: candidates in flight, by number.
         genomes: of all candidates that fit the search space, by number.
+        networks: equal for candidates that are the same network, by number.
         exhausted: whether no new candidate is left.
     """
 
@@ -40,9 +42,11 @@ class Results:
     ) -> None:
         self._objectives, self._messages = objectives, messages
         self._budget, self._stagnation = budget, stagnation
+        self._constraints = constraints
         self.archive = Archive(objectives, constraints)
         self.pending: dict[int, Candidate] = {}
         self.genomes: dict[int, Genome] = {}
+        self.networks: dict[int, Hashable] = {}
         self.exhausted = False
 
     def __contains__(self, number: int) -> bool:
@@ -51,14 +55,17 @@ class Results:
 
     # ---- from the ask to the report
 
-    def start(self, candidate: Candidate, genome: Genome | None) -> None:
+    def start(self, candidate: Candidate, genome: Genome | None, network: Hashable = None) -> None:
         """Note a candidate that is on its way now.
 
         Args:
             candidate: it.
             genome: its genome; None if it is outside the search space.
+            network: equal for candidates that are the same network; None: as was said before.
         """
         self.pending[candidate.id] = candidate
+        if network is not None:
+            self.networks[candidate.id] = network
         if genome is not None:
             self.genomes[candidate.id] = genome
 
@@ -78,15 +85,39 @@ class Results:
             raise ValueError(f"candidate {number} was already told: {earlier.metrics}")
         return Candidate(number, earlier.params, None, earlier.origin)
 
+    def complete(self, number: int) -> Evaluation:
+        """A candidate that has a result, to be measured once more.
+
+        Raises:
+            KeyError: an unknown number.
+            ValueError: it has none, or only one that does not count.
+        """
+        if number not in self:
+            raise KeyError(f"candidate {number!r} was never asked for")
+        if number not in self.archive.scored:
+            state = self.archive[number].status if number in self.archive else "running"
+            raise ValueError(f"candidate {number} has no result yet ({state}): use `tell`")
+        return self.archive[number]
+
     def finish(self, evaluation: Evaluation) -> Evaluation:
         """Store an outcome, scored if it is complete.
 
         Raises:
             ValueError: a metric is missing or not a finite number; nothing is stored then.
         """
-        evaluation = self.archive.add(evaluation)
+        evaluation = self.archive.add(evaluation, self.networks.get(evaluation.id))
         self.pending.pop(evaluation.id, None)
+        self._look_at_limits()
         return evaluation
+
+    def _look_at_limits(self) -> None:
+        scored = self.archive.scored
+        if not self._constraints or self.archive.front() or len(scored) < patience(self._budget):
+            return
+        text = unmet_limits(self._constraints, {n: e.metrics or {} for n, e in scored.items()})
+        if text is not None:
+            advice = "Relax a limit, train longer, or let the search space reach further"
+            self._messages.once("unmet limits", f"{text}. {advice}; the search goes on")
 
     # ---- questions that change nothing
 
@@ -133,6 +164,8 @@ class Results:
             reason = "stagnation"
         if reason:
             self._messages.once(
-                f"end {reason}", f"the search ends after {len(self.archive)} results: {reason}"
+                f"end {reason}",
+                f"the search ends after {len(self.archive)} results: {reason}",
+                trouble=False,
             )
         return reason

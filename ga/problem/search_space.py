@@ -243,6 +243,44 @@ class SearchSpace:
                 )
         return tuple(genome)
 
+    def settled(self, genome: Sequence[Allele]) -> Genome:
+        """The genome with its silent loci as `encode` gives them: at their first allele.
+
+        What they hold is in no result, so that nothing may depend on it that a replay has to give.
+        """
+        if not self._conditional:
+            return tuple(genome)
+        return tuple(
+            allele if on else locus.gene.nth(0)
+            for allele, on, locus in zip(genome, self.active(genome), self.loci, strict=True)
+        )
+
+    def awakened(
+        self, genome: Sequence[Allele], parents: Sequence[Sequence[Allele]], rng: random.Random
+    ) -> Genome:
+        """A child of settled parents, whose loci that woke up get an allele that means something.
+
+        Such a locus takes that of a parent in which it counts; it is drawn where it counts in none.
+
+        Args:
+            genome: the child.
+            parents: the first one's alleles are taken where both have one.
+            rng: source of randomness.
+        """
+        if not self._conditional:
+            return tuple(genome)
+        known = [(parent, self.active(parent)) for parent in parents]
+        child = list(genome)
+        for i, locus in enumerate(self.loci):
+            if locus.parent < 0 or not self.active(child)[i]:
+                continue
+            alleles = [parent[i] for parent, flags in known if flags[i]]
+            if not alleles:
+                child[i] = locus.gene.sample(rng)
+            elif len(alleles) < len(parents) and child[i] == locus.gene.nth(0):
+                child[i] = alleles[0]
+        return tuple(child)
+
     def key(self, genome: Sequence[Allele]) -> Hashable:
         """Equal for two genomes that decode to equal parameters."""
         if not self._conditional:

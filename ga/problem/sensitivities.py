@@ -23,10 +23,12 @@ class Sensitivities:
     Attributes:
         layers: layer (a gene's name up to the last dot) -> loss; it orders and weighs layers.
         genes: gene -> its measured values in ascending order, and their losses.
+        gains: layers and genes that were said to gain more by compression than they lose.
     """
 
     layers: Mapping[str, float]
     genes: Mapping[str, tuple[Array, Array]]
+    gains: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, given: Mapping[str, object] | None) -> Sensitivities:
@@ -42,6 +44,7 @@ class Sensitivities:
         layers: dict[str, float] = {}
         genes: dict[str, tuple[Array, Array]] = {}
         rows: dict[str, list[float]] = {}
+        gains: list[str] = []
         for name, entry in (given or {}).items():
             if not isinstance(name, str):
                 raise ValueError(
@@ -49,11 +52,13 @@ class Sensitivities:
                 )
             if not isinstance(entry, Mapping):
                 layers[name] = max(0.0, _number(name, entry))
+                gains += [name] * (_number(name, entry) < 0)
                 continue
             table = sorted(
-                (_number(name, value), max(0.0, _number(name, loss)))
-                for value, loss in entry.items()
+                (_number(name, value), _number(name, loss)) for value, loss in entry.items()
             )
+            gains += [name] * (sum(loss for _, loss in table) < 0)
+            table = [(value, max(0.0, loss)) for value, loss in table]
             rows.setdefault(name.rpartition(".")[0], []).extend(loss for _, loss in table)
             if name.endswith(".prune"):
                 table = [(0.0, 0.0), *(row for row in table if row[0] > 0)]
@@ -62,7 +67,7 @@ class Sensitivities:
                 genes[name] = np.array(values), np.array(losses)
         for layer, found in rows.items():
             layers.setdefault(layer, sum(found) / len(found) if found else 0.0)
-        return cls(layers, genes)
+        return cls(layers, genes, tuple(gains))
 
     def losses(self, gene: str, values: Array) -> Array:
         """Losses of a measured gene's values, interpolated linearly, constant beyond the ends.

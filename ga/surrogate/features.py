@@ -11,6 +11,7 @@ from ga.arrays import Array
 from ga.problem.genes import Categorical, Integer, Ordered
 from ga.problem.search_space import Genome, Locus, SearchSpace
 from ga.problem.sensitivities import Sensitivities
+from ga.surrogate.gaussian_process import EFFECT
 
 # Genes of one family (same kind, or same list of values) get summary columns from this many on.
 # This number and the next two are choices; not tuned one by one.
@@ -56,6 +57,8 @@ class Features:
             for i, locus in enumerate(space.loci)
             if (table := _hardship(locus)) is not None
         }
+        units = {i: (np.arange(size) + 0.5) / size for i, size in self._indexed.items()}
+        self._units = _Lookup({**units, **self._hardships})
         self._weights: dict[int, float] = {}
         self._losses: dict[int, Array] = {}
         for i, locus in enumerate(space.loci):
@@ -66,12 +69,18 @@ class Features:
                     self._losses[i] = sensitivities.losses(gene.name, values)
             elif gene.numeric and locus.group in sensitivities.layers:
                 self._weights[i] = sensitivities.layers[locus.group]
+        self._lost = _Lookup(self._losses)
+
+    @property
+    def has_effects(self) -> bool:
+        """Whether losses of genes were measured."""
+        return bool(self._losses)
 
     def groups(self, costs: int) -> list[int]:
         """The group of each column of `rows`: columns that matter alike to a predictor.
 
         One for each locus of a short chromosome, for each kind of gene of a long one, one for all
-        summaries, one for the costs.
+        summaries, one for the costs. Measured losses come last, in the group `EFFECT`.
 
         Args:
             costs: number of known costs.
@@ -93,7 +102,7 @@ class Features:
         guesses = len({self._space.loci[i].kind for i in (self._weights or self._losses)})
         guesses += bool(self._losses)
         columns += [len(kinds)] * (sum(rest) + guesses)
-        return columns + [len(kinds) + 1] * costs
+        return columns + [len(kinds) + 1] * costs + [EFFECT] * len(self._losses)
 
     def rows(
         self,
@@ -110,13 +119,11 @@ class Features:
         """
         alleles = np.array(genomes, dtype=float).reshape(len(genomes), len(self._space))
         active = self._active(alleles)
+        chosen = alleles.astype(int)
         units = np.empty_like(alleles)
+        units[:, self._units.loci] = self._units.of(chosen)
         for i, locus in enumerate(self._space.loci):
-            if i in self._hardships:
-                units[:, i] = self._hardships[i][alleles[:, i].astype(int)]
-            elif i in self._indexed:
-                units[:, i] = (alleles[:, i] + 0.5) / self._indexed[i]
-            else:
+            if i not in self._indexed:
                 units[:, i] = [locus.gene.to_unit(a) for a in alleles[:, i]]
         units = np.where(active, units, -1.0)
         numeric = [i for i, locus in enumerate(self._space.loci) if locus.gene.numeric]
@@ -131,8 +138,10 @@ class Features:
                 columns.append(np.mean([hot[i] for i in family], axis=0))
             else:
                 columns.append(units[:, family].mean(axis=1, keepdims=True))
-        columns += self._guesses(alleles.astype(int), units)
+        lost = self._lost.of(chosen)
+        columns += self._guesses(lost, units)
         columns.append(_cost_columns(costs, names))
+        columns.append(lost)
         return np.asarray(np.hstack(columns))
 
     def _active(self, alleles: Array) -> NDArray[np.bool_]:
@@ -142,21 +151,43 @@ class Features:
                 active[:, i] = active[:, locus.parent] & (alleles[:, locus.parent] == locus.option)
         return active
 
-    def _guesses(self, alleles: NDArray[np.int_], units: Array) -> list[Array]:
+    def _guesses(self, lost: Array, units: Array) -> list[Array]:
         """A column for each kind, and one for all: what sensitivities say of the loss."""
+        known = self._weights or self._losses
         by_kind: dict[str, list[int]] = {}
-        for i in self._weights or self._losses:
-            by_kind.setdefault(self._space.loci[i].kind, []).append(i)
+        for place, i in enumerate(known):
+            by_kind.setdefault(self._space.loci[i].kind, []).append(place)
         if self._weights:
-            return [
-                np.reshape(sum(units[:, i] * self._weights[i] for i in loci), (-1, 1))
-                for loci in by_kind.values()
-            ]
-        sums = [
-            np.reshape(sum(self._losses[i][alleles[:, i]] for i in loci), (-1, 1))
-            for loci in by_kind.values()
-        ]
+            shares = units[:, list(known)] * np.array(list(self._weights.values()))
+            return [_summed(shares[:, places]) for places in by_kind.values()]
+        sums = [_summed(lost[:, places]) for places in by_kind.values()]
         return [np.log(_SLIGHT + total) for total in (*sums, sum(sums))] if sums else []
+
+
+class _Lookup:
+    """A table of numbers for the alleles of some loci.
+
+    Args:
+        tables: locus -> one number for each of its alleles.
+
+    Attributes:
+        loci: in the order of the columns of `of`.
+    """
+
+    def __init__(self, tables: Mapping[int, Array]) -> None:
+        self.loci = list(tables)
+        self._table = np.zeros((len(tables), max(map(len, tables.values()), default=0)))
+        for row, table in enumerate(tables.values()):
+            self._table[row, : len(table)] = table
+
+    def of(self, alleles: NDArray[np.int_]) -> Array:
+        """Numbers of the loci's alleles: genomes x loci."""
+        return np.asarray(self._table[np.arange(len(self.loci)), alleles[:, self.loci]])
+
+
+def _summed(columns: Array) -> Array:
+    """The sum of columns, added one after the other whatever their number."""
+    return np.cumsum(columns, axis=1)[:, -1:]
 
 
 def _hardship(locus: Locus) -> Array | None:

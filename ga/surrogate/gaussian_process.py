@@ -3,6 +3,9 @@
 What compressing costs is often a sum over layers (size), or a sum of products of neighbours; what
 it loses in quality is not. The kernel is therefore a sum of a linear, a quadratic and a Matern 5/2
 part, whose weights the data decide, with a relevance for each group of columns (MacKay 1995).
+
+Where sensitivities were measured, a further linear part says that each gene's true effect is its
+measured one times a factor of its own: a gene that was found harmless cannot explain a loss.
 """
 
 from __future__ import annotations
@@ -13,20 +16,27 @@ from dataclasses import dataclass
 import numpy as np
 
 from ga.arrays import Array
+from ga.surrogate.kernels import matern, squares
+from ga.surrogate.training_data import Repeats
 
 # The latest results that are learned, and steps of the search for hyperparameters: they bound the
 # time of a fit (its cube, and its line). Choices; not tuned.
-_POINTS = 256
+POINTS = 256
 _ITERATIONS = 30
 _JITTER = 1e-8
-# Of the range of values: how far beyond the best one the distance is measured from, and the
-# logarithm of the largest distance that is believed. Chosen, as the priors below, on seeds 100 to
-# 119 of NAS-Bench-201 and the tables of pruning x bits (docs/search.md).
-_BEYOND = 0.02
-_FARTHEST = 0.3
 # Prior of the logarithms (mean, standard deviation), which decides while there are few results:
 # weights of the linear and the quadratic part against 1 for the Matern part, noise, relevance.
+# Chosen on seeds 100 to 119 of NAS-Bench-201 and the tables of pruning x bits (docs/search.md).
 _PRIORS = ((0.0, 2.0), (-2.0, 2.0), (-5.0, 2.0), (0.0, 1.0))
+# The same of noise where a forecast shall tell luck from networks: what one result has and its
+# neighbours don't is luck first. With the prior above it was taken for the network's (tests/ga/
+# test_beliefs.py); on tables without noise that one searches better.
+_LUCK = (0.0, 1.0)
+# The same of the weight of measured effects. A choice; not tuned.
+_EFFECTS = (0.0, 2.0)
+
+EFFECT = -1
+"""The group of columns that are measured effects."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +45,7 @@ class Kernel:
 
     Attributes:
         theta: logarithms: weight of the linear part, of the quadratic one, noise, then the
-            relevance of each group.
+            relevance of each group, last the weight of the measured effects if there are any.
         loss: negative logarithm of the likelihood with the priors, for standardized values.
     """
 
@@ -47,24 +57,41 @@ class GaussianProcess:
     """A Gaussian process on standardized columns with values of any scale.
 
     Args:
-        groups: the group of each column; columns of one group share a relevance.
+        groups: the group of each column; columns of one group share a relevance. Those of the
+            group `EFFECT` count in a linear part only, by their own size.
+        is_lucky: whether values are expected to scatter.
     """
 
-    def __init__(self, groups: Sequence[int]) -> None:
-        self._groups = np.asarray(groups, dtype=int)
+    def __init__(self, groups: Sequence[int], *, is_lucky: bool = False) -> None:
+        self._noise_prior = _LUCK if is_lucky else _PRIORS[2]
+        given = np.asarray(groups, dtype=int)
+        self._is_effect = given == EFFECT
+        self._groups = given[~self._is_effect]
+        self._has_effects = bool(self._is_effect.any())
 
-    def fit(self, rows: Array, values: Array, kernel: Kernel | None = None) -> Kernel:
+    def fit(
+        self,
+        rows: Array,
+        values: Array,
+        kernel: Kernel | None = None,
+        repeats: Repeats | None = None,
+    ) -> Kernel:
         """Learn from n rows of features and n values, the latest 256 if there are more.
+
+        A mean of k measurements has a k-th of the noise, and what they differ by tells of the
+        noise: as if each had a row of its own.
 
         Args:
             rows: n x columns.
             values: n.
             kernel: hyperparameters found before; None looks for the likeliest ones.
+            repeats: of the values; None if each was measured once.
 
         Returns:
             The hyperparameters.
         """
-        rows, values = rows[-_POINTS:], values[-_POINTS:]
+        rows, values = rows[-POINTS:], values[-POINTS:]
+        rows, self._effects = rows[:, ~self._is_effect], rows[:, self._is_effect]
         spread = rows.std(axis=0)
         used = spread > 1e-12
         # Each group counts the same, however many columns it has.
@@ -77,22 +104,31 @@ class GaussianProcess:
         self._mean, self._unit = float(values.mean()), float(values.std()) or 1.0
         self._rows = (rows - self._shift) * self._scale
         y = (values - self._mean) / self._unit
+        repeats = repeats or Repeats(np.ones(len(y)), np.zeros(len(y)))
+        self._parts = 1.0 / repeats.last(len(y)).times
+        self._further = float(repeats.last(len(y)).times.sum()) - len(y)
+        self._within = float(repeats.last(len(y)).squares.sum()) / self._unit**2
         kernel = kernel or self._likeliest(y)
         self._theta = kernel.theta
-        matrix = self._matrix(self._rows, self._rows)
-        matrix[np.diag_indices_from(matrix)] += np.exp(self._theta[2]) + _JITTER
+        matrix = self._matrix(self._rows, self._rows, self._effects)
+        noise = float(np.exp(self._theta[2]))
+        matrix[np.diag_indices_from(matrix)] += noise * self._parts + _JITTER
         self._inverse = np.linalg.inv(matrix)
         self._alpha = self._inverse @ y
-        self._power = max(float(y @ self._alpha) / len(y), 1e-12)
+        off = float(y @ self._alpha) + self._within / noise
+        self._power = max(off / (len(y) + self._further), 1e-12)
         self._y = y
         return kernel
 
     def predict(self, rows: Array) -> tuple[Array, Array]:
         """Mean and standard deviation for each row."""
+        rows, effects = rows[:, ~self._is_effect], rows[:, self._is_effect]
         rows, theta = (rows - self._shift) * self._scale, self._theta
-        cross = self._matrix(rows, self._rows)
+        cross = self._matrix(rows, self._rows, effects)
         square = (rows**2).sum(axis=1)
         own = 1.0 + np.exp(theta[0]) * square + np.exp(theta[1]) * square**2
+        if self._has_effects:
+            own = own + np.exp(theta[-1]) * (effects**2).sum(axis=1)
         left = own - ((cross @ self._inverse) * cross).sum(axis=1)
         deviation = np.sqrt(self._power * np.maximum(left, 1e-12)) * self._unit
         return self._mean + self._unit * (cross @ self._alpha), deviation
@@ -102,12 +138,57 @@ class GaussianProcess:
         y = self._y - self._alpha / np.diag(self._inverse)
         return np.asarray(self._mean + self._unit * y)
 
-    def _matrix(self, a: Array, b: Array) -> Array:
+    @property
+    def noise(self) -> float:
+        """Deviation of a measurement from its network, as a share of that of all values."""
+        return float(np.sqrt(self._power * np.exp(self._theta[2])))
+
+    def slopes(self, generator: np.random.Generator, count: int) -> Array:
+        """How the value grows with each measured effect.
+
+        Args:
+            generator: source of randomness.
+            count: of draws from the posterior, the first of which is its mean.
+
+        Returns:
+            count x effects.
+        """
+        weight = np.exp(self._theta[-1])
+        mean = weight * self._effects.T @ self._alpha
+        size = self._unit * np.sqrt(self._power)
+        drawn = self._unit * mean + size * self._deviations(generator, count, float(weight))
+        drawn[0] = self._unit * mean
+        return np.asarray(drawn)
+
+    def _deviations(self, generator: np.random.Generator, count: int, weight: float) -> Array:
+        """Draws with the slopes' posterior covariance, w - w^2 E' K^-1 E."""
+        effects = self._effects.shape[1]
+        normal = generator.normal(size=(count, effects))
+        if effects <= POINTS:
+            known = self._effects.T @ self._inverse @ self._effects
+            sizes, axes = np.linalg.eigh(weight * np.eye(effects) - weight**2 * known)
+            return np.asarray(normal @ (axes * np.sqrt(np.maximum(sizes, 0.0))).T)
+        # Of many genes few directions are known: the root of I - B'B with B of as many rows.
+        root = np.linalg.cholesky(self._inverse).T @ self._effects * np.sqrt(weight)
+        _, shares, axes = np.linalg.svd(root, full_matrices=False)
+        left = np.sqrt(np.maximum(1.0 - shares**2, 0.0)) - 1.0
+        return np.asarray(np.sqrt(weight) * (normal + (normal @ axes.T * left) @ axes))
+
+    def _matrix(self, a: Array, b: Array, effects: Array) -> Array:
         linear, theta = a @ b.T, self._theta
-        weight = np.exp(theta[3:] / 2)[self._groups]
-        distance = _squares(a * weight, b * weight)
-        near = _matern(distance)[0]
-        return np.asarray(near + np.exp(theta[0]) * linear + np.exp(theta[1]) * linear**2)
+        weight = np.exp(theta[3 : 4 + self._groups.max()] / 2)[self._groups]
+        distance = squares(a * weight, b * weight)
+        near = matern(distance)[0]
+        found = near + np.exp(theta[0]) * linear + np.exp(theta[1]) * linear**2
+        if self._has_effects:
+            found += np.exp(theta[-1]) * (effects @ self._effects.T)
+        return np.asarray(found)
+
+    def _priors(self, groups: int) -> tuple[Array, Array]:
+        """Means and deviations of the hyperparameters, in the order of `Kernel.theta`."""
+        priors = [*_PRIORS[:2], self._noise_prior, *[_PRIORS[3]] * groups]
+        center, width = np.array(priors + [_EFFECTS] * self._has_effects).T
+        return center, width
 
     def _likeliest(self, y: Array) -> Kernel:
         from scipy.optimize import minimize
@@ -115,37 +196,46 @@ class GaussianProcess:
         rows, groups = self._rows, int(self._groups.max()) + 1
         linear = rows @ rows.T
         quadratic = linear**2
+        together = self._effects @ self._effects.T
         apart = np.array(
-            [
-                _squares(rows[:, self._groups == g], rows[:, self._groups == g])
-                for g in range(groups)
-            ]
+            [squares(rows[:, self._groups == g], rows[:, self._groups == g]) for g in range(groups)]
         )
-        center, width = np.array([*_PRIORS[:3], *[_PRIORS[3]] * groups]).T
-        n, diagonal = len(y), np.diag_indices(len(y))
+        center, width = self._priors(groups)
+        diagonal, parts, further, within = (
+            np.diag_indices(len(y)), self._parts, self._further, self._within
+        )  # fmt: skip
+        n = len(y) + further
 
         def loss(theta: Array) -> tuple[float, Array]:
             scales = np.exp(theta)
-            near, slope = _matern(np.tensordot(scales[3:], apart, 1))
+            relevance = scales[3 : 3 + groups]
+            near, slope = matern(np.tensordot(relevance, apart, 1))
             matrix = near + scales[0] * linear + scales[1] * quadratic
-            matrix[diagonal] += scales[2] + _JITTER
+            if self._has_effects:
+                matrix += scales[-1] * together
+            matrix[diagonal] += scales[2] * parts + _JITTER
             try:
                 lower = np.linalg.cholesky(matrix)
             except np.linalg.LinAlgError:
                 return 1e10, np.zeros_like(theta)
             inverse = np.linalg.inv(matrix)
             alpha = inverse @ y
-            fit = max(float(y @ alpha), 1e-12)
+            fit = max(float(y @ alpha) + within / scales[2], 1e-12)
             off = (theta - center) / width
             value = (
                 0.5 * n * np.log(fit / n) + float(np.log(np.diag(lower)).sum()) + 0.5 * off @ off
             )
+            value += 0.5 * further * theta[2]
             pull = inverse - np.outer(alpha, alpha) * (n / fit)
             gradient = np.empty_like(theta)
             gradient[0] = 0.5 * scales[0] * np.vdot(pull, linear)
             gradient[1] = 0.5 * scales[1] * np.vdot(pull, quadratic)
-            gradient[2] = 0.5 * scales[2] * np.trace(pull)
-            gradient[3:] = 0.5 * scales[3:] * (apart.reshape(groups, -1) @ (pull * slope).ravel())
+            gradient[2] = 0.5 * scales[2] * float((pull[diagonal] * parts).sum())
+            gradient[2] += 0.5 * (further - n / fit * within / scales[2])
+            if self._has_effects:
+                gradient[-1] = 0.5 * scales[-1] * np.vdot(pull, together)
+            near_pull = apart.reshape(groups, -1) @ (pull * slope).ravel()
+            gradient[3 : 3 + groups] = 0.5 * relevance * near_pull
             return float(value), gradient + off / width
 
         found = minimize(
@@ -157,100 +247,3 @@ class GaussianProcess:
             options={"maxiter": _ITERATIONS},
         )
         return Kernel(np.asarray(found.x), float(found.fun))
-
-
-def _squares(a: Array, b: Array) -> Array:
-    square = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1) - 2 * a @ b.T
-    return np.asarray(np.maximum(square, 0.0))
-
-
-def _matern(square: Array) -> tuple[Array, Array]:
-    """Matern 5/2 of squared distances, and its derivative by them."""
-    r = np.sqrt(5 * square)
-    decay = np.exp(-r)
-    return (1 + r + r**2 / 3) * decay, -5 / 6 * (1 + r) * decay
-
-
-@dataclass(frozen=True)
-class Shape:
-    """How a metric depends on a chromosome: what a process needs to learn anew.
-
-    Attributes:
-        stretched: whether it is learned as the logarithm of the distance to the best value.
-        kernel: of the process.
-    """
-
-    stretched: bool
-    kernel: Kernel
-
-
-class WarpedGaussianProcess:
-    """A process of a metric, or of the logarithm of its distance to a little beyond the best value.
-
-    What decides about a front lies near the best values, where differences are small; on the scale
-    of all values a predictor takes them for noise beside the failures. Effects of compressing
-    several layers also come closer to adding up there, while costs add up as they are. The likelier
-    scale is taken.
-
-    Args:
-        groups: as for `GaussianProcess`.
-        sign: 1.0 if smaller values are better, -1.0 if larger ones are, 0.0 if neither end
-            matters more: then the scale is left as it is.
-        shape: found before; None looks for it in the values that are fitted.
-    """
-
-    def __init__(
-        self, groups: Sequence[int], sign: float = 0.0, shape: Shape | None = None
-    ) -> None:
-        self._groups, self._sign, self.shape = groups, sign, shape
-        self._process = GaussianProcess(groups)
-        self._base, self._span = 0.0, 1.0
-
-    def fit(self, rows: Array, values: Array) -> None:
-        """Learn from n rows of features and n values."""
-        losses = self._sign * values
-        self._span = float(np.ptp(losses)) or 1.0
-        self._base = float(losses.min()) - _BEYOND * self._span
-        if self.shape is None:
-            scales = (False, True) if self._sign else (False,)
-            found = [
-                self._try(stretched, rows[-_POINTS:], values[-_POINTS:]) for stretched in scales
-            ]
-            self.shape = min(found, key=lambda pair: pair[0])[1]
-        self._process.fit(rows, self._scaled(values, self.shape.stretched), self.shape.kernel)
-
-    def _try(self, stretched: bool, rows: Array, values: Array) -> tuple[float, Shape]:
-        """Negative log-likelihood of the values, but for what both scales share, and the shape."""
-        scaled = self._scaled(values, stretched)
-        kernel = self._process.fit(rows, scaled)
-        # Likelihoods on two scales compare after a change of variables to one of them.
-        width = float(scaled.std()) / (1.0 if stretched else self._span)
-        change = float(scaled.sum()) if stretched else 0.0
-        loss = kernel.loss + len(values) * np.log(max(width, 1e-300)) + change
-        return float(loss), Shape(stretched, kernel)
-
-    def predict(self, rows: Array) -> tuple[Array, Array]:
-        """Mean and standard deviation for each row, on a stretched scale to first order."""
-        return self._back(*self._process.predict(rows))
-
-    @property
-    def floor(self) -> float:
-        """The loss beyond which the distance is measured; -inf on the scale of the values."""
-        return self._base if self.shape is not None and self.shape.stretched else -np.inf
-
-    def left_out(self) -> Array:
-        """What the others predict of each value learned."""
-        mean = self._process.left_out()
-        return self._back(mean, mean)[0]
-
-    def _scaled(self, values: Array, stretched: bool) -> Array:
-        if not stretched:
-            return values
-        return np.asarray(np.log((self._sign * values - self._base) / self._span))
-
-    def _back(self, mean: Array, deviation: Array) -> tuple[Array, Array]:
-        assert self.shape is not None
-        if not self.shape.stretched:
-            return mean, deviation
-        away = self._span * np.exp(np.minimum(mean, _FARTHEST))
-        return self._sign * (self._base + away), away * deviation

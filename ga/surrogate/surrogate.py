@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import random
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -19,8 +18,9 @@ from ga.problem.search_space import Genome, SearchSpace
 from ga.problem.sensitivities import Sensitivities
 from ga.surrogate.extra_trees import ExtraTrees, Predictor
 from ga.surrogate.features import Features
-from ga.surrogate.gaussian_process import Shape, WarpedGaussianProcess
+from ga.surrogate.rank_correlation import held_back_tau, standard_error, tau_of
 from ga.surrogate.training_data import TrainingData
+from ga.surrogate.warped_process import Shape, WarpedGaussianProcess
 
 _log = logging.getLogger("ga")
 
@@ -37,10 +37,13 @@ _THRESHOLD = 0.3
 # Chosen on seeds 0 to 5 of NAS-Bench-201 (docs/search.md).
 _HEAD_START = {"gp": 0.05}
 # Up to this many results every one leads to a new fit; each doubling then doubles the interval.
-# This and the next two bound the time of a fit and of a check. Choices; not tuned.
+# This and the next bound the time of a fit and of a check. Choices; not tuned.
 _EVERY_FIT = 64
 _MOST_ROWS = 1000
-_QUICK_TREES = 21
+# Deviations to each side that hold nine of ten normal values; and of what deviation, as a share of
+# that of all results, a metric is taken for one without noise. The second is a choice.
+_NINETY = 1.645
+_SLIGHT_NOISE = 0.01
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,21 @@ class Forecast:
     feasible: Array
     floor: Array
     known: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Beliefs:
+    """A metric of n networks, by all that was measured of them and of others.
+
+    Attributes:
+        low: n, one in twenty lies below.
+        mean: n, the posterior mean (the median on a stretched scale).
+        high: n, one in twenty lies above.
+    """
+
+    low: Array
+    mean: Array
+    high: Array
 
 
 class Surrogate:
@@ -152,7 +170,7 @@ class Surrogate:
             self._fitted = due
         # Near the front all results are alike, so tau of a few dozen held-back ones scatters; only
         # what is surely below the threshold (by two standard errors) gives cause to stop.
-        slack = 2 * _standard_error(min(count, _MOST_ROWS // 3))
+        slack = 2 * standard_error(min(count, _MOST_ROWS // 3))
         weak = {
             name: tau
             for name, tau in self.tau.items()
@@ -198,12 +216,77 @@ class Surrogate:
         floor = np.array([self._floor(name) for name in self._objectives.names])
         return Forecast(mean, deviation, violation, feasible, floor, known)
 
+    def believe(
+        self, genomes: Sequence[Genome], costs: Sequence[Mapping[str, float]], cheap: set[str]
+    ) -> dict[str, Beliefs]:
+        """What measured networks' expensive metrics probably are, luck taken off.
+
+        A Gaussian process is fitted for it, whatever predicts otherwise.
+
+        Args:
+            genomes: n genomes with results.
+            costs: their known costs.
+            cheap: the metrics that the cost function knows.
+
+        Returns:
+            By metric; without those that scatter hardly, and empty while there are few results.
+        """
+        if self._data.results < _MINIMUM or not genomes:
+            return {}
+        known, known_costs, table = self._data.first(len(self._data), guesses=False)
+        repeats = self._data.repeats(len(self._data), guesses=False)
+        # Last what is asked for: a process takes the last ones.
+        wanted = set(genomes)
+        places = sorted(range(len(known)), key=lambda i: known[i] in wanted)[-_MOST_ROWS:]
+        rows = self._features.rows(
+            [known[i] for i in places], [known_costs[i] for i in places], self._cost_names
+        )
+        asked = self._features.rows(genomes, costs, self._cost_names)
+        found = {}
+        for column, name in enumerate(self._needed):
+            if name in cheap:
+                continue
+            # On the scale of the values: luck is as large everywhere, and near the best value a
+            # logarithm takes it for the network's.
+            model = WarpedGaussianProcess(self._groups(), is_lucky=True)
+            again = repeats[name].at(places) if repeats else None
+            model.fit(rows, table[places, column], again)
+            if model.noise > _SLIGHT_NOISE:
+                found[name] = Beliefs(*model.interval(asked, _NINETY))
+        return found
+
+    @property
+    def is_informed(self) -> bool:
+        """Whether its forecasts tell luck from networks.
+
+        Measured effects of genes do, and so do networks that were measured several times.
+        """
+        return self._features.has_effects or self._data.has_repeats
+
+    def factors(self, generator: np.random.Generator, count: int) -> Array | None:
+        """What the measured losses of each gene are to be multiplied with, after `prepare`.
+
+        Args:
+            generator: source of randomness.
+            count: of draws; the first is the expectation.
+
+        Returns:
+            count x genes with measured losses; None unless a Gaussian process has learned one
+            objective alone.
+        """
+        learned = [model for name, model in self._models.items() if name in self._objectives.names]
+        (model,) = learned if len(learned) == 1 else (None,)
+        if not isinstance(model, WarpedGaussianProcess):
+            return None
+        return model.factors(generator, count)
+
     # ---- learning
 
     def _fit(self, count: int, expensive: tuple[str, ...]) -> None:
         self._models = {}
         rng = random.Random(f"fit {self._seed} {count}")
         genomes, costs, table = self._data.first(count)
+        repeats = self._data.repeats(count)
         places = list(range(len(genomes)))
         if len(places) > _MOST_ROWS:
             # The recent half is where the search is; the rest stands for the whole space.
@@ -219,7 +302,8 @@ class Surrogate:
                 if shape is None
                 else WarpedGaussianProcess(self._groups(), self._sign(name), shape)
             )
-            model.fit(rows, table[places, self._needed.index(name)])
+            again = repeats[name].at(places) if repeats else None
+            model.fit(rows, table[places, self._needed.index(name)], again)
             self._models[name] = model
 
     def _floor(self, name: str) -> float:
@@ -235,6 +319,7 @@ class Surrogate:
 
     def _check(self, count: int, expensive: tuple[str, ...]) -> None:
         genomes, costs, table = self._data.first(count, guesses=False)
+        repeats = self._data.repeats(count, guesses=False)
         # The latest results suffice to judge, and keep the check as cheap as a fit.
         latest = slice(-_MOST_ROWS // 3, None)
         rows = self._features.rows(genomes[latest], costs[latest], self._cost_names)
@@ -245,11 +330,11 @@ class Surrogate:
             shape = None
             if "gp" in self._kinds:
                 model = WarpedGaussianProcess(self._groups(), self._sign(name))
-                model.fit(rows, values)
+                model.fit(rows, values, repeats[name].last(len(rows)) if repeats else None)
                 shape = model.shape
-                taus["gp"] = _tau(model.left_out(), values[-len(model.left_out()) :])
+                taus["gp"] = tau_of(model.left_out(), values[-len(model.left_out()) :])
             if "trees" in self._kinds:
-                taus["trees"] = _held_back_tau(rows, values, self._seed + count)
+                taus["trees"] = held_back_tau(rows, values, self._seed + count)
             best = max(taus, key=lambda kind: taus[kind] + _HEAD_START.get(kind, 0.0))
             self._shapes[name] = shape if best == "gp" else None
             self.tau[name] = max(taus.values())
@@ -271,38 +356,6 @@ def _boundary(count: int, steps: int) -> int:
     while count // every >= steps:
         every *= 2
     return count - count % every
-
-
-def _standard_error(count: int) -> float:
-    """Of Kendall's tau of `count` unrelated pairs."""
-    return float(np.sqrt(2 * (2 * count + 5) / (9 * count * (count - 1))))
-
-
-def _held_back_tau(rows: Array, values: Array, seed: int) -> float:
-    """Kendall's tau of what trees predict for results that they have not seen.
-
-    All results are predicted in three folds while they are few; later a third of them once.
-    """
-    order = np.random.default_rng(seed).permutation(len(values))
-    folds = np.array_split(order, 3)
-    seen, predicted = [], []
-    for fold in folds if len(values) < 100 else folds[:1]:
-        rest = np.setdiff1d(order, fold)
-        model = ExtraTrees(seed, _QUICK_TREES)
-        model.fit(rows[rest], values[rest])
-        predicted.append(model.predict(rows[fold])[0])
-        seen.append(values[fold])
-    return _tau(np.concatenate(predicted), np.concatenate(seen))
-
-
-def _tau(predicted: Array, values: Array) -> float:
-    from scipy.stats import kendalltau
-
-    if np.ptp(values) == 0:
-        return 1.0  # a constant metric is predicted perfectly, and never matters
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # constant predictions: tau is nan, which is 0 here
-        return float(np.nan_to_num(kendalltau(predicted, values).statistic))
 
 
 def _probability(constraint: Constraint, mean: Array, deviation: Array) -> Array:

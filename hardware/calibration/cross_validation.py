@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
+from hardware.calibration import helium
 from hardware.calibration.mlperf_tiny_results import Row, rows
 from hardware.calibration.model import Effects, fit, kappa, names_of, predict, weighted
 
@@ -56,15 +57,22 @@ def cells(hold: Key = by_vendor, data: Sequence[Row] | None = None) -> list[Pred
     found = []
     for key in dict.fromkeys(map(hold, known)):
         kept = [row for row in known if hold(row) != key]
-        effects = fit([row.cell for row in kept])
+        effects = fitted_effects(kept)
         for row in known:
             if hold(row) != key:
                 continue
             others = [r.cell for r in kept if r.cell.system == row.cell.system]
-            if others:
-                cycles = predict(row.cell, others, effects)
-                found.append(_prediction(row, cycles))
+            if others and helium.is_helium(row.cell):
+                elsewhere = [r.cell for r in kept if r.cell.core != row.cell.core]
+                found.append(_prediction(row, helium.predict(row.cell, others, elsewhere)))
+            elif others:
+                found.append(_prediction(row, predict(row.cell, others, effects)))
     return found
+
+
+def fitted_effects(data: Sequence[Row]) -> Effects:
+    """The model fitted to the rows of all cores but those with Helium, which have their own."""
+    return fit([row.cell for row in data if not helium.is_helium(row.cell)])
 
 
 def order(data: Sequence[Row] | None = None) -> list[tuple[Row, Row, bool]]:
@@ -80,7 +88,7 @@ def order(data: Sequence[Row] | None = None) -> list[tuple[Row, Row, bool]]:
     for device, vendor in dict.fromkeys((row.device, row.cell.vendor) for row in known):
         own = [r for r in known if (r.device, r.cell.vendor) == (device, vendor)]
         for pair in combinations(sorted({r.benchmark for r in own}), 2):
-            effects = fit([r.cell for r in known if r not in own or r.benchmark not in pair])
+            effects = fitted_effects([r for r in known if r not in own or r.benchmark not in pair])
             for stack in dict.fromkeys(r.stack for r in own):
                 of = {r.benchmark: r for r in own if r.stack == stack}
                 if not all(name in of for name in pair):
@@ -101,7 +109,7 @@ def boards(data: Sequence[Row] | None = None) -> list[Prediction]:
     found = []
     for device in dict.fromkeys(row.device for row in known):
         kept = [row for row in known if row.device != device]
-        effects = fit([row.cell for row in kept])
+        effects = fitted_effects(kept)
         for row in known:
             if row.device != device:
                 continue

@@ -13,11 +13,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hardware.calibration.cross_validation import Prediction, by_vendor, cells
+from hardware.calibration import helium
+from hardware.calibration.cross_validation import (
+    Prediction,
+    by_vendor,
+    cells,
+    fitted_effects,
+)
 from hardware.calibration.mlperf_tiny_results import DROPS_DEAD, Row, rows
-from hardware.calibration.model import FACTORS, Effects, fit, kappa, names_of
-from hardware.device import Stacks
+from hardware.calibration.model import FACTORS, Cell, Effects, counts_version, kappa, names_of
 from hardware.runtime import RuntimeFields
+from hardware.stacks import Stacks
 
 OUTPUT = Path(__file__).parents[1] / "data" / "stacks.json"
 BOARD_ERROR = 0.15
@@ -41,7 +47,7 @@ def main() -> None:
 def table() -> dict[str, Any]:
     """Return the contents of `data/stacks.json`."""
     known = rows()
-    effects = fit([row.cell for row in known])
+    effects = fitted_effects(known)
     left_out = cells(by_vendor)
     devices: dict[str, dict[str, RuntimeFields]] = {}
     for device, stack in sorted({(row.device, row.stack) for row in known}):
@@ -63,12 +69,10 @@ def table() -> dict[str, Any]:
 
 def _entry(own: Sequence[Row], effects: Effects, left_out: Sequence[Prediction]) -> RuntimeFields:
     group = [row.cell for row in own]
-    factors = effects.factors(names_of(group[0]))
     errors = [p.log_error for p in left_out if p.row.cell.system == group[0].system]
     power = [row.power_mw for row in own if row.power_mw is not None]
     entry: dict[str, object] = {
-        "kappa": round(kappa(group, factors), 4),
-        **{name: round(f, 4) for name, f in zip(FACTORS, factors, strict=True)},
+        **_factors(group, effects),
         "error": round(_shrunk(errors, _of_core(left_out, group[0].core)), 4),
         "networks": len({row.benchmark for row in own}),
         "status": "calibrated",
@@ -78,6 +82,25 @@ def _entry(own: Sequence[Row], effects: Effects, left_out: Sequence[Prediction])
     if power:
         entry["power_mw"] = round(sum(power) / len(power), 2)
     return entry
+
+
+def _factors(group: Sequence[Cell], effects: Effects) -> RuntimeFields:
+    if helium.is_helium(group[0]):
+        return _helium_factors(group)
+    factors = effects.factors(names_of(group[0]))
+    return {
+        "kappa": round(kappa(group, factors), 4),
+        **{name: round(f, 4) for name, f in zip(FACTORS, factors, strict=True)},
+    }
+
+
+def _helium_factors(group: Sequence[Cell]) -> RuntimeFields:
+    return {
+        "kappa": round(helium.kappa(group), 4),
+        **dict.fromkeys(FACTORS, 1.0),
+        "stream_cycles": round(helium.stream_cycles(group), 4),
+        "counts": counts_version(group[0].core),
+    }
 
 
 def _borrowed(devices: Stacks, known: Sequence[Row], core: str) -> dict[str, dict[str, object]]:
@@ -98,8 +121,11 @@ def _mean(found: Sequence[RuntimeFields], boards: Sequence[str]) -> dict[str, ob
     means = {k: sum(v) / len(v) for k, v in logs.items()}
     spread = _rms([v - means["kappa"] for v in logs["kappa"]])
     own = max(entry["error"] for entry in found)
+    # What a core's stacks have alike: of which counts they are, and what streaming takes.
+    same = {k: found[0][k] for k in ("stream_cycles", "counts") if k in found[0]}
     return {
         **{k: round(math.exp(v), 4) for k, v in means.items()},
+        **same,
         "error": round(math.hypot(spread, own, BOARD_ERROR), 4),
         "status": "borrowed",
         "source": f"geometric mean of {len(found)} stacks measured on {', '.join(boards)}",

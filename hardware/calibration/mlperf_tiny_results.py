@@ -14,7 +14,7 @@ from pathlib import Path
 
 import yaml
 
-from hardware.calibration.model import Cell, benchmark_instructions
+from hardware.calibration.model import Cell, benchmark_instructions, linear_bytes
 
 DATA = Path(__file__).parents[1] / "data" / "published.csv"
 _DEVICES = Path(__file__).parents[1] / "devices"
@@ -69,6 +69,7 @@ def rows() -> tuple[Row, ...]:
                 network=line["benchmark"],
                 cycles=float(line["latency_ms"]) * 1000 * clock_mhz,
                 counts=benchmark_instructions(line["benchmark"], core, stack in DROPS_DEAD),
+                linear_bytes=linear_bytes(line["benchmark"], stack in DROPS_DEAD),
             )
             found.append(
                 Row(

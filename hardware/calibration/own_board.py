@@ -17,11 +17,13 @@ from pathlib import Path
 import yaml
 
 from hardware.calibration.mlperf_tiny_networks import REFERENCE_NETWORKS
-from hardware.calibration.model import FACTORS, RIDGE, Cell, Effects, fit, kappa, weighted
-from hardware.device import Device, fitted, load_device
+from hardware.calibration.model import RIDGE, Cell, fit, kappa, weighted
+from hardware.cores import COUNTED_AS
+from hardware.device import Device, load_device
 from hardware.ir.network import Network
-from hardware.latency.instruction_counts import COUNTED_AS
 from hardware.latency.layer_instructions import class_instructions
+from hardware.stacks import fitted
+from hardware.versions import LATEST
 
 PLAUSIBLE_KAPPA = (0.03, 30.0)
 """Cycles per instruction outside this range come from wrong units, not from a processor."""
@@ -74,6 +76,7 @@ class Calibration:
             "error": round(self.error, 4),
             "networks": self.networks,
             "status": "calibrated",
+            "counts": LATEST,
             "source": f"joint-ga calibrate, {self.networks} measured networks",
         }
 
@@ -125,8 +128,11 @@ def read_cells(path: Path, board: Device, stack: str) -> list[Cell]:
     """
     with path.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
-        columns = reader.fieldnames or []
-        lines = list(reader)
+        try:
+            columns = reader.fieldnames or []
+            lines = list(reader)
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise ValueError(f"{path}: no CSV table ({error})") from None
     if "network" not in columns or "latency_ms" not in columns:
         raise ValueError(
             f"{path}: columns {list(columns)} must contain 'network' and 'latency_ms' "
@@ -190,29 +196,10 @@ def _params(path: Path) -> dict[str, object]:
 
 
 def _fit(cells: Sequence[Cell]) -> tuple[tuple[float, ...], float]:
-    """Factors and kappa: the board's own effect on top of what its core has shown in public."""
-    known: Mapping[str, Sequence[float]] = fitted()["effects"]
-    prior = [0.0] * len(FACTORS)
-    for key in ("all/", f"family/{cells[0].family}"):
-        prior = [a + b for a, b in zip(prior, known.get(key, prior), strict=True)]
-    base = Effects({("all", ""): tuple(prior)}).factors({})
-    shifted = [_scaled(cell, base) for cell in cells]
-    own = fit(shifted, {**RIDGE, "all": 1e3, "family": 1e3, "vendor": 1e3, "stack": 1e3})
-    extra = own.values["system", cells[0].system]
-    factors = tuple(b * math.exp(e) for b, e in zip(base, extra, strict=True))
+    """Factors and kappa: layers cost what their instructions say, until the board says more."""
+    own = fit(cells, {**RIDGE, "all": 1e3, "family": 1e3, "vendor": 1e3, "stack": 1e3})
+    factors = own.factors({"system": cells[0].system})
     return factors, kappa(cells, factors)
-
-
-def _scaled(cell: Cell, factors: Sequence[float]) -> Cell:
-    one = (1.0,) * len(FACTORS)
-    counts = list(cell.counts)
-    for i in range(len(counts)):
-        unit = [0.0] * len(counts)
-        unit[i] = 1.0
-        counts[i] *= weighted(unit, factors) / weighted(unit, one)
-    return Cell(
-        cell.core, cell.vendor, cell.stack, cell.system, cell.network, cell.cycles, tuple(counts)
-    )
 
 
 def _leave_one_out(cells: Sequence[Cell]) -> dict[str, float]:

@@ -54,20 +54,31 @@ def intervals(layers: Sequence[Layer], device: Device) -> dict[str, Interval]:
         ValueError: as `estimate`.
     """
     costs = estimate(layers, device)
-    error = device.runtime.error
-    both = math.hypot(error, POWER_ERROR) if error else 0.0
+    by_factor = factors(device)
     exact = {
         name: Interval(float(v), float(v), float(v), "exact")
         for name, v in costs.as_dict().items()
-        if name not in ("latency_ms", "energy_mj")
+        if name not in by_factor
     }
+    spread = {}
+    for name, factor in by_factor.items():
+        value = float(getattr(costs, name))
+        spread[name] = Interval(value, value / factor, value * factor, device.status)
+    return exact | spread
+
+
+def factors(device: Device) -> dict[str, float]:
+    """What the estimates are multiplied and divided by for the ends of their intervals.
+
+    Args:
+        device: profile with the stack in use.
+
+    Returns:
+        By the names of the costs that are estimates; 1 if nobody has measured the error.
+    """
+    error = device.runtime.error
+    both = math.hypot(error, POWER_ERROR) if error else 0.0
     return {
-        **exact,
-        "latency_ms": _spread(costs.latency_ms, error, device.status),
-        "energy_mj": _spread(costs.energy_mj, both, device.status),
+        "latency_ms": math.exp(_QUANTILE * error),
+        "energy_mj": math.exp(_QUANTILE * both),
     }
-
-
-def _spread(value: float, error: float, status: str) -> Interval:
-    factor = math.exp(_QUANTILE * error)
-    return Interval(value, value / factor, value * factor, status)

@@ -6,12 +6,27 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TypeGuard
+from typing import NamedTuple, TypeGuard
 
 from hardware.ir.finite import LARGEST_SIZE, is_size, shortened
 
-WEIGHTED_OPS = frozenset({"conv", "depthwise", "conv_transpose", "linear"})
+CONV_OPS = frozenset({"conv", "depthwise", "conv_transpose"})
+"""Convolutions."""
+
+GATES = {"lstm": 4, "gru": 3, "rnn": 1}
+"""Recurrent operators, and the blocks of rows in each of their matrices."""
+
+WEIGHTED_OPS = CONV_OPS | {"linear", "embedding"} | GATES.keys()
 """Operators that hold weights, and so have bit genes and can lose output channels."""
+
+UNPACKABLE_OPS = CONV_OPS | {"linear"}
+"""Operators whose weights may be stored sparse or as powers of two."""
+
+FIXED = "fixed_"
+"""Before the name of an operator with weights: no quantizer reaches them, so that they stay float.
+
+They are among `Layer.params`; beside that such a layer costs what the operator without it does.
+"""
 
 VIEW_OPS = frozenset({"reshape", "batchnorm"})
 """Operators that do nothing at run time: their output is their input's bytes."""
@@ -74,6 +89,46 @@ def _dims(values: object, what: str, low: int) -> Shape:
     return dims
 
 
+CUT_KINDS = ("in", "out", "groups", "params")
+
+
+class LayerCut(NamedTuple):
+    """What a layer loses with each unit that is removed from a channel group.
+
+    Attributes:
+        what: ``in`` or ``out``: a dimension of that shape; ``groups``; ``params``.
+        dim: index of the dimension, 0 for ``groups`` and ``params``.
+        group: name of the channel group.
+        size: entries of the dimension, groups or numbers for one unit.
+    """
+
+    what: str
+    dim: int
+    group: str
+    size: int
+
+
+def _cuts(values: object, where: str) -> tuple[LayerCut, ...]:
+    if not isinstance(values, Iterable) or isinstance(values, str):
+        raise ValueError(f"{where}cuts={shortened(values)} must be a list of cuts")
+    found = []
+    for value in values:
+        parts = tuple(value) if isinstance(value, (tuple, list)) else ()
+        if (
+            len(parts) != len(LayerCut._fields)
+            or parts[0] not in CUT_KINDS
+            or not is_size(parts[1], 0)
+            or not isinstance(parts[2], str)
+            or not is_size(parts[3])
+        ):
+            raise ValueError(
+                f"{where}cut {shortened(value)} must be [{', '.join(LayerCut._fields)}], with "
+                f"what one of {', '.join(CUT_KINDS)}"
+            )
+        found.append(LayerCut(*parts))
+    return tuple(found)
+
+
 @dataclass(frozen=True)
 class Layer:
     """One operator of a network, with batch-norm already folded into it.
@@ -87,19 +142,25 @@ class Layer:
         in_shape: shape of the first input without batch: (C, H, W), (C, L), (C,); (T, C) for
             a `linear` that acts on the last dimension.
         out_shape: shape of the output, without batch.
-        kernel: kernel size, one number per spatial dimension.
+        kernel: kernel size, one number per spatial dimension. Of a recurrent layer: stacked
+            layers, directions, and the width of the state where a projection follows it; of an
+            embedding: rows of the table; of softmax: entries of a row, 1 for those of its channels.
         stride: stride, likewise.
         padding: one number per spatial dimension, or two (before, after, before, after) where
             the padding is asymmetric, as TensorFlow's SAME is.
         groups: groups of a convolution; of a depthwise one its input channels.
-        bias: whether a bias (4 bytes per output channel) is stored.
+        bias: whether a bias (4 bytes per output channel; two per row of a recurrent layer's
+            gates) is stored.
         w_bits: bits of a weight.
-        a_bits: bits of the input activations.
+        a_bits: bits of the input activations; of an embedding, of a position in its table.
         module: qualified name of the module whose weights it uses; layers with the same module
             share them, so flash holds them once.
         w_scheme: one of `W_SCHEMES`. Of powers of two, the sign and the exponent are stored, in
             `w_bits` as well.
         sparsity: fraction of the weights that are zero, anywhere in the layer; see `zeros`.
+        params: further numbers that are stored for it, beside `weights` and bias: scale and shift
+            of a norm that isn't folded, slopes, tables, constants.
+        cuts: how its sizes follow the channel groups; empty: by the rules for its `op`.
 
     Raises:
         ValueError: a field is out of its range, named in the message.
@@ -120,6 +181,8 @@ class Layer:
     module: str = ""
     w_scheme: str = UNIFORM
     sparsity: float = 0.0
+    params: int = 0
+    cuts: tuple[LayerCut, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.name or not isinstance(self.name, str):
@@ -158,8 +221,16 @@ class Layer:
             raise ValueError(
                 f"{where}sparsity={shortened(self.sparsity)} must be a number in [0, 1)"
             )
-        if self.op in ("conv", "depthwise", "conv_transpose"):
+        if not is_size(self.params, 0):
+            raise ValueError(f"{where}params={shortened(self.params)} must be an integer >= 0")
+        put(self, "cuts", _cuts(self.cuts, where))
+        if self.kind in CONV_OPS:
             self._check_convolution(where)
+        elif self.kind in GATES and len(self.kernel) not in (2, 3):
+            raise ValueError(
+                f"{where}kernel={self.kernel!r} of a recurrent layer must hold its stacked layers "
+                "and directions"
+            )
 
     def _check_convolution(self, where: str) -> None:
         dims = len(self.kernel)
@@ -178,32 +249,75 @@ class Layer:
 
     @property
     def is_weighted(self) -> bool:
-        """Whether the operator holds weights."""
+        """Whether the operator holds weights that can be quantized."""
         return self.op in WEIGHTED_OPS
 
     @property
+    def kind(self) -> str:
+        """The operator that runs, without `FIXED`."""
+        return self.op.removeprefix(FIXED)
+
+    @property
+    def _channels_last(self) -> bool:
+        return self.kind == "linear" or self.kind == "embedding" or self.kind in GATES
+
+    @property
     def in_channels(self) -> int:
-        """Input channels: the first dimension, or the last one for a linear layer."""
-        return self.in_shape[-1] if self.op == "linear" else self.in_shape[0]
+        """Input channels: the first dimension, or the last one of a linear or recurrent layer."""
+        return self.in_shape[-1] if self._channels_last else self.in_shape[0]
 
     @property
     def out_channels(self) -> int:
-        """Output channels: the first dimension, or the last one for a linear layer."""
-        return self.out_shape[-1] if self.op == "linear" else self.out_shape[0]
+        """Output channels: the first dimension, or the last one of a linear or recurrent layer."""
+        return self.out_shape[-1] if self._channels_last else self.out_shape[0]
+
+    @property
+    def matrices(self) -> tuple[tuple[int, int], ...]:
+        """Rows and columns of the weights as matrices; none of an operator without weights.
+
+        A recurrent layer has two for each stacked layer and direction, of the input and of the
+        state, and one more where the state is projected.
+        """
+        if self.kind == "embedding":
+            return ((self.kernel[0], self.out_channels),)
+        if self.kind not in GATES:
+            return ((self.out_channels, self.row_weights),) if self.row_weights else ()
+        layers, directions = self.kernel[:2]
+        out = self.out_channels // directions
+        state = self.kernel[2] if len(self.kernel) == 3 else out
+        rows = GATES[self.kind] * state
+        found: list[tuple[int, int]] = []
+        for depth in range(layers):
+            columns = self.in_channels if depth == 0 else self.out_channels
+            one = [(rows, columns), (rows, out)]
+            found += (one if len(self.kernel) == 2 else [*one, (out, state)]) * directions
+        return tuple(found)
 
     @property
     def row_weights(self) -> int:
         """Weights per output channel (one packed row), 0 for an operator without weights."""
-        if not self.is_weighted:
-            return 0
-        if self.op == "linear":
+        if self.kind in CONV_OPS:
+            return self.in_channels // self.groups * math.prod(self.kernel)
+        if self.kind == "linear":
             return self.in_channels
-        return self.in_channels // self.groups * math.prod(self.kernel)
+        if self.kind == "embedding":
+            return self.out_channels
+        return self.weights // self.out_channels if self.kind in GATES else 0
 
     @property
     def weights(self) -> int:
-        """All weights of the layer, zeros included."""
-        return self.out_channels * self.row_weights
+        """All weights of the layer that can be quantized, zeros included."""
+        return sum(rows * n for rows, n in self.matrices) if self.is_weighted else 0
+
+    @property
+    def biases(self) -> int:
+        """Numbers of the bias; two for each row of a recurrent layer's gates, as torch has them."""
+        if not self.bias or not self.is_weighted:
+            return 0
+        if self.kind not in GATES:
+            return self.out_channels
+        step = 2 if len(self.kernel) == 2 else 3
+        return 2 * sum(rows for rows, _ in self.matrices[::step])
 
     @property
     def zeros(self) -> int:
@@ -219,15 +333,18 @@ class Layer:
 
         Padding is counted as if it were data, which is how the published tables count.
         """
-        if self.op in ("conv", "depthwise"):
+        kind = self.kind
+        if kind in ("conv", "depthwise"):
             return math.prod(self.out_shape) * self.row_weights
-        if self.op == "linear":
+        if kind == "linear":
             return math.prod(self.out_shape) * self.in_channels
-        if self.op == "conv_transpose":
+        if kind == "conv_transpose":
             per_input = self.out_channels // self.groups * math.prod(self.kernel)
             return math.prod(self.in_shape) * per_input
-        if self.op == "matmul":
+        if kind == "matmul":
             return math.prod(self.out_shape) * self.in_shape[-1]
+        if kind in GATES:
+            return math.prod(self.in_shape[:-1]) * sum(rows * n for rows, n in self.matrices)
         return 0
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
@@ -28,9 +27,11 @@ from hardware.ir.gene_kinds.prune import check_ratio
 from hardware.ir.gene_kinds.pruner import read_pruner
 from hardware.ir.gene_kinds.registry import Params
 from hardware.ir.gene_kinds.weight_bits import read_bits
-from hardware.ir.layer import UNIFORM, ChannelGroup, Layer, Shape, is_input_name
-from hardware.ir.network_file import FORMAT, as_dict, parts_of, read_json
-from hardware.ir.shape_inference import input_shapes, operator_left, propagate
+from hardware.ir.layer import UNIFORM, UNPACKABLE_OPS, ChannelGroup, Layer, Shape
+from hardware.ir.network_file import FORMAT, as_dict, parts_of, read_allowed, read_json, written
+from hardware.ir.network_index import index_groups, index_layers
+from hardware.ir.shape_inference import cut, input_shapes, operator_left, propagate
+from hardware.versions import FIRST, LATEST, check_version
 
 __all__ = ["ChannelGroup", "Layer", "Network"]
 
@@ -49,7 +50,9 @@ class Network:
         groups: channel groups; a weighted layer in none keeps its channels.
         name: for messages and reports.
         channel_multiple: kept channels are multiples of it where the group's count is.
-        metadata: JSON data carried along (task, metric name and mode, device).
+        metadata: JSON data carried along (task, metric name and mode, device and its stack).
+        allowed: values that a user left to some genes, by their names; see `restrictions`.
+        costs_version: which costs its experiment began with; see `versions`.
 
     Raises:
         ValueError: layers out of order, unknown or repeated names, groups that do not fit.
@@ -63,7 +66,10 @@ class Network:
         name: str = "",
         channel_multiple: int = 1,
         metadata: Mapping[str, Any] | None = None,
+        allowed: Mapping[str, Sequence[object]] | None = None,
+        costs_version: int = LATEST,
     ) -> None:
+        self.costs_version = check_version(costs_version)
         self.layers = tuple(layers)
         self.groups = tuple(groups)
         self.name = name
@@ -79,54 +85,21 @@ class Network:
             )
         if not self.layers:
             raise ValueError("a network needs at least one layer")
-        self._layers = self._index_layers()
-        self._groups = self._index_groups()
+        self._layers = index_layers(self.layers)
+        self._groups = index_groups(self.groups, self._layers)
         self._group_of = {m: g.name for g in self.groups for m in g.layers}
         self._owner = self._find_owners()
-        self._bit_keys = [(n, W_BITS.key(n), A_BITS.key(n)) for n in self.gene_layers]
+        quantized = set(self.carriers(A_BITS))
+        self._bit_keys = [
+            (n, W_BITS.key(n), A_BITS.key(n) if n in quantized else "") for n in self.gene_layers
+        ]
         self._kinds = gene_kinds()
         owned = {kind.key(n): kind for kind in self._kinds for n in self.carriers(kind)}
         self._genes = {*owned, "uid"}
         self._options = {key for key, kind in owned.items() if kind not in _GRAPH_KINDS}
         built_in = (*_GRAPH_KINDS, W_SCHEME, SPARSITY, RANK)
+        self.allowed = read_allowed(allowed or {}, owned)
         self._further = {key: kind for key, kind in owned.items() if kind not in built_in}
-
-    def _index_layers(self) -> dict[str, Layer]:
-        index: dict[str, Layer] = {}
-        for layer in self.layers:
-            if layer.name in index or is_input_name(layer.name):
-                raise ValueError(f"layer name {layer.name!r} is used twice or is a reserved name")
-            for source in layer.inputs:
-                if source not in index and not is_input_name(source):
-                    raise ValueError(
-                        f"layer {layer.name!r}: input {source!r} is produced by no layer before it"
-                    )
-            index[layer.name] = layer
-        return index
-
-    def _index_groups(self) -> dict[str, ChannelGroup]:
-        index: dict[str, ChannelGroup] = {}
-        member_of: dict[str, str] = {}
-        for group in self.groups:
-            for member in group.layers:
-                layer = self._layers.get(member)
-                if layer is None or not layer.is_weighted:
-                    raise ValueError(
-                        f"channel group {group.name!r}: {member!r} is no layer with weights"
-                    )
-                if layer.out_channels != group.channels:
-                    raise ValueError(
-                        f"channel group {group.name!r} has {group.channels} channels, its layer "
-                        f"{member!r} has {layer.out_channels}"
-                    )
-                if member in member_of:
-                    raise ValueError(
-                        f"layer {member!r} is in two channel groups, {member_of[member]!r} and "
-                        f"{group.name!r}"
-                    )
-                member_of[member] = group.name
-            index[group.name] = group
-        return index
 
     def _find_owners(self) -> dict[str, str]:
         """Layer whose bit genes each weighted layer follows: the first call of its module."""
@@ -172,6 +145,11 @@ class Network:
         """Return the groups or layers that have a gene of a kind; "" for a network's."""
         if kind.scope == "group":
             return tuple(self._groups)
+        if kind is A_BITS:
+            # Positions in a table are no activations that could be rounded.
+            return tuple(n for n in self.gene_layers if self._layers[n].op != "embedding")
+        if kind in (W_SCHEME, SPARSITY):
+            return tuple(n for n in self.gene_layers if self._layers[n].op in UNPACKABLE_OPS)
         if kind.scope == "layer":
             return self.gene_layers
         return self.rank_layers if kind.scope == "matrix" else ("",)
@@ -222,7 +200,10 @@ class Network:
             ValueError: a gene is no bit-width.
         """
         read = {
-            name: (read_bits(params, w_key), read_bits(params, a_key))
+            name: (
+                read_bits(params, w_key),
+                read_bits(params, a_key) if a_key else self._layers[name].a_bits,
+            )
             for name, w_key, a_key in self._bit_keys
         }
         return {name: read[owner] for name, owner in self._owner.items()}
@@ -264,6 +245,8 @@ class Network:
             ValueError: as `kept` and `bits`, another gene that is out of its range, or channels
                 that cannot be followed through the graph.
         """
+        if self.is_cut:
+            return self._apply_cuts(params)
         kept = self.kept(params)
         bits = self.bits(params)
         shapes: dict[str, Shape] = dict(self.input_shapes)
@@ -285,8 +268,41 @@ class Network:
                     out_shape=out_shape, groups=groups, w_bits=w_bits, a_bits=a_bits,
                 )
             )  # fmt: skip
+        return self._finished(out, params)
+
+    def _apply_cuts(self, params: Params) -> tuple[Layer, ...]:
+        removed = self.removed(params)
+        bits = self.bits(params)
+        out: list[Layer] = []
+        for layer in self.layers:
+            in_shape, out_shape, groups, numbers = cut(layer, removed)
+            w_bits, a_bits = bits.get(layer.name, (layer.w_bits, layer.a_bits))
+            out.append(
+                changed(
+                    layer, op=operator_left(layer, in_shape, out_shape, groups), in_shape=in_shape,
+                    out_shape=out_shape, groups=groups, w_bits=w_bits, a_bits=a_bits,
+                    params=numbers,
+                )
+            )  # fmt: skip
+        return self._finished(out, params)
+
+    def _finished(self, layers: list[Layer], params: Params) -> tuple[Layer, ...]:
         read_pruner(params)
-        return tuple(out) if self._options.isdisjoint(params) else self._refined(out, params)
+        return tuple(layers) if self._options.isdisjoint(params) else self._refined(layers, params)
+
+    def removed(self, params: Params) -> dict[str, int]:
+        """Blocks of `step` channels that each group loses.
+
+        Raises:
+            ValueError: as `kept`.
+        """
+        kept = self.kept(params)
+        return {g.name: (g.channels - kept[g.name]) // g.step for g in self.groups}
+
+    @cached_property
+    def is_cut(self) -> bool:
+        """Whether its layers say themselves how their sizes follow the channel groups."""
+        return any(layer.cuts for layer in self.layers)
 
     def _refined(self, layers: list[Layer], params: Params) -> tuple[Layer, ...]:
         """The schemes, zeros, factors and more that a chromosome asks for, on pruned layers."""
@@ -324,7 +340,11 @@ class Network:
             "layers": [as_dict(layer) for layer in self.layers],
             "groups": [asdict(group) for group in self.groups],
         }
-        return json.dumps(data, indent=1) + "\n"
+        if self.costs_version != FIRST:
+            data["costs_version"] = self.costs_version
+        if self.allowed:
+            data["allowed"] = {key: list(values) for key, values in self.allowed.items()}
+        return written(data)
 
     @classmethod
     def from_json(cls, text: str) -> Network:
@@ -340,6 +360,8 @@ class Network:
             name=data["name"],
             channel_multiple=data["channel_multiple"],
             metadata=data["metadata"],
+            allowed=data.get("allowed"),
+            costs_version=data.get("costs_version", FIRST),
         )
 
     def save(self, path: str | Path) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
-from hardware.ir.layer import Layer, Shape
+from hardware.ir.layer import CONV_OPS, GATES, Layer, Shape
 
-_KEEP_SHAPE = frozenset({"activation", "softmax", "layernorm", "batchnorm"})
+_KEEP_SHAPE = frozenset({"activation", "softmax", "layernorm", "batchnorm", "affine"})
 _KEEP_CHANNELS = frozenset({"pool", "global_pool", "resize", "pad"})
 _ELEMENTWISE = frozenset({"add", "sub", "mul", "div", "maximum", "minimum"})
 
@@ -29,10 +29,12 @@ def propagate(
     if shapes == original and kept in (None, layer.out_channels):
         return layer.in_shape, layer.out_shape, layer.groups
     first = shapes[0]
-    if layer.op == "linear":
+    if layer.kind == "linear" or layer.kind in GATES:
         out = kept if kept is not None else layer.out_channels
         return first, (*first[:-1], out), 1
-    if layer.op in ("conv", "depthwise", "conv_transpose"):
+    if layer.op == "embedding":
+        return first, (*first, kept if kept is not None else layer.out_channels), 1
+    if layer.kind in CONV_OPS:
         out, groups = _convolution(layer, first[0], kept)
         return first, (out, *layer.out_shape[1:]), groups
     if layer.op in _KEEP_SHAPE:
@@ -51,6 +53,43 @@ def propagate(
         f"layer {layer.name!r}: channels removed before op {layer.op!r} cannot be followed "
         "through it; mark the channel groups that feed it as not prunable"
     )
+
+
+def cut(layer: Layer, removed: Mapping[str, int]) -> tuple[Shape, Shape, int, int]:
+    """Return (in_shape, out_shape, groups, params) of a layer that says how its sizes follow.
+
+    Args:
+        layer: the layer as it was before pruning.
+        removed: blocks of `step` channels that are gone, by channel group.
+
+    Raises:
+        ValueError: more is removed than there is; the message names the layer.
+    """
+    sizes = {"in": list(layer.in_shape), "out": list(layer.out_shape), "groups": [layer.groups]}
+    sizes["params"] = [layer.params]
+    for what, dim, group, size in layer.cuts:
+        sizes[what][dim] -= size * removed.get(group, 0)
+    if min(sizes["in"] + sizes["out"] + sizes["groups"]) < 1 or sizes["params"][0] < 0:
+        raise ValueError(
+            f"layer {layer.name!r}: its cuts remove more than it has: in {sizes['in']}, out "
+            f"{sizes['out']}, groups {sizes['groups']}, params {sizes['params']} would be left"
+        )
+    return tuple(sizes["in"]), tuple(sizes["out"]), sizes["groups"][0], sizes["params"][0]
+
+
+def check_cuts(layers: Sequence[Layer], groups: Container[str]) -> None:
+    """Compares the groups that layers' cuts name with those that there are.
+
+    Raises:
+        ValueError: there is no such group, or a layer has no such dimension.
+    """
+    for layer in layers:
+        dims = {"in": len(layer.in_shape), "out": len(layer.out_shape), "groups": 1, "params": 1}
+        for found in layer.cuts:
+            if found.group not in groups or found.dim >= dims[found.what]:
+                raise ValueError(
+                    f"layer {layer.name!r}: {found} names no channel group or no dimension of it"
+                )
 
 
 def operator_left(layer: Layer, in_shape: Shape, out_shape: Shape, groups: int) -> str:
@@ -72,7 +111,7 @@ def _convolution(layer: Layer, channels: int, kept: int | None) -> tuple[int, in
         out = layer.out_channels if layer.groups == 1 else channels * outs // ins
     if layer.groups == 1:
         return out, 1
-    if layer.op != "depthwise" and channels % layer.groups == 0 and out % layer.groups == 0:
+    if layer.kind != "depthwise" and channels % layer.groups == 0 and out % layer.groups == 0:
         # NNI removes the same number of channels inside every group.
         return out, layer.groups
     if channels % ins == 0 and out == channels // ins * outs:

@@ -11,8 +11,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from hardware.ir.layer import UNIFORM, VIEW_OPS, Layer
-from hardware.latency.kernel_calls import KNOWN_OPS, needs_unpacking
+from hardware.cores import COUNTED_AS, KERNEL_SET
+from hardware.ir.layer import GATES, UNIFORM, VIEW_OPS, Layer
+from hardware.latency.kernel_calls import (
+    KNOWN_OPS,
+    PRICED_BY_ELEMENTS,
+    needs_unpacking,
+    per_step,
+)
 from hardware.latency.layer_instructions import counted, layer_class
 from hardware.memory.planner import fused_activations
 from hardware.runtime import Runtime
@@ -35,11 +41,40 @@ def cycles_of(layer: Layer, core: str, stack: Runtime) -> float:
         ValueError: as `layer_cycles`.
     """
     if stack.model == "kernels":
-        factor = {"depthwise": stack.depthwise, "linear": stack.linear}.get(layer_class(layer), 1.0)
-        return stack.kappa * factor * counted(layer, core)
+        kind = layer_class(layer)
+        factor = {"depthwise": stack.depthwise, "linear": stack.linear}.get(kind, 1.0)
+        cycles = stack.kappa * factor * counted(layer, core, stack.counts)
+        return max(cycles, _streamed(layer, stack)) if kind == "linear" else cycles
     if layer.op in VIEW_OPS:
         return 0.0
     return _ne16(layer, stack) if stack.model == "ne16" else _from_table(layer, stack)
+
+
+def copy_cycles(elements: int, core: str, stack: Runtime) -> float:
+    """Return the cycles of writing a tensor again in another storage, as the exported C does."""
+    shape = (elements,)
+    again = Layer("copy", "add", ("input",), shape, shape)
+    return stack.kappa * counted(again, core, stack.counts)
+
+
+def _streamed(layer: Layer, stack: Runtime) -> float:
+    """Cycles that reading a fully-connected layer's weights once takes at least."""
+    return stack.stream_cycles * layer.weights * layer.w_bits / 8
+
+
+_CLAMP = {"dsp": 7.3}
+"""Instructions that an output takes more which is clamped to less than a byte, by kernel set.
+
+Whole bytes are saturated by one instruction there. Counted on convolutions of DS-CNN with 4-bit
+activations (`benchmarks/hardware/deployed.py`); the other sets clamp all outputs alike.
+"""
+
+
+def clamp_cycles(elements: int, core: str, stack: Runtime) -> float:
+    """Return the cycles that outputs of less than a byte take more, in the exported C."""
+    if not elements:
+        return 0.0
+    return stack.kappa * elements * _CLAMP.get(KERNEL_SET[COUNTED_AS[core]], 0.0)
 
 
 def _check(layer: Layer) -> None:
@@ -57,7 +92,9 @@ def _check(layer: Layer) -> None:
 
 
 def _elements(layer: Layer) -> int:
-    shape = layer.in_shape if layer.op in ("pool", "global_pool") else layer.out_shape
+    if layer.op in PRICED_BY_ELEMENTS:
+        return math.prod(layer.in_shape) + math.prod(layer.out_shape)
+    shape = layer.in_shape if layer.op in ("pool", "global_pool", "reduce") else layer.out_shape
     return math.prod(shape)
 
 
@@ -85,9 +122,12 @@ def _ne16(layer: Layer, stack: Runtime) -> float:
     _check(layer)
     if not layer.macs:
         return _elements(layer) * stack.element_cycles
-    depthwise = layer.op == "depthwise"
+    if layer.kind in GATES:
+        steps = math.prod(layer.in_shape[:-1])
+        return steps * sum(_ne16(one, stack) for one in per_step(layer))
+    depthwise = layer.kind == "depthwise"
     height, width = _plane(layer)
-    kh, kw = layer.kernel if len(layer.kernel) == 2 and layer.op != "linear" else (1, 1)
+    kh, kw = layer.kernel if len(layer.kernel) == 2 and layer.kind != "linear" else (1, 1)
     tiles = -(-height // 3) * -(-width // 3)
     threes = (kh // 3) * (kw // 3)
     ones = (kh % 3) * kw + (kw % 3) * kh - (kh % 3) * (kw % 3)
@@ -104,7 +144,7 @@ def _ne16(layer: Layer, stack: Runtime) -> float:
 
 
 def _plane(layer: Layer) -> tuple[int, int]:
-    if layer.op == "linear":
+    if layer.kind == "linear":
         return 1, math.prod(layer.in_shape[:-1])
     shape = layer.out_shape[1:]
     return (shape[0], math.prod(shape[1:])) if shape else (1, 1)

@@ -8,8 +8,11 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from hardware.ir.layer import UNIFORM, VIEW_OPS, Layer, Shape
+from hardware.ir.factorization import changed
+from hardware.ir.layer import CONV_OPS, FIXED, GATES, UNIFORM, VIEW_OPS, WEIGHTED_OPS, Layer, Shape
+from hardware.memory.kernel_scratch import UNPACKED_ROWS
 from hardware.memory.weight_packing import stored_sparse, weight_rows
+from hardware.versions import FIRST, LATEST
 
 KINDS = (
     "conv", "depthwise", "linear", "add", "mul", "avgpool", "maxpool", "copy", "lookup", "softmax",
@@ -20,24 +23,21 @@ KINDS = (
 _BY_ELEMENT = {
     "add": "add", "sub": "add", "maximum": "add", "minimum": "add", "mul": "mul", "div": "mul",
     "activation": "lookup", "concat": "copy", "resize": "copy", "pad": "copy", "slice": "copy",
-    "transpose": "copy",
+    "transpose": "copy", "copy": "copy", "elementwise": "add", "affine": "mul",
 }  # fmt: skip
+
+PRICED_BY_ELEMENTS = frozenset({"opaque", "scan"})
+"""Operators without a kernel: each number that is read or written is multiplied once."""
+
+_MATRIX_OPS = CONV_OPS | {"linear"}
 
 KNOWN_OPS = tuple(
     sorted(
-        {*_BY_ELEMENT, *VIEW_OPS, "conv", "depthwise", "conv_transpose", "linear", "matmul", "pool",
-         "global_pool", "softmax", "layernorm"}
+        {*_BY_ELEMENT, *VIEW_OPS, *WEIGHTED_OPS, *(FIXED + op for op in _MATRIX_OPS | GATES.keys()),
+         *PRICED_BY_ELEMENTS, "matmul", "pool", "global_pool", "reduce", "softmax", "layernorm"}
     )
 )  # fmt: skip
 """Operators that have a cost."""
-
-
-UNPACKED_ROWS = 8
-"""Rows of weights that are unpacked at a time, where kernels cannot read them as they are stored.
-
-The kernels then run on these rows alone, over the whole input: eight rows make widening the input
-again and again cheap, and keep the buffer small.
-"""
 
 
 class Job(NamedTuple):
@@ -85,12 +85,13 @@ class Job(NamedTuple):
 Jobs = list[tuple[Job, int]]
 
 
-def jobs(layer: Layer) -> Jobs:
+def jobs(layer: Layer, version: int = LATEST) -> Jobs:
     """Return the jobs of a layer and how often each runs; none for one that costs nothing.
 
     A grouped convolution is one job per group, a linear layer over T positions a pointwise
     convolution, a transposed convolution one convolution for each phase of its stride. Weights
-    that kernels cannot read as they are stored are unpacked first.
+    that kernels cannot read as they are stored are unpacked first. From version 2 of the costs on
+    a concatenation is a run of bytes for each input and pixel, as the exported C copies it.
 
     Raises:
         ValueError: the operator has no kernel; the message names it.
@@ -105,7 +106,11 @@ def jobs(layer: Layer) -> Jobs:
         "matmul": _matmul,
         "pool": _pool,
         "global_pool": _pool,
-    }.get(layer.op)
+        "reduce": _reduce,
+        "embedding": _embedding,
+        **dict.fromkeys(GATES, _recurrent),
+        **dict.fromkeys(PRICED_BY_ELEMENTS, _by_elements),
+    }.get(layer.kind)
     if make is not None:
         found = make(layer)
         return _unpacked(layer, found) if needs_unpacking(layer) else found
@@ -113,8 +118,14 @@ def jobs(layer: Layer) -> Jobs:
         # Over the channels of a (C,) or (C, H, W) tensor, over the last dimension of (T, C).
         shape = layer.out_shape
         n = shape[-1] if len(shape) == 2 else shape[0]
+        n = max(layer.kernel) if layer.op == "softmax" and max(layer.kernel) > 1 else n
         rows = math.prod(shape) // n
         return [(Job(layer.op, 1, rows, n, 1, rows, n), 1)]
+    if layer.op == "concat" and version != FIRST:
+        shape, parts = layer.out_shape, max(len(layer.inputs), 1)
+        run = -(-(shape[-1] if len(shape) == 2 else shape[0]) // parts)
+        pixels = math.prod(shape[:-1] if len(shape) == 2 else shape[1:])
+        return [(Job("copy", 1, 1, run, 1, 1, run), pixels * parts)]
     if layer.op in _BY_ELEMENT:
         kind = _BY_ELEMENT[layer.op]
         channels, (h, w) = layer.out_shape[0], _plane(layer.out_shape)
@@ -185,11 +196,11 @@ def _pads(layer: Layer) -> tuple[int, int, int, int]:
 def _convolution(layer: Layer) -> Jobs:
     ih, iw = _plane(layer.in_shape)
     oh, ow = _plane(layer.out_shape)
-    groups = 1 if layer.op == "depthwise" else layer.groups
+    groups = 1 if layer.kind == "depthwise" else layer.groups
     kh, kw = _pair(layer.kernel)
     sh, sw = _pair(layer.stride)
     job = Job(
-        layer.op, ih, iw, layer.in_channels // groups, oh, ow, layer.out_channels // groups,
+        layer.kind, ih, iw, layer.in_channels // groups, oh, ow, layer.out_channels // groups,
         kh, kw, sh, sw, _pads(layer), layer.w_bits, layer.a_bits, _pitch(layer, groups),
     )  # fmt: skip
     return [(job, groups)]
@@ -245,8 +256,56 @@ def _linear(layer: Layer) -> Jobs:
 
 def _matmul(layer: Layer) -> Jobs:
     inner, rows = layer.in_shape[-1], math.prod(layer.in_shape[-2:-1])
+    if layer.in_shape[:-1] != layer.out_shape[:-1]:
+        # The axes of an einsum stand in any order: as one product of the same size.
+        rows = math.prod(layer.out_shape[:-1])
+        return [(Job("conv", 1, rows, inner, 1, rows, layer.out_shape[-1]), 1)]
     job = Job("conv", 1, rows, inner, 1, rows, layer.out_shape[-1])
     return [(job, math.prod(layer.in_shape[:-2]))]
+
+
+def per_step(layer: Layer) -> list[Layer]:
+    """Return the matrices of a recurrent layer as linear layers of one time step."""
+    plain = {"op": "linear", "kernel": (1, 1), "bias": layer.bias, "sparsity": 0.0}
+    return [
+        changed(layer, in_shape=(columns,), out_shape=(rows,), **plain)
+        for rows, columns in layer.matrices
+    ]
+
+
+def _recurrent(layer: Layer) -> Jobs:
+    """Each time step: products with the input and the state, then the gates element by element.
+
+    A gate is a table and a product, a sum or both.
+    """
+    steps = math.prod(layer.in_shape[:-1])
+    products = [(job, times * steps) for one in per_step(layer) for job, times in _linear(one)]
+    calls = layer.kernel[0] * layer.kernel[1] * steps
+    gates = GATES[layer.kind] * layer.out_channels // layer.kernel[1]
+    kinds = ("lookup", "mul", "add")
+    return products + [(Job(kind, 1, 1, gates, 1, 1, gates), calls) for kind in kinds]
+
+
+def _embedding(layer: Layer) -> Jobs:
+    """A row of the table for each position; one that is packed below 8 bits is spread out."""
+    n = layer.out_channels
+    rows = math.prod(layer.out_shape) // n
+    return [(Job("copy" if layer.w_bits >= 8 else "lookup", 1, rows, n, 1, rows, n), 1)]
+
+
+def _by_elements(layer: Layer) -> Jobs:
+    found = []
+    for shape in (layer.in_shape, layer.out_shape):
+        channels, (h, w) = shape[0], _plane(shape)
+        found.append((Job("mul", h, w, channels, h, w, channels), 1))
+    return found
+
+
+def _reduce(layer: Layer) -> Jobs:
+    """Means of as many numbers as meet in one, as pooling adds them up."""
+    n = math.prod(layer.out_shape)
+    taps = -(-math.prod(layer.in_shape) // n)
+    return [(Job("avgpool", 1, taps, n, 1, 1, n, 1, taps), 1)]
 
 
 def _pool(layer: Layer) -> Jobs:

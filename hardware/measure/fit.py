@@ -16,9 +16,11 @@ from typing import TypedDict
 
 import numpy as np
 
-from hardware.latency.instruction_counts import DATA, KERNEL_SET, describe
+from hardware.cores import KERNEL_SET
+from hardware.latency.instruction_counts import DESCRIBE, table_file
 from hardware.latency.kernel_calls import Job
 from hardware.measure.qemu import EMULATED, compiler_version, count
+from hardware.versions import LATEST
 
 SHAPES = 120
 """Random shapes of each kernel and pair of bit-widths: a choice; a fifth of them is kept back."""
@@ -26,7 +28,7 @@ SEED = 0
 
 
 class Fit(TypedDict):
-    """What `data/instructions.json` holds of a kernel: instructions per loop trip, and errors."""
+    """What `data/instructions-N.json` holds of a kernel: instructions per loop trip, and errors."""
 
     coefficients: list[float]
     mean_error_pct: float
@@ -35,9 +37,9 @@ class Fit(TypedDict):
 
 
 def main() -> None:
-    """Count random shapes on every core and write `data/instructions.json`."""
+    """Count random shapes on every core and write `data/instructions-N.json`."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("-o", "--output", type=Path, default=DATA)
+    parser.add_argument("-o", "--output", type=Path, default=table_file(LATEST))
     args = parser.parse_args()
     cores = {core: fit_core(core) for core in EMULATED}
     data = {"compiler": compiler_version(), "cores": cores}
@@ -55,7 +57,7 @@ def fit_core(core: str) -> dict[str, Fit]:
     counts = count(shapes, core)
     rows: dict[str, list[tuple[tuple[float, ...], int]]] = defaultdict(list)
     for job, counted in zip(shapes, counts, strict=True):
-        variant, features = describe(job, KERNEL_SET[core])
+        variant, features = DESCRIBE[LATEST](job, KERNEL_SET[core])
         rows[variant].append((features, counted.total))
     return {variant: _fit(pairs) for variant, pairs in sorted(rows.items())}
 
@@ -83,22 +85,21 @@ def random_jobs(rng: random.Random) -> list[Job]:
     """Draw shapes as small networks have them, every kernel and every pair of bit-widths."""
     jobs: list[Job] = []
     for w_bits in (8, 4, 2):
-        for a_bits in (8, 4):
-            for _ in range(SHAPES):
-                jobs += [
-                    _conv(rng, "conv", w_bits, a_bits, aligned=True),
-                    _conv(rng, "conv", w_bits, a_bits, aligned=False),
-                    _conv(rng, "depthwise", w_bits, a_bits, aligned=rng.random() < 0.5),
-                    _linear(rng, w_bits, a_bits),
-                    _linear(rng, w_bits, a_bits),
-                ]
-            jobs += [_multiplied(rng, w_bits, a_bits) for _ in range(SHAPES // 3)]
+        for _ in range(SHAPES):
+            jobs += [
+                _conv(rng, "conv", w_bits, aligned=True),
+                _conv(rng, "conv", w_bits, aligned=False),
+                _conv(rng, "depthwise", w_bits, aligned=rng.random() < 0.5),
+                _linear(rng, w_bits),
+                _linear(rng, w_bits),
+            ]
+        jobs += [_multiplied(rng, w_bits) for _ in range(SHAPES)]
     for _ in range(SHAPES):
         jobs += [_pool(rng, kind) for kind in ("avgpool", "maxpool")]
         jobs += [_elements(rng, kind) for kind in ("add", "mul", "copy", "lookup")]
         jobs += [_row_wise(rng, kind) for kind in ("softmax", "layernorm")]
         jobs += [_unpack(rng, w_bits) for w_bits in (8, 4, 2)]
-        jobs.append(_conv(rng, "conv", 4, 8, aligned=True)._replace(kind="shift"))
+        jobs.append(_conv(rng, "conv", 4, aligned=True)._replace(kind="shift"))
     return jobs
 
 
@@ -143,23 +144,23 @@ def _shape(
     return ih, iw, oh, ow, kh, kw, stride, stride, pads
 
 
-def _conv(rng: random.Random, kind: str, w_bits: int, a_bits: int, aligned: bool) -> Job:
+def _conv(rng: random.Random, kind: str, w_bits: int, aligned: bool) -> Job:
     ih, iw, oh, ow, kh, kw, sh, sw, pads = _shape(rng)
     ic = _channels(rng, aligned, 96)
     oc = ic if kind == "depthwise" else round(2 ** rng.uniform(0, 6.5))
-    return Job(kind, ih, iw, ic, oh, ow, oc, kh, kw, sh, sw, pads, w_bits, a_bits)
+    return Job(kind, ih, iw, ic, oh, ow, oc, kh, kw, sh, sw, pads, w_bits)
 
 
-def _multiplied(rng: random.Random, w_bits: int, a_bits: int) -> Job:
+def _multiplied(rng: random.Random, w_bits: int) -> Job:
     ih, iw, oh, ow, kh, kw, sh, sw, pads = _shape(rng)
     ic = rng.randint(1, 12)
     oc = ic * rng.randint(2, 4)
-    return Job("depthwise", ih, iw, ic, oh, ow, oc, kh, kw, sh, sw, pads, w_bits, a_bits)
+    return Job("depthwise", ih, iw, ic, oh, ow, oc, kh, kw, sh, sw, pads, w_bits)
 
 
-def _linear(rng: random.Random, w_bits: int, a_bits: int) -> Job:
+def _linear(rng: random.Random, w_bits: int) -> Job:
     n, m = _channels(rng, rng.random() < 0.5, 724), round(2 ** rng.uniform(0, 9.5))
-    return Job("linear", 1, 1, n, 1, 1, m, w_bits=w_bits, a_bits=a_bits)
+    return Job("linear", 1, 1, n, 1, 1, m, w_bits=w_bits)
 
 
 def _pool(rng: random.Random, kind: str) -> Job:

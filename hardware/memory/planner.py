@@ -12,12 +12,16 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from hardware.ir.layer import VIEW_OPS, Layer, Shape
+from hardware.ir.layer import CONV_OPS, FIXED, VIEW_OPS, Layer, Shape
 from hardware.ir.shape_inference import input_shapes
 from hardware.memory.weight_packing import tensor_bytes
 
 ALIGNMENT = 16
-_FUSABLE = frozenset({"conv", "depthwise", "conv_transpose", "linear", "add"})
+_FUSABLE = frozenset({*(f + op for f in ("", FIXED) for op in (*CONV_OPS, "linear")), "add"})
+
+
+Graph = tuple[tuple[str, str, tuple[str, ...]], ...]
+"""Name, operator and inputs of each layer, in order."""
 
 
 class Buffer(NamedTuple):
@@ -49,7 +53,12 @@ class Skeleton(NamedTuple):
 
 def skeleton(layers: Sequence[Layer]) -> Skeleton:
     """Returns fused activations and the lifetimes of all tensors."""
-    return _skeleton(tuple((layer.name, layer.op, layer.inputs) for layer in layers))
+    return skeleton_of(graph_of(layers))
+
+
+def graph_of(layers: Sequence[Layer]) -> Graph:
+    """Returns name, operator and inputs of each layer."""
+    return tuple((layer.name, layer.op, layer.inputs) for layer in layers)
 
 
 def fused_activations(layers: Sequence[Layer]) -> frozenset[str]:
@@ -58,7 +67,8 @@ def fused_activations(layers: Sequence[Layer]) -> frozenset[str]:
 
 
 @lru_cache(maxsize=64)
-def _skeleton(graph: tuple[tuple[str, str, tuple[str, ...]], ...]) -> Skeleton:
+def skeleton_of(graph: Graph) -> Skeleton:
+    """As `skeleton`, of the name, operator and inputs of each layer."""
     uses = Counter(source for _, _, inputs in graph for source in inputs)
     ops = {name: op for name, op, _ in graph}
     fused = frozenset(
@@ -101,26 +111,44 @@ def _skeleton(graph: tuple[tuple[str, str, tuple[str, ...]], ...]) -> Skeleton:
 def buffers(layers: Sequence[Layer], scratch: Sequence[int] = ()) -> list[Buffer]:
     """Returns the buffers of one inference.
 
-    A tensor is stored at the widest bits any of its consumers reads it with (8 for a network
-    output); views and fused activations share their input's buffer.
-
     Args:
         layers: in execution order.
         scratch: bytes that each layer needs while it runs; none if empty.
     """
+    tensors = skeleton(layers).tensors
+    sizes = planned_sizes(tensors, tensor_shapes(layers), [layer.a_bits for layer in layers])
+    found = [Buffer(size, t.first, t.last) for size, t in zip(sizes, tensors, strict=True)]
+    return found + [Buffer(size, step, step) for step, size in enumerate(scratch) if size]
+
+
+def planned_sizes(
+    tensors: Sequence[Tensor], shapes: Sequence[Shape], bits: Sequence[int]
+) -> list[int]:
+    """Returns the bytes of each tensor, stored at the widest bits any of its readers takes it with.
+
+    A network's output has 8 at least; views and fused activations share their input's buffer.
+
+    Args:
+        tensors: of the skeleton.
+        shapes: of each.
+        bits: of each layer's input activations, in the order of the layers.
+    """
     found = []
-    shapes: Mapping[str, Shape] = {}
+    for tensor, shape in zip(tensors, shapes, strict=True):
+        widest = max((bits[i] for i in tensor.readers), default=8)
+        found.append(tensor_bytes(shape, max(widest, 8) if tensor.is_output else widest))
+    return found
+
+
+def tensor_shapes(layers: Sequence[Layer]) -> list[Shape]:
+    """Returns the shape of each tensor that needs RAM of its own."""
+    inputs: Mapping[str, Shape] = {}
+    found = []
     for tensor in skeleton(layers).tensors:
-        bits = max((layers[i].a_bits for i in tensor.readers), default=8)
-        if tensor.is_output:
-            bits = max(bits, 8)
-        if tensor.producer >= 0:
-            shape = layers[tensor.producer].out_shape
-        else:
-            shapes = shapes or input_shapes(layers)
-            shape = shapes[tensor.name]
-        found.append(Buffer(tensor_bytes(shape, bits), tensor.first, tensor.last))
-    found += [Buffer(size, step, step) for step, size in enumerate(scratch) if size]
+        if tensor.producer < 0:
+            inputs = inputs or input_shapes(layers)
+        of = inputs[tensor.name] if tensor.producer < 0 else layers[tensor.producer].out_shape
+        found.append(of)
     return found
 
 

@@ -15,7 +15,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from hardware.ir.layer import Layer, Shape
+from hardware.ir.layer import UNPACKABLE_OPS, Layer, Shape
 
 WORD_BITS = 32
 
@@ -42,6 +42,8 @@ def weight_bytes(layer: Layer) -> int:
     """Bytes of a layer's packed weights, 0 if it has none."""
     if not layer.is_weighted:
         return 0
+    if layer.op not in UNPACKABLE_OPS:
+        return sum(rows * row_bytes(n, layer.w_bits) for rows, n in layer.matrices)
     rows, n = weight_rows(layer)
     dense = rows * row_bytes(n, layer.w_bits)
     if not layer.sparsity:
@@ -64,7 +66,7 @@ def sparse_bytes(rows: int, n: int, zeros: int, bits: int) -> int:
 
 def stored_sparse(layer: Layer) -> bool:
     """Whether a layer's weights are stored with a bitmap: that form is the smaller one."""
-    if not layer.is_weighted or not layer.sparsity:
+    if layer.op not in UNPACKABLE_OPS or not layer.sparsity:
         return False
     return prefers_bitmap(*weight_rows(layer), layer.zeros, layer.w_bits)
 

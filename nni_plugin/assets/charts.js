@@ -1,7 +1,5 @@
 // The Plotly charts. Each function redraws one of them from the store and the controls.
 
-const $ = (id) => document.getElementById(id);
-const theme = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 const MOST_LINES = 300;   // dominated trials drawn in the parallel coordinates
 const PLOT_CONFIG = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d"] };
 
@@ -55,10 +53,11 @@ function pointTrace(rows, x, y, name, marker) {
   };
 }
 
-// What the scatter shows: the two metrics, and the trials that have both.
+// What the scatter shows: the two metrics (or the order of the trials), and the trials that have both.
 function scatterRows() {
   const x = $("x").value, y = $("y").value, log = $("log-x").checked;
-  const complete = store.rows.filter((r) => r.status === COMPLETE && value(r, x) !== null && value(r, y) !== null);
+  const has = (v) => v !== null && v !== undefined;
+  const complete = store.rows.filter((r) => r.status === COMPLETE && has(value(r, x)) && has(value(r, y)));
   const feasible = complete.filter((r) => r.feasible);
   const front = feasible.filter((r) => store.front.has(r.uid));
   const infeasible = $("show-infeasible").checked ? complete.filter((r) => !r.feasible) : [];
@@ -66,24 +65,24 @@ function scatterRows() {
 }
 
 // All values of a metric that the axes have to cover: the trials' and the reference marks'.
-const spread = (rows, name) => rows.map((r) => value(r, name)).concat(marks().map((m) => m.at[name]).filter((v) => v !== undefined));
+const spread = (rows, name) => rows.map((r) => value(r, name)).concat(marks().map((m) => m.at[name]).filter((v) => v !== undefined && v !== null));
 
 function drawScatter() {
+  const shown = scatterRows(), { x, y, log, complete, feasible, front, infeasible } = shown;
+  setCloud(x, y, feasible.filter((r) => !store.front.has(r.uid)), infeasible);
+  drawLegend(shown);
   if (!window.Plotly) {
     drawSketch();
     return;
   }
-  const { x, y, log, complete, feasible, front, infeasible } = scatterRows();
   if (!x || !y) {
     Plotly.react("scatter", [], baseLayout({}), PLOT_CONFIG);
     return;
   }
   const traces = [];
-  setCloud(x, y, feasible.filter((r) => !store.front.has(r.uid)), infeasible);
-  traces.push(...cloudLegend());
   const steps = staircase(feasible, x, y);
   traces.push({
-    type: "scatter", mode: "lines", hoverinfo: "skip", name: "best of this pair",
+    type: "scatter", mode: "lines", hoverinfo: "skip", name: isSingle() ? "best so far" : "best of this pair",
     line: { shape: direction(y) === direction(x) ? "vh" : "hv", color: theme("front"), width: 1.2 },
     x: steps.map((r) => value(r, x)), y: steps.map((r) => value(r, y)),
   });
@@ -100,11 +99,12 @@ function drawScatter() {
       line: { color: theme("baseline"), width: 1.5, dash: "dash" } });
   }
   Plotly.react("scatter", traces, baseLayout({
-    shapes, showlegend: true, legend: { orientation: "h", y: 1.06, x: 0 },
+    shapes,
     uirevision: `${x}|${y}|${log}`, margin: SCATTER_MARGIN, modebar: { orientation: "v", bgcolor: "rgba(0,0,0,0)" },
-    xaxis: { title: { text: x }, type: log ? "log" : "linear", ...axisRange(spread(complete, x), log) },
-    yaxis: { title: { text: y }, ...axisRange(spread(complete, y), false) },
+    xaxis: { title: { text: label(x) }, type: log ? "log" : "linear", ...axisRange(spread(complete, x), log) },
+    yaxis: { title: { text: label(y) }, ...axisRange(spread(complete, y), false) },
   }), PLOT_CONFIG);
+  listen("scatter");
   // Later on it is redrawn by Plotly's own events, zooming included.
   if (!window.jointGA.updates) drawCloud();
 }
@@ -130,7 +130,7 @@ function marks() {
   const int8 = store.byUid.get(store.state.int8);
   if (int8) {
     result.push({ name: "uniform int8", uid: int8.uid, symbol: "diamond", colour: "int8",
-      at: Object.fromEntries(store.state.metrics.map((m) => [m, value(int8, m)])) });
+      at: { [ORDER]: int8.order, ...Object.fromEntries(store.state.metrics.map((m) => [m, value(int8, m)])) } });
   }
   if (Object.keys(store.state.baseline).length) {
     result.push({ name: "baseline (float)", uid: null, symbol: "star", colour: "baseline", at: store.state.baseline });
@@ -150,11 +150,16 @@ function markTraces(x, y) {
   });
 }
 
-// Lines as one path per group, broken by nulls: thousands of trials cost two SVG elements.
+// Lines as one path per group, broken by nulls: thousands of trials cost two SVG elements. Where the
+// names have no room side by side, the axes lie one below the other.
 function drawParallel() {
-  if (!window.Plotly) return;
   const complete = store.rows.filter((r) => r.status === COMPLETE);
-  const names = store.state.metrics.filter((m) => new Set(complete.map((r) => value(r, m))).size > 1).slice(0, 9);
+  const names = ownMetrics().filter((m) => new Set(complete.map((r) => value(r, m))).size > 1).slice(0, 9);
+  $("parallel-card").hidden = names.length < 2;
+  if (!window.Plotly || names.length < 2) return;
+  const lying = widthOf("parallel") < 115 * names.length;
+  $("parallel-note").textContent = `${lying ? "right" : "up"} is better on every axis; click a line to choose it`;
+  $("parallel").setAttribute("aria-label", `Parallel lines of ${names.map(label).join(", ")}, one per trial; the table of trials holds the same`);
   const spans = names.map((m) => {
     const { range } = axisRange(complete.map((r) => value(r, m)).filter((v) => v !== null), false, 0);
     return range || [0, 1];
@@ -165,12 +170,14 @@ function drawParallel() {
     const at = (v - low) / (high - low);
     return direction(names[i]) === "maximize" ? at : 1 - at;
   };
+  const place = (along, share) => (lying ? { x: share, y: -along } : { x: along, y: share });
   const lines = (rows, name, line) => {
     const x = [], y = [], customdata = [];
     for (const row of rows) {
       for (let i = 0; i < names.length; i++) {
-        x.push(i);
-        y.push(scaled(row, i));
+        const at = place(i, scaled(row, i));
+        x.push(at.x);
+        y.push(at.y);
         customdata.push(row.uid);
       }
       x.push(null);
@@ -189,29 +196,50 @@ function drawParallel() {
   ];
   const annotations = [];
   names.forEach((m, i) => {
-    const [low, high] = direction(m) === "maximize" ? spans[i] : [...spans[i]].reverse();
-    const common = { x: i, showarrow: false, font: { size: 11, color: theme("soft") } };
-    annotations.push({ ...common, y: 1.08, text: format(high) }, { ...common, y: -0.08, text: format(low) },
-      { ...common, y: 1.2, text: `<b>${m}</b>`, font: { size: 12, color: theme("text") } });
+    const [worst, best] = direction(m) === "maximize" ? spans[i] : [...spans[i]].reverse();
+    const say = (share, text, look) => annotations.push({ ...place(i, share), showarrow: false, text, font: { size: 11, color: theme("soft") }, ...look });
+    if (lying) {
+      say(0, `<b>${label(m)}</b>`, { xanchor: "left", yshift: 22, font: { size: 12, color: theme("text") } });
+      say(0, format(worst), { xanchor: "left", yshift: 9 });
+      say(1, format(best), { xanchor: "right", yshift: 9 });
+    } else {
+      say(1.08, format(best));
+      say(-0.08, format(worst));
+      say(1.2, `<b>${m}</b>${unit(m) ? `<br>${unit(m)}` : ""}`, { font: { size: 12, color: theme("text") } });
+    }
   });
+  const along = lying ? [0.4 - names.length, 0.7] : [-0.4, names.length - 0.6], share = lying ? [-0.02, 1.02] : [-0.15, 1.32];
+  $("parallel").style.height = lying ? `${58 * names.length + 20}px` : "";
   Plotly.react("parallel", traces, baseLayout({
-    annotations, margin: { l: 50, r: 50, t: 10, b: 10 },
-    shapes: names.map((_, i) => ({ type: "line", layer: "below", x0: i, x1: i, y0: 0, y1: 1, line: { color: theme("soft"), width: 1 } })),
-    xaxis: { visible: false, range: [-0.4, names.length - 0.6], fixedrange: true },
-    yaxis: { visible: false, range: [-0.15, 1.27], fixedrange: true },
+    annotations, margin: lying ? { l: 6, r: 6, t: 4, b: 4 } : { l: 50, r: 50, t: 10, b: 10 },
+    height: lying ? 58 * names.length + 20 : undefined,
+    shapes: names.map((_, i) => {
+      const from = place(i, 0), to = place(i, 1);
+      return { type: "line", layer: "below", x0: from.x, x1: to.x, y0: from.y, y1: to.y, line: { color: theme("soft"), width: 1 } };
+    }),
+    xaxis: { visible: false, range: lying ? share : along, fixedrange: true },
+    yaxis: { visible: false, range: lying ? along : share, fixedrange: true },
   }), { ...PLOT_CONFIG, displayModeBar: false });
+  listen("parallel");
 }
 
+// Of one objective the main chart already shows all: the best so far.
 function drawHypervolume() {
-  if (!window.Plotly) return;
-  const over = Number($("hv-axis").value), history = store.state.hypervolume;
+  $("hypervolume-card").hidden = isSingle();
+  if (!window.Plotly || isSingle()) return;
+  const over = Number($("hv-axis").value), { hypervolume: history, settled_after: first } = store.state;
+  const last = history.at(-1);
+  $("hypervolume-note").textContent = last
+    ? `The part that the front dominates of the box between the best and the worst of the first ${first} results. The box stays, so the curve never falls; above 1 the search has left that box behind.`
+    : `Shown from ${first} complete trials on, when its box is known.`;
+  $("hypervolume").setAttribute("aria-label", last ? `Hypervolume after ${last[0]} trials: ${last[2].toFixed(4)}` : "Nothing to show yet");
   Plotly.react("hypervolume", [{
     type: "scatter", mode: "lines", line: { shape: "hv", color: theme("front"), width: 2 },
     x: history.map((h) => (over ? h[1] / 60 : h[0])), y: history.map((h) => h[2]),
     hovertemplate: over ? "%{x:.1f} min: %{y:.4f}<extra></extra>" : "trial %{x}: %{y:.4f}<extra></extra>",
   }], baseLayout({
     uirevision: String(over),
-    xaxis: { title: { text: over ? "minutes" : "complete trials" }, rangemode: "tozero" },
-    yaxis: { rangemode: "tozero", title: { text: "share of the box" } },
-  }), PLOT_CONFIG);
+    xaxis: { title: { text: over ? "time (minutes)" : "complete trials" }, rangemode: "tozero" },
+    yaxis: { rangemode: "tozero", title: { text: `first ${first} results' box = 1` } },
+  }), { ...PLOT_CONFIG, displayModeBar: false });
 }

@@ -20,19 +20,6 @@ function setCloud(x, y, rows, infeasible) {
   cloud.colours = values.map((v) => viridis(high > low ? (v - low) / (high - low) : 0));
 }
 
-// Empty traces that put the cloud into Plotly's legend, and its colour bar beside the plot.
-function cloudLegend() {
-  const marker = cloud.colours
-    ? { color: cloud.range, cmin: cloud.range[0], cmax: cloud.range[1], showscale: true,
-      colorscale: VIRIDIS.map((c, i) => [i / (VIRIDIS.length - 1), `rgb(${c.join()})`]),
-      colorbar: { thickness: 10, outlinewidth: 0, title: { text: $("colour").value, side: "right" } } }
-    : { color: theme("dominated") };
-  const entry = (name, look) => ({ type: "scatter", mode: "markers", name, x: [null, null], y: [null, null], hoverinfo: "skip", marker: { size: 7, ...look } });
-  const traces = [entry("dominated", marker)];
-  if (cloud.infeasible.length) traces.push(entry("infeasible", { symbol: "circle-open", color: theme("infeasible") }));
-  return traces;
-}
-
 // Pixel position of a row within the plot's element, or null outside the axes.
 function pixel(row) {
   const { xaxis, yaxis } = $("scatter")._fullLayout;

@@ -1,13 +1,4 @@
-// What a chromosome does to each layer, and which genes matter: plain DOM, no chart library.
-
-const MOST_GENES = 40;
-
-function element(tag, className, text) {
-  const node = document.createElement(tag);
-  if (className) node.className = className;
-  if (text !== undefined) node.textContent = text;
-  return node;
-}
+// What a chromosome does to each layer: plain DOM, no chart library.
 
 // [layer, kind] of a gene that belongs to a layer; kinds come with the space, see PageData.
 function layerGene(name) {
@@ -46,129 +37,133 @@ function cellText(kind, v) {
   return kind.percent ? `${Math.round(v * 100)}%` : kind.texts[v] || v;
 }
 
-function heatMap(row, { named }) {
-  const { layers, values } = byLayer(row);
-  const grid = element("div", "heat");
-  grid.style.gridTemplateColumns = `${named ? "max-content " : ""}repeat(${layers.length}, minmax(${named ? 5 : 3}px, 1fr))`;
-  const labels = named && layers.length <= 45;
-  for (const kind of store.space.kinds) {
-    if (!layers.some((layer) => values[layer][kind.name] !== undefined)) continue;
-    if (named) grid.append(element("span", "row-name", kind.label));
-    for (const layer of layers) {
-      const v = values[layer][kind.name];
-      const cell = element("span", v === undefined || v === null ? "cell none" : "cell");
-      if (v !== undefined && v !== null) {
-        const share = Math.round(strength(kind, v) * 100);
-        cell.style.background = `color-mix(in srgb, var(--high) ${share}%, var(--low))`;
-        if (share > 55) cell.style.color = "var(--card)";
-        cell.title = `${layer}.${kind.name} = ${v}`;
-        if (labels) cell.textContent = cellText(kind, v);
-      }
-      grid.append(cell);
-    }
-  }
-  if (labels) {
-    grid.append(element("span", "row-name", ""));
-    for (const layer of layers) {
-      const name = element("span", "layer-name", layer);
-      name.title = layer;
-      grid.append(name);
-    }
-  }
-  return grid;
+const hasLayers = () => store.space.genes.some(({ name }) => layerGene(name) !== null);
+
+const rgbOf = (hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
+
+// Background of a cell, and the ink that can be read on it (WCAG 2: at least 4.5 to 1 with one of both).
+function cellColours(share) {
+  const low = rgbOf(theme("low")), high = rgbOf(theme("high"));
+  const mixed = low.map((c, i) => Math.round(c + (high[i] - c) * share));
+  const [r, g, b] = mixed.map((c) => (c / 255 <= 0.04045 ? c / 255 / 12.92 : ((c / 255 + 0.055) / 1.055) ** 2.4));
+  const luminance = 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  return { background: `rgb(${mixed.join()})`, color: luminance > 0.179 ? "#000" : "#fff" };
 }
 
-function otherGenes(other) {
-  const table = element("table");
-  for (const [name, v] of other) {
-    const line = table.insertRow();
-    line.insertCell().textContent = name;
-    line.insertCell().textContent = format(v);
+// Cells of one look are asked for hundreds of times.
+const cellLooks = new Map();
+function cellLook(share) {
+  const key = `${theme("low")}${Math.round(share * 100)}`;
+  if (!cellLooks.has(key)) cellLooks.set(key, cellColours(share));
+  return cellLooks.get(key);
+}
+
+function heatCell(layer, kind, v, { text, against, fixed }) {
+  const cell = element("td", "cell");
+  if (v === undefined || v === null) {
+    cell.className = "cell none";
+    return cell;
+  }
+  const differs = against !== undefined && against !== v;
+  Object.assign(cell.style, cellLook(strength(kind, v)));
+  cell.title = `${layer}.${kind.name} = ${v}${fixed ? ", never varied" : ""}${differs ? ", differs" : ""}`;
+  if (differs) cell.classList.add("differs");
+  if (fixed) cell.classList.add("fixed");
+  cell.append(element("span", text ? "" : "unseen", String(cellText(kind, v))));
+  return cell;
+}
+
+// The rows of the heat map: each kind of gene, once for each of the points.
+function heatLines(points) {
+  const known = points.map((row) => ({ row, ...byLayer(row) }));
+  const { layers } = known[0], lines = [];
+  for (const kind of store.space.kinds) {
+    if (!layers.some((layer) => known[0].values[layer][kind.name] !== undefined)) continue;
+    known.forEach(({ row, values }, i) => lines.push({
+      name: points.length > 1 ? `${kind.label}, uid ${row.uid}` : kind.label, kind,
+      at: (layer) => values[layer][kind.name],
+      against: points.length > 1 ? (layer) => known[1 - i].values[layer][kind.name] : () => undefined,
+    }));
+  }
+  return { layers, lines };
+}
+
+// One point's layers, or those of two; upright, with a row for each layer, where they have no room.
+function heatMap(points, { named, room, fixed = new Set() }) {
+  const { layers, lines } = heatLines(points);
+  const names = points.length > 1 ? 170 : 110, few = layers.length <= 16;   // pixels of the lines' names
+  const upright = named && room < names + (few ? 26 : 9) * layers.length;
+  const text = named && (upright || (room - names) / layers.length >= 26);
+  const table = element("table", upright ? "heat upright" : "heat"), body = table.createTBody();
+  const cell = (layer, { kind, at, against }) => heatCell(layer, kind, at(layer),
+    { text, against: against(layer), fixed: fixed.has(`${layer}.${kind.name}`) });
+  const head = (className, name, scope) => Object.assign(element("th", className, name), { scope, title: name });
+  if (upright) {
+    const top = table.createTHead().insertRow();
+    top.append(head("", "layer", "col"), ...lines.map(({ name }) => head("", name, "col")));
+    for (const layer of layers) body.insertRow().append(head("", layer, "row"), ...lines.map((line) => cell(layer, line)));
+    return table;
+  }
+  for (const line of lines) {
+    const tr = body.insertRow();
+    if (named) tr.append(head("", line.name, "row"));
+    tr.append(...layers.map((layer) => cell(layer, line)));
+  }
+  if (text) {
+    const foot = table.createTFoot().insertRow();
+    foot.append(element("td", ""), ...layers.map((layer) => {
+      const th = element("td", "");
+      th.append(Object.assign(element("span", "", layer), { className: "layer-name", title: layer }));
+      return th;
+    }));
   }
   return table;
 }
 
+function otherGenes(points, most = Infinity) {
+  const table = element("table"), known = points.map((row) => byLayer(row).other);
+  const head = table.createTHead().insertRow();
+  for (const title of ["parameter", ...points.map((row) => `uid ${row.uid}`)]) head.append(Object.assign(element("th", "", title), { scope: "col" }));
+  const body = table.createTBody();
+  known[0].slice(0, most).forEach(([name], i) => {
+    const line = body.insertRow();
+    line.append(Object.assign(element("th", "", name), { scope: "row" }));
+    for (const other of known) line.insertCell().textContent = format(other[i][1]);
+  });
+  return table;
+}
+
+// Genes that have one value in all complete trials, with that value: {name: value}.
+function neverVaried() {
+  const rows = store.rows.filter((r) => r.status === COMPLETE && r.genes);
+  const fixed = new Map();
+  if (rows.length < 2) return fixed;
+  store.space.genes.forEach(({ name }, g) => {
+    const first = rows[0].genes[g];
+    if (rows.every((row) => row.genes[g] === first)) fixed.set(name, geneValue(rows[0], g));
+  });
+  return fixed;
+}
+
 function drawLayers() {
-  const row = store.byUid.get(controls.chosen);
-  const box = $("layers");
+  const row = store.byUid.get(controls.chosen), other = store.byUid.get(controls.against);
+  const box = $("layers"), layered = hasLayers();
+  // A chromosome does not change: it is drawn again only when another one, or the page, does.
+  const key = [row && row.genes && row.uid, other && other.genes && other.uid, fixedGenes.size, innerWidth, theme("low"), store.state.generation].join();
+  if (row && row.genes && box.dataset.key === key) return;
+  box.dataset.key = key;
+  $("h-layers").textContent = layered ? "Layers of the chosen point" : "Parameters of the chosen trial";
   box.replaceChildren();
   if (!row || !row.genes) {
     box.append(element("p", "empty", row ? "Loading the chromosome …" : "No point is chosen yet."));
     return;
   }
-  const { layers, other } = byLayer(row);
-  $("layers-note").textContent = layers.length
-    ? "darker = compressed more; a group of tied layers shares one prune gene, shown at its first layer"
-    : "";
-  if (layers.length) box.append(heatMap(row, { named: true }));
-  if (other.length) box.append(otherGenes(other));
-}
-
-// Share of a metric's variance that one gene explains alone (epsilon squared: adjusted for the
-// number of values, so that a gene of noise scores about 0, not 1/n). Real-valued genes: 8 bins.
-function explained(genes, values, bins) {
-  const sums = new Float64Array(bins), counts = new Float64Array(bins);
-  let total = 0, squares = 0;
-  const n = values.length;
-  for (let i = 0; i < n; i++) {
-    sums[genes[i]] += values[i];
-    counts[genes[i]] += 1;
-    total += values[i];
-    squares += values[i] * values[i];
-  }
-  const sst = squares - total * total / n;
-  let between = -total * total / n, groups = 0;
-  for (let k = 0; k < bins; k++) {
-    if (counts[k]) {
-      between += sums[k] * sums[k] / counts[k];
-      groups += 1;
-    }
-  }
-  if (groups < 2 || n <= groups || sst <= 0) return 0;
-  const within = (sst - between) / (n - groups);
-  return Math.max(0, (between - (groups - 1) * within) / sst);
-}
-
-function binned(raw) {
-  const low = Math.min(...raw), high = Math.max(...raw);
-  return high > low ? raw.map((v) => Math.min(7, Math.floor((v - low) / (high - low) * 8))) : raw.map(() => 0);
-}
-
-function geneImportance(metric) {
-  const rows = store.rows.filter((r) => r.status === COMPLETE && r.genes && value(r, metric) !== null);
-  const values = rows.map((r) => value(r, metric));
-  const scores = [];
-  store.space.genes.forEach(({ name, values: choices }, g) => {
-    const raw = rows.map((r) => r.genes[g]);
-    if (raw.some((v) => typeof v !== "number")) return;
-    scores.push([name, choices ? explained(raw, values, choices.length) : explained(binned(raw), values, 8)]);
-  });
-  return { trials: rows.length, scores: scores.sort((a, b) => b[1] - a[1]) };
-}
-
-// Every gene of every trial is looked at, so it is done again only when 2 % more trials are known.
-const importance = { metric: "", trials: 0 };
-
-function drawImportance() {
-  const box = $("importance"), metric = $("importance-metric").value, known = store.rows.length;
-  if (metric === importance.metric && known >= importance.trials && known < 1.02 * importance.trials) return;
-  Object.assign(importance, { metric, trials: known });
-  const { trials, scores } = geneImportance(metric);
-  box.replaceChildren();
-  if (trials < 10 || !scores.length) {
-    box.append(element("p", "empty", `Shown from 10 complete trials on (${trials} so far).`));
-    return;
-  }
-  for (const [name, score] of scores.slice(0, MOST_GENES)) {
-    const line = element("div", "gene");
-    const label = element("span", "", name), bar = element("i");
-    label.title = name;
-    bar.style.width = `${Math.max(0.5, score * 100)}%`;
-    const track = element("span");
-    track.append(bar);
-    line.append(label, track, element("span", "", `${(score * 100).toFixed(1)}%`));
-    box.append(line);
-  }
-  box.append(element("p", "note", "Share of the metric's variance that the gene explains by itself."
-    + (scores.length > MOST_GENES ? ` The ${scores.length - MOST_GENES} weakest genes are not shown.` : "")));
+  const points = other && other.genes && other !== row ? [row, other] : [row];
+  const { layers, other: rest } = byLayer(row);
+  const notes = layers.length ? ["darker = compressed more; a group of tied layers shares one prune gene, shown at its first layer"] : [];
+  if (layers.length && fixedGenes.size) notes.push("dotted = never varied");
+  if (points.length > 1 && layers.length) notes.push("framed = they differ");
+  $("layers-note").textContent = notes.join("; ");
+  if (layers.length) box.append(heatMap(points, { named: true, room: widthOf("layers"), fixed: fixedGenes }));
+  if (rest.length) box.append(otherGenes(points));
 }

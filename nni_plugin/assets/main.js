@@ -1,6 +1,6 @@
 // Controls, the chosen point, and the loop that follows a running experiment.
 
-const controls = { chosen: null, follow: true, lost: false };
+const controls = { chosen: null, against: null, follow: true, lost: false };
 const POLL_MS = 1000, IDLE_POLL_MS = 5000;
 const inNni = location.pathname.includes("/logs/");
 window.jointGA = { store, updates: 0, lastUpdateMs: null, points: 0 };   // read by tests and benchmarks
@@ -16,40 +16,55 @@ function fillSelect(select, options, wanted) {
 }
 
 function fillControls() {
-  const { metrics, objectives } = store.state;
-  const named = metrics.map((m) => [m, m]);
-  const keys = Object.keys(objectives).filter((m) => metrics.includes(m));
-  const up = keys.find((m) => objectives[m] === "maximize") || keys[0] || metrics[0];
-  const across = keys.find((m) => m !== up) || metrics.find((m) => m !== up) || up;
-  fillSelect($("x"), named, across);
+  const { metrics } = store.state, keys = objectives();
+  const named = metrics.map((m) => [m, label(m)]), placed = [...named, [ORDER, "order of the trials"]];
+  const up = keys.find((m) => direction(m) === "maximize") || keys[0] || metrics[0];
+  // One plain number has nothing to be traded for: it is shown as it came in.
+  const across = isSingle() ? ORDER : keys.find((m) => m !== up) || metrics.find((m) => m !== up) || ORDER;
+  const genes = store.space.genes.map(({ name }) => [name, name]);
+  fillSelect($("x"), placed, across);
   fillSelect($("y"), named, up);
-  fillSelect($("colour"), [["front", "none"], ["order", "order"], ...named], "front");
+  fillSelect($("colour"), [["front", "none"], ...placed], "front");
   fillSelect($("importance-metric"), named, up);
+  fillSelect($("slice-metric"), named, up);
+  fillSelect($("slice-gene"), genes, (genes[0] || [""])[0]);
 }
 
 function drawHeader() {
   const { state } = store, { counts } = state;
+  const single = isSingle(), best = single ? frontRows()[0] : null;
+  $("kind").textContent = single ? "Search" : "Pareto front";
+  $("main").classList.toggle("single", single);
+  $("infeasible-label").hidden = !state.limits.length;
+  $("h-slice").textContent = `Slice: one ${hasLayers() ? "gene" : "parameter"}`;
+  $("h-scatter").textContent = single ? "Results" : "Trade-off";
   $("experiment").textContent = state.experiment;
-  document.title = `${counts.complete} trials · Pareto front ${state.experiment}`;
+  document.title = `${counts.complete} trials · ${$("kind").textContent} ${state.experiment}`;
   const last = state.hypervolume.at(-1);
   const minutes = state.elapsed / 60;
-  const figures = [["complete", counts.complete], ["running", counts.running], ["failed", counts.failed],
-    ["stopped early", counts.censored], ["front", state.front.length],
-    ["hypervolume", last ? last[2].toFixed(4) : "–"],
+  const complete = state.planned ? `${counts.complete} of ${state.planned}` : counts.complete;
+  const figures = [["complete", complete], ["running", state.ended ? 0 : counts.running], ["failed", counts.failed],
+    ["stopped early", counts.censored],
+    ...(single ? [[`best ${label(objectives()[0])}`, best ? format(value(best, objectives()[0])) : "–"]]
+      : [["front", state.front.length], ["hypervolume", last ? last[2].toFixed(4) : `from ${state.settled_after} trials on`]]),
     ["time", minutes < 90 ? `${minutes.toFixed(1)} min` : `${(minutes / 60).toFixed(1)} h`]];
-  $("figures").replaceChildren(...figures.filter(([name, n]) => n || !["failed", "stopped early"].includes(name)).map(([name, n]) => {
+  const optional = ["failed", "stopped early", ...(state.ended ? ["running"] : [])];
+  $("figures").replaceChildren(...figures.filter(([name, n]) => n || !optional.includes(name)).map(([name, n]) => {
     const box = element("div");
     box.append(element("dt", "", name), element("dd", "", String(n)));
     return box;
   }));
   const running = store.live && !state.ended;
-  setStatus(running ? "running" : state.ended ? `ended: ${state.ended}` : "report", running ? "running" : "");
+  setStatus(running ? "running" : state.ended ? (wasCut() ? ending(state.ended) : `done: ${ending(state.ended)}`) : "report", running ? "running" : "");
+  $("software").hidden = !state.software;
+  $("software").textContent = state.software || "";
   const nothing = !counts.complete;
   $("notice").hidden = !nothing && !(counts.complete && !state.front.length);
   $("notice").textContent = nothing
     ? (counts.failed ? `No trial has completed; ${counts.failed} failed. Last reason: ${state.failure || "unknown"}`
-      : "Waiting for the first result.")
-    : "No trial satisfies every constraint yet; the amber points are infeasible.";
+      : state.ended ? "The search ended without a result." : "Waiting for the first result.")
+    : `No trial satisfies every constraint yet; the amber points are infeasible. ${state.unmet || ""}`;
+  drawAdvice();
 }
 
 function setStatus(text, kind) {
@@ -57,94 +72,18 @@ function setStatus(text, kind) {
   $("status").className = `pill ${kind}`;
 }
 
-function choose(uid) {
-  controls.chosen = uid;
-  controls.follow = false;
-  drawChosen();
-  drawScatter();
-  drawParallel();
-}
-
-function drawChosen() {
-  if (controls.follow || !store.byUid.has(controls.chosen)) {
-    const knee = kneeRow();
-    controls.chosen = knee ? knee.uid : null;
-  }
-  const row = store.byUid.get(controls.chosen);
-  const options = frontRows().map((r) => [String(r.uid), `uid ${r.uid}`]);
-  if (row && !store.front.has(row.uid)) options.unshift([String(row.uid), `uid ${row.uid} (not on it)`]);
-  fillSelect($("pick"), options, "");
-  $("chosen-metrics").replaceChildren(row ? metricTable(row) : element("p", "empty", "The front is empty so far."));
-  $("chosen-links").replaceChildren(...(row ? links(row) : []));
-  if (row) $("pick").value = String(row.uid);
-  drawLayers();
-}
-
-function metricTable(row) {
-  const table = element("table");
-  const head = table.createTHead().insertRow();
-  const reference = marks();
-  for (const title of ["", `uid ${row.uid}`, ...reference.map((m) => m.name), "goal"]) head.append(element("th", "", title));
-  const body = table.createTBody();
-  for (const metric of store.state.metrics) {
-    const line = body.insertRow(), v = value(row, metric);
-    line.insertCell().textContent = metric;
-    const cell = line.insertCell();
-    cell.textContent = format(v);
-    const limits = store.state.limits.filter((l) => l.metric === metric);
-    if (limits.some((l) => !satisfies(v, l))) cell.className = "broken";
-    for (const { at } of reference) line.insertCell().textContent = format(at[metric]);
-    const goal = line.insertCell();
-    goal.className = "goal";
-    goal.textContent = [store.state.objectives[metric] ? (direction(metric) === "maximize" ? "↑" : "↓") : "",
-      ...limits.map((l) => `${l.op} ${format(l.limit)}`)].join(" ");
-  }
-  return table;
-}
-
-function satisfies(v, { op, limit }) {
-  if (v === null || v === undefined) return false;
-  return { "<=": v <= limit, "<": v < limit, ">=": v >= limit, ">": v > limit, "==": v === limit }[op];
-}
-
-function links(row) {
-  const result = [];
-  if (row.trial && inNni) {
-    const detail = element("a", "", `trial ${row.trial} in NNI`);
-    detail.href = "../detail";
-    detail.title = "Opens the trial list; the trial is found there by this id.";
-    const log = element("a", "", "its log");
-    log.href = `../api/v1/nni/trial-file/${row.trial}/stdout`;
-    for (const link of [detail, log]) link.target = "_blank";
-    result.push(detail, log);
-  } else if (row.trial) {
-    result.push(element("span", "note", `trial ${row.trial}`));
-  }
-  const copy = element("button", "", "Copy chromosome");
-  copy.type = "button";
-  copy.onclick = async () => {
-    await navigator.clipboard.writeText(JSON.stringify(chromosome(row), null, 1));
-    copy.textContent = "Copied";
-  };
-  result.push(copy);
-  if (store.state.experiment && row.trial) {
-    result.push(element("code", "", `joint-ga export ${store.state.experiment} --trial ${row.trial} -o out`));
-  }
-  return result;
-}
-
 function showTip(row, { clientX, clientY }) {
   const tip = $("tip"), table = element("table");
-  for (const metric of store.state.metrics.slice(0, 8)) {
+  for (const metric of ownMetrics().slice(0, 8)) {
     const line = table.insertRow();
-    line.append(element("th", "", metric), element("td", "", format(value(row, metric))));
+    line.append(labelled("th", metric), element("td", "", format(value(row, metric))));
   }
   const title = element("b", "", `uid ${row.uid}${row.trial ? ` · trial ${row.trial}` : ""}${row.feasible ? "" : " · infeasible"}`);
   tip.replaceChildren(title, table);
   if (row.genes) {
     const { layers, other } = byLayer(row);
-    if (layers.length) tip.append(heatMap(row, { named: layers.length <= 16 }));
-    if (other.length) tip.append(otherGenes(other.slice(0, 12)));
+    if (layers.length) tip.append(heatMap([row], { named: layers.length <= 16, room: 400 }));
+    if (other.length) tip.append(otherGenes([row], 12));
   }
   tip.hidden = false;
   const left = clientX + 16 + tip.offsetWidth > innerWidth ? clientX - 16 - tip.offsetWidth : clientX + 16;
@@ -152,7 +91,10 @@ function showTip(row, { clientX, clientY }) {
   tip.style.top = `${Math.max(4, Math.min(clientY + 12, innerHeight - tip.offsetHeight - 8))}px`;
 }
 
+// Plotly's events of a chart, once it has been drawn for the first time.
 function listen(id) {
+  if ($(id).dataset.listens) return;
+  $(id).dataset.listens = "yes";
   $(id).on("plotly_hover", (event) => {
     const row = store.byUid.get(event.points[0].customdata);
     if (row) showTip(row, event.event);
@@ -174,10 +116,15 @@ function drawFront() {
 
 // The parts below the fold wait for the browser to have painted the front.
 function drawRest() {
+  fixedGenes = neverVaried();
   drawHypervolume();
   drawParallel();
   drawLayers();
+  drawFinalists();
   drawImportance();
+  drawSlice();
+  drawTrials();
+  drawFailures();
 }
 
 const painted = () => new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
@@ -227,7 +174,6 @@ async function follow() {
 
 function finishUpdate(start) {
   if (!window.jointGA.updates) {
-    for (const id of ["scatter", "parallel"]) listen(id);
     listenToCloud();
     performance.mark("joint-ga-ready");
   }
@@ -235,19 +181,52 @@ function finishUpdate(start) {
   window.jointGA.lastUpdateMs = performance.now() - start;
 }
 
+// What is laid out by width in scripts, and not in CSS, is drawn again when that changes.
+function listenToWidth() {
+  let width = innerWidth, waiting = 0;
+  addEventListener("resize", () => {
+    if (innerWidth === width) return;
+    width = innerWidth;
+    clearTimeout(waiting);
+    waiting = setTimeout(() => {
+      if (!store.state) return;
+      drawScatter();
+      drawRest();
+    }, 150);
+  });
+}
+
 function start() {
   for (const id of ["x", "y", "colour", "log-x", "show-infeasible"]) $(id).addEventListener("change", drawScatter);
   $("hv-axis").addEventListener("change", drawHypervolume);
+  for (const id of ["slice-gene", "slice-metric"]) $(id).addEventListener("change", drawSlice);
   $("importance-metric").addEventListener("change", drawImportance);
   $("pick").addEventListener("change", () => choose(Number($("pick").value)));
+  $("against").addEventListener("change", () => {
+    controls.against = $("against").value ? Number($("against").value) : null;
+    drawChosen();
+  });
+  $("scatter").addEventListener("keydown", (event) => {
+    const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    chooseAlong(step);
+  });
+  listenToTrials();
+  listenToWidth();
   $("theme").addEventListener("click", () => {
     const dark = getComputedStyle(document.documentElement).getPropertyValue("--bg").trim() === "#10141b";
     document.documentElement.dataset.theme = dark ? "light" : "dark";
+    colours.clear();
     drawFront();
     drawRest();
   });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { if (store.state) { drawFront(); drawRest(); } });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+    colours.clear();
+    if (store.state) { drawFront(); drawRest(); }
+  });
   $("nni-link").hidden = !inNni;
+  $("index-link").hidden = !new URLSearchParams(location.search).has("of");
   const embedded = $("joint-ga-data");
   if (embedded) {
     const begin = performance.now();

@@ -4,7 +4,8 @@
 // fetches nothing but their new bytes.
 
 const FOLDER = "joint-ga/";
-const COMPLETE = 0;
+const COMPLETE = 0, FAILED = 1, CENSORED = 2;
+const ORDER = "trial";   // beside the metrics: a trial's place in the order they finished
 
 const store = {
   state: null,
@@ -22,14 +23,14 @@ function resetStore() {
 }
 
 function addPoints(lines) {
-  for (const [uid, trial, time, status, feasible, origin, metrics] of lines) {
-    const row = { uid, trial, time, status, feasible: feasible === 1, origin, metrics, genes: null };
+  for (const [uid, trial, time, status, feasible, origin, metrics, reason] of lines) {
+    const row = { uid, trial, time, status, feasible: feasible === 1, origin, metrics, reason, genes: null };
     const known = store.byUid.get(uid);
     if (known) {
       Object.assign(known, row, { genes: known.genes });
     } else {
       store.byUid.set(uid, row);
-      store.rows.push(row);
+      row.order = store.rows.push(row);
     }
   }
 }
@@ -100,7 +101,14 @@ async function pollGenes() {
 }
 
 const metricIndex = (name) => store.state.metrics.indexOf(name);
-const value = (row, name) => row.metrics[metricIndex(name)];
+const value = (row, name) => (name === ORDER ? row.order : row.metrics[metricIndex(name)]);
+// What ranks a trial: the value that is expected of the finished network, where there is one.
+const ranked = (row, name) => {
+  const at = metricIndex(`expected_${name}`), expected = at < 0 ? null : row.metrics[at];
+  return expected ?? value(row, name);
+};
+const objectives = () => Object.keys(store.state.objectives).filter((m) => store.state.metrics.includes(m));
+const isSingle = () => objectives().length === 1;
 
 // A gene of a row in plain form: choices are stored as the index of their value.
 function geneValue(row, index) {
@@ -127,7 +135,7 @@ function kneeRow() {
   const rows = frontRows();
   const objectives = Object.entries(store.state.objectives);
   const spans = objectives.map(([name]) => {
-    const all = rows.map((row) => value(row, name));
+    const all = rows.map((row) => ranked(row, name));
     return [Math.min(...all), Math.max(...all)];
   });
   let best = null, least = Infinity;
@@ -135,23 +143,10 @@ function kneeRow() {
     let distance = 0;
     objectives.forEach(([name, mode], i) => {
       const [low, high] = spans[i];
-      const scaled = high > low ? (value(row, name) - low) / (high - low) : 0;
+      const scaled = high > low ? (ranked(row, name) - low) / (high - low) : 0;
       distance += (mode === "maximize" ? 1 - scaled : scaled) ** 2;
     });
     if (distance < least) [best, least] = [row, distance];
   }
   return best;
-}
-
-function direction(name) {
-  const given = store.state.objectives[name];
-  if (given) return given;
-  return /(_kb|_ms|_mj|macs|bops|loss|error)$/.test(name) ? "minimize" : "maximize";
-}
-
-function format(v) {
-  if (v === null || v === undefined) return "–";
-  if (typeof v !== "number") return String(v);
-  if (Number.isInteger(v)) return v.toLocaleString("en");
-  return Math.abs(v) >= 1000 ? Math.round(v).toLocaleString("en") : String(+v.toPrecision(4));
 }

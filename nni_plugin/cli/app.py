@@ -15,7 +15,19 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from nni_plugin.cli import device, model, results, run, sensitivity, setup
+from nni_plugin.cli import (
+    agent_server,
+    device,
+    finish,
+    model,
+    results,
+    run,
+    sensitivity,
+    setup,
+    supernet,
+    supernet_seeds,
+)
+from nni_plugin.cli.output import MISTAKES, begin, error_text, print_refusal, with_json
 
 __all__ = ["app", "main"]
 
@@ -28,8 +40,16 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (run, results, model, sensitivity, device, setup):
+for module in (
+    run, results, finish, model, sensitivity, supernet, supernet_seeds, device, setup, agent_server,
+):  # fmt: skip
     module.add_commands(app)
+for command in app.registered_commands:
+    assert command.callback is not None
+    if command.callback is agent_server.mcp:
+        # Its stdout is the protocol's, which is JSON already.
+        continue
+    command.callback = with_json(command.callback)
 
 
 def _show_version(wanted: bool) -> None:
@@ -67,16 +87,17 @@ def main() -> None:
     # As `python -m` has it: what lies beside a task may be imported as late as in its metric.
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.insert(0, here)
+    begin()
     try:
         app()
+    except SystemExit as ended:
+        print_refusal(sys.argv[1:], ended.code if isinstance(ended.code, int) else 0)
+        raise
     except KeyboardInterrupt:
         print("joint-ga: stopped", file=sys.stderr)
         sys.exit(130)
-    except (ValueError, OSError, RuntimeError, ImportError) as error:
+    except MISTAKES as error:
         if os.environ.get("JOINT_GA_TRACEBACK"):
             raise
-        text = str(error) or type(error).__name__
-        if isinstance(error, FileNotFoundError) and error.filename and error.strerror:
-            text = f"{error.filename}: no such file or folder"
-        print(f"joint-ga: error: {text}", file=sys.stderr)
+        print(f"joint-ga: error: {error_text(error)}", file=sys.stderr)
         sys.exit(1)

@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 from nni_plugin.protocol.metrics import UID
+from nni_plugin.protocol.suggestions import did_you_mean
 from nni_plugin.study.journal import read_chromosome
+from nni_plugin.user_paths import existing_file
 
 __all__ = ["add_commands"]
 
@@ -26,6 +28,7 @@ def calibrate(
     """
     from hardware.calibration.own_board import calibrate as fit
 
+    existing_file(measured, "--measured", (".csv",))
     print(fit(device, measured, stack=stack).text())
 
 
@@ -43,8 +46,12 @@ def measure(
 
     known = backends()
     if backend is not None and backend not in known:
-        raise ValueError(f"--backend {backend!r} is unknown (known: {', '.join(known)})")
-    chromosome = read_chromosome(params) if params else {}
+        raise ValueError(
+            f"--backend {backend!r} is unknown{did_you_mean(backend, known)} (known: "
+            f"{', '.join(known)})"
+        )
+    existing_file(network, "--network", (".json",))
+    chromosome = read_chromosome(existing_file(params, "--params", (".json",))) if params else {}
     chromosome.pop(UID, None)
     layers = hardware.Network.load(network).apply(chromosome)
     for name, one in known.items():

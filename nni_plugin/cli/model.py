@@ -9,23 +9,32 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nni_plugin.cli.layer_options import Bits, Keep, Ratios, restrictions
 from nni_plugin.protocol.metrics import UID
-from nni_plugin.setup.space_files import network_file, write_space
+from nni_plugin.setup.space_files import check_kinds, network_file, write_space
 from nni_plugin.study.journal import read_chromosome
+from nni_plugin.user_paths import check_writable_file, existing_file
 
 if TYPE_CHECKING:
-    from evaluators.compression.dead_channels import DeadChannels
     from hardware import Device, Layer, Network
 
 __all__ = ["add_commands"]
+
+_NAMED = 8
+"""Layers that are listed by name."""
 
 TaskName = Annotated[
     str, typer.Option("--task", help="MODULE:FUNCTION that returns an evaluators.Task.")
 ]
 DeviceName = Annotated[str, typer.Option("--device", help="A shipped device or a YAML file.")]
 Data = Annotated[str | None, typer.Option(help="Handed to the task's function.")]
+StackName = Annotated[
+    str | None,
+    typer.Option("--stack", help="Software that costs are of (default: joint-ga-c, our C)."),
+]
 
 
+# Long: an option each, with its help.
 def space(
     task: TaskName,
     device: DeviceName,
@@ -33,6 +42,7 @@ def space(
         "space.json"
     ),
     data: Data = None,
+    stack: StackName = None,
     max_prune: Annotated[float, typer.Option(help="Largest prune ratio on offer.")] = 0.875,
     weight_bits: Annotated[
         str | None, typer.Option(help="Offer these only, e.g. 2,4,8 (default: the device's).")
@@ -47,20 +57,34 @@ def space(
     first_last: Annotated[
         int | None, typer.Option(help="Fewest bits of the first and the last layer, e.g. 8.")
     ] = None,
+    keep: Keep = None,
+    bits: Bits = None,
+    ratios: Ratios = None,
     channel_multiple: Annotated[
         int, typer.Option(help="Keep channel counts at multiples of it, e.g. 4 or 8.")
     ] = 1,
     remove_dead: Annotated[
         bool, typer.Option(help="Take out channels with all-zero weights before the search.")
     ] = False,
+    need: Annotated[
+        list[str] | None,
+        typer.Option(help="An error if no candidate can be exported so: onnx, c or tflite."),
+    ] = None,
 ) -> None:
     """Write the NNI search space of a model, and its description (.network.json) beside it."""
     import hardware
     from evaluators import load_task
+    from evaluators.export import litert
+    from evaluators.export.missing import KEY, told
 
-    board = hardware.load_device(device)
+    board = hardware.load_device(device, stack)
+    for file in (output, network_file(output)):
+        check_writable_file(file, "--output")
     if remove_dead and "remove_dead=" not in task:
         task += ("&" if "?" in task else "?") + "remove_dead=1"
+    check_kinds(need or ())
+    if "tflite" in (need or ()) and not litert.is_available():
+        raise ValueError(f"--need tflite: {litert.NOT_INSTALLED}")
     built = load_task(task, data)
     options = {
         "max_prune": max_prune,
@@ -69,26 +93,38 @@ def space(
         "first_last": first_last,
         "extra": [name.strip() for name in (extra or "").split(",") if name.strip()],
     }
-    network, genes = write_space(built, task, board, output, options, channel_multiple)
+    decided = restrictions(keep, bits, ratios)
+    network, genes = write_space(
+        built, task, board, output, options, channel_multiple, decided, need or ()
+    )
     prunable = sum(group.prunable for group in network.groups)
     print(
         f"{output}: {genes} genes ({len(network.layers)} layers, {prunable} prunable channel "
         f"groups); {network_file(output)} describes the network"
     )
+    missing = dict(network.metadata.get(KEY, {}))
+    if not litert.is_available():
+        missing.setdefault("tflite", litert.NOT_INSTALLED)
+    for line in (*_whole(network), *(f"  not exported: {line}" for line in told(missing))):
+        print(line)
     if remove_dead:
         print(f"the trial command's --task must be {task!r}, dead channels are gone there too")
     else:
         from evaluators.compression.dead_channels import find
 
         if (dead := find(built, network)).count:
-            print(f"{_dead_text(dead)}; --remove-dead takes them out before the search")
+            print(f"{dead.summary}; --remove-dead takes them out before the search")
 
 
-def _dead_text(dead: DeadChannels) -> str:
-    return (
-        f"{dead.count} channels have all-zero weights, without them {dead.macs_left:,} of "
-        f"{dead.macs:,} MACs are left"
-    )
+def _whole(network: Network) -> Iterator[str]:
+    """What can't be pruned and why: a line for each reason."""
+    layers: dict[str, list[str]] = {}
+    for group in network.groups:
+        if not group.prunable:
+            layers.setdefault(group.reason, []).extend(group.layers)
+    for reason, names in layers.items():
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        yield f"  stay whole: {', '.join(names[:_NAMED])}{more}: {reason}"
 
 
 def _bits(text: str | None, option: str) -> list[int] | None:
@@ -106,6 +142,7 @@ def profile(
     network: Annotated[Path | None, typer.Option(help="A .network.json file: no torch.")] = None,
     params: Annotated[Path | None, typer.Option(help="A chromosome (JSON) to apply.")] = None,
     data: Data = None,
+    stack: StackName = None,
     period_ms: Annotated[
         float | None, typer.Option(help="One inference in so many ms, and sleep in between.")
     ] = None,
@@ -119,13 +156,15 @@ def profile(
     in, tera-operations per joule, and with a task the channels whose weights are all zero.
     """
     import hardware
+    from hardware.stacks import in_words
     from nni_plugin.cli.tables import dict_table, make_console, number
 
     if (task is None) == (network is None):
         raise typer.BadParameter("give one of --task and --network")
-    board = hardware.load_device(device)
+    board = hardware.load_device(device, stack)
+    chromosome = read_chromosome(existing_file(params, "--params", (".json",))) if params else {}
     if network is not None:
-        described = hardware.Network.load(network)
+        described = hardware.Network.load(existing_file(network, "--network", (".json",)))
         dead = None
     else:
         from evaluators import load_task, trace
@@ -135,21 +174,23 @@ def profile(
         built = load_task(task, data)
         described = trace(built)
         dead = find(built, described)
-    chromosome = read_chromosome(params) if params else {}
     chromosome.pop(UID, None)
+    board = hardware.device_of(described, board)
     layers = described.apply(chromosome)
     console = make_console()
     rows = _layer_rows(described, layers, board)
     console.print(dict_table(rows, f"{described.name or task} on {board.name}"))
     total = hardware.estimate(layers, board).as_dict()
+    console.print(f"latency, energy, RAM and flash are of {in_words(board.stack)}")
     console.print("total: " + ", ".join(f"{k} {number(v)}" for k, v in total.items()))
     for line in _details(layers, board, period_ms, sleep_mw):
         console.print(line)
     if dead is not None and dead.count:
-        console.print(f"{_dead_text(dead)}:")
+        console.print(f"{dead.summary}:")
         for name, channels in dead.channels.items():
             console.print(f"  {name}: {len(channels)} of {described.group(name).channels}")
-    for metric, limit in (("size_kb", board.flash_kb), ("ram_kb", board.ram_kb)):
+    flash = "flash_kb" if "flash_kb" in total else "size_kb"
+    for metric, limit in ((flash, board.flash_kb), ("ram_kb", board.ram_kb)):
         if total[metric] > limit:
             console.print(f"[yellow]{metric} is above the board's {number(limit)}[/]")
 

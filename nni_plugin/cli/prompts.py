@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
-__all__ = ["ask_device", "ask_limits", "ask_task", "ask_trials", "can_ask"]
+if TYPE_CHECKING:
+    from evaluators.supernet.forecast import Forecast
+
+__all__ = ["ask_device", "ask_limits", "ask_supernet", "ask_task", "ask_trials", "can_ask"]
 
 DEFAULT_TRIALS = 48
 _DEFAULT_DEVICE = "stm32f746"
@@ -73,6 +76,12 @@ def ask_trials() -> int:
         return int(text)
 
     return _ask("Budget, in trials", read, str(DEFAULT_TRIALS))
+
+
+def ask_supernet(costs: Forecast) -> bool:
+    """Whether trials are to start from a supernet that costs so much."""
+    text = "Supernet, so that scores are near those of finished networks"
+    return typer.confirm(f"{text} ({costs})", default=True)
 
 
 def _ask(question: str, read: Callable[[str], _Answer], default: str = "") -> _Answer:

@@ -12,6 +12,7 @@ import typer
 from nni_plugin.cli.model import Data, DeviceName, TaskName
 from nni_plugin.protocol.json_types import NniSpace, Params
 from nni_plugin.setup.space_files import network_file
+from nni_plugin.user_paths import check_writable_file, existing_file
 
 if TYPE_CHECKING:
     from hardware import Network
@@ -38,23 +39,26 @@ def sensitivity(
     ] = None,
 ) -> None:
     """Compress one layer at a time, without fine-tuning, and show what the metric loses."""
-    from rich.progress import Progress
-
     import evaluators
     import hardware
+    from nni_plugin.cli.steps import counted
     from nni_plugin.cli.tables import dict_table, make_console
 
-    built = evaluators.load_task(task, data)
-    board = hardware.load_device(device)
     # Before minutes of measuring, whatever may be wrong with the files.
+    board = hardware.load_device(device)
+    written = [output, output.with_suffix(".png")] if output is not None else []
+    for file in written:
+        check_writable_file(file, "--output")
     genes = None if space is None else _read_space(space)
     described = None if space is None else hardware.Network.load(network_file(space))
+    for file in [] if space is None else [network_file(space), _ladder_file(space)]:
+        check_writable_file(file, "--space")
+    built = evaluators.load_task(task, data)
     network = evaluators.trace(built) if described is None else described
     console = make_console()
-    with Progress(console=console, transient=True) as progress:
-        bar = progress.add_task("measuring", total=None)
+    with counted(console, "measuring", "nothing is written") as step:
         table = evaluators.sensitivity(
-            built, network=network, device=board, report=lambda _row: progress.advance(bar)
+            built, network=network, device=board, report=lambda _row: step()
         )
     console.print(dict_table(table, f"sensitivity of {built.name}"))
     if output is not None:
@@ -116,8 +120,16 @@ def draw(table: Table, metric: str, path: Path) -> None:
     figure.savefig(path, dpi=130)
 
 
+def _ladder_file(space: Path) -> Path:
+    return space.with_suffix(".ladder.json")
+
+
 def _read_space(path: Path) -> NniSpace:
-    genes: NniSpace = json.loads(path.read_text(encoding="utf-8"))
+    existing_file(path, "--space", (".json",))
+    try:
+        genes: NniSpace = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"--space {path}: not JSON ({error})") from error
     if not isinstance(genes, dict) or not all(isinstance(g, dict) for g in genes.values()):
         raise ValueError(f"{path} is no NNI search space: write one with `joint-ga space`")
     return genes
@@ -132,7 +144,7 @@ def _seed(table: Table, genes: NniSpace, space: Path, network: Network) -> None:
     network.save(network_file(space))
     rungs = [in_space(rung, genes) for rung in ladder(list(map(dict, table)))]
     unique = list({json.dumps(rung, sort_keys=True): rung for rung in rungs}.values())
-    path = space.with_suffix(".ladder.json")
+    path = _ladder_file(space)
     path.write_text(json.dumps(unique, indent=1) + "\n", encoding="utf-8")
     print(
         f"{network_file(space)}: the tuner's first candidates and its predictor know these "

@@ -7,16 +7,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ga.evaluation import COMPLETE
-from nni_plugin.results.pareto_front import FrontHistory, knee
+from nni_plugin.cli.output import add_result, add_table
+from nni_plugin.results.finalists import Finalist, finalists
+from nni_plugin.results.front_rows import front_rows, point_names
+from nni_plugin.results.pareto_front import FrontHistory
 from nni_plugin.study.trial_log import Trial, TrialLog
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
     from rich.table import Table
 
-__all__ = ["dict_table", "front_table", "make_console", "number"]
+    from nni_plugin.study.forecasts import Forecast
+
+__all__ = ["dict_table", "finalists_table", "found_tables", "front_table", "make_console", "number"]
 
 _INT8_SIZE = "of int8"
+_KNEE = "knee: nearest to the best of all objectives at once; uid: what --trial takes"
+_OF_INT8 = "; of int8: share of the size that uniform int8 has"
 _PIPE_WIDTH = 180
 
 
@@ -51,14 +58,15 @@ def front_table(
     """
     from rich.table import Table
 
-    metrics = list(dict.fromkeys([*log.objectives, *log.constraints]))
+    metrics = _columns(log)
     front = [log.trials[uid] for uid in history.front]
-    names = _names(front, log.objectives)
+    names = {uid: ", ".join(words) for uid, words in point_names(front, log.objectives).items()}
     first = next(iter(log.objectives))
-    front.sort(key=lambda t: t.metrics[first], reverse=log.objectives[first] == "maximize")
+    front.sort(key=lambda t: t.ranked[first], reverse=log.objectives[first] == "maximize")
     shown = _thinned(front, set(names), most)
     title = f"Pareto front: {len(front)} of {len(log.finished(COMPLETE))} trials"
     table = Table(title=title + (f", {len(shown)} shown" if len(shown) < len(front) else ""))
+    add_result(front=front_rows(log, history))
     for column in ("", "uid", "trial"):
         table.add_column(column, no_wrap=True)
     for name in metrics:
@@ -70,9 +78,11 @@ def front_table(
     shares = int8 is not None and "size_kb" in int8.metrics
     if shares:
         table.add_column(_INT8_SIZE, justify="right")
+    if references:
+        table.caption = _KNEE + (_OF_INT8 if shares else "")
 
     def add(label: str, trial: Trial, style: str = "") -> None:
-        cells = [label, str(trial.uid), trial.job_id or "", *_values(trial.metrics, metrics)]
+        cells = [label, str(trial.uid), trial.job_id or "", *_values(_told(trial), metrics)]
         if shares and int8 is not None:
             size = trial.metrics.get("size_kb")
             cells.append(f"{size / int8.metrics['size_kb']:.0%}" if size else "-")
@@ -91,20 +101,65 @@ def front_table(
     return table
 
 
+def _columns(log: TrialLog) -> list[str]:
+    """Objectives and what has limits; behind a metric that is forecast, what is expected of it."""
+    names = list(dict.fromkeys([*log.objectives, *log.constraints]))
+    if log.forecasts is not None and log.forecasts.is_known and log.forecasts.metric in names:
+        metric = log.forecasts.metric
+        names[names.index(metric) + 1 : names.index(metric) + 1] = [f"expected_{metric}"]
+    return names
+
+
+def _told(trial: Trial) -> dict[str, object]:
+    """A trial's metrics, what is expected of it with its interval."""
+    told: dict[str, object] = dict(trial.shown)
+    if trial.forecast is not None:
+        told[f"expected_{trial.forecast.metric}"] = _interval(trial.forecast)
+    return told
+
+
+def _interval(forecast: Forecast) -> str:
+    return f"{number(forecast.value)} ({number(forecast.low)} to {number(forecast.high)})"
+
+
+def finalists_table(log: TrialLog, found: Sequence[Finalist]) -> Table:
+    """What was trained to the end: best first, with its interval and, once read, test.
+
+    Args:
+        log: the experiment's trials.
+        found: its finalists, at least one.
+    """
+    from rich.table import Table
+
+    metric = found[0].forecast.metric
+    others = [name for name in dict.fromkeys([*log.objectives, *log.constraints]) if name != metric]
+    table = Table(
+        title=f"Finalists: {len(found)} trained for {found[0].runs[-1].run.epochs} epochs"
+    )
+    for column in ("uid", "trial"):
+        table.add_column(column, no_wrap=True)
+    for column in (f"{metric} in the search", "trainings", "mean", "expected", "test", *others):
+        table.add_column(column, justify="right")
+    for one in found:
+        row = one.row()
+        shown = [row[name] for name in ("measured", "trainings", "mean")]
+        cells = [*shown, _interval(one.forecast), row["test"]]
+        cells += [one.trial.metrics.get(name) for name in others]
+        table.add_row(str(row["uid"]), one.trial.job_id or "", *(number(cell) for cell in cells))
+    return table
+
+
+def found_tables(log: TrialLog, history: FrontHistory) -> RenderableType:
+    """The finalists, if there are any, and the front."""
+    from rich.console import Group
+
+    last = finalists(log)
+    front = front_table(log, history)
+    return Group(finalists_table(log, last), front) if last else front
+
+
 def _values(metrics: Mapping[str, object], names: Sequence[str]) -> list[str]:
     return [number(metrics.get(name)) for name in names]
-
-
-def _names(front: list[Trial], objectives: Mapping[str, str]) -> dict[int, str]:
-    """What makes some uids worth naming: the knee and the best of each objective."""
-    if not front:
-        return {}
-    names: dict[int, list[str]] = {knee(front, objectives).uid: ["knee"]}
-    for metric, mode in objectives.items():
-        choose = max if mode == "maximize" else min
-        best = choose(front, key=lambda t, m=metric: t.metrics[m])  # type: ignore[misc]  # a lambda's default has no type
-        names.setdefault(best.uid, []).append(f"best {metric}")
-    return {uid: ", ".join(words) for uid, words in names.items()}
 
 
 def _thinned(front: list[Trial], named: set[int], most: int) -> list[Trial]:
@@ -121,6 +176,7 @@ def dict_table(rows: Iterable[Mapping[str, object]], title: str = "") -> Table:
     from rich.table import Table
 
     rows = list(rows)
+    add_table(title, rows)
     table = Table(title=title or None)
     for name in rows[0] if rows else ():
         numeric = all(isinstance(row[name], (int, float, type(None))) for row in rows)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from nni_plugin.protocol.json_types import Settings
+from nni_plugin.protocol.suggestions import name_near
 
 
 class Dispatcher(Protocol):
@@ -51,6 +52,12 @@ def experiment_config(argv: Sequence[str] | None = None) -> Settings:
     return config
 
 
+def log_folder() -> Path | None:
+    """NNI's log folder, below the experiment's own one; None outside NNI's dispatcher."""
+    logs = os.environ.get("NNI_LOG_DIRECTORY")
+    return Path(logs) if logs else None
+
+
 def folders(config: Settings) -> list[Path]:
     """Where a relative path of a config may start from, the likeliest first.
 
@@ -78,7 +85,8 @@ def find_file(path: str | os.PathLike[str], folders: Iterable[Path], what: str) 
     """The file that ``path`` means, absolute.
 
     Raises:
-        FileNotFoundError: it is in none of the folders; the message lists them.
+        FileNotFoundError: it is in none of the folders; the message lists them, and names what is
+            near it.
     """
     wanted = Path(path).expanduser()
     looked = [wanted] if wanted.is_absolute() else [folder / wanted for folder in folders]
@@ -86,7 +94,8 @@ def find_file(path: str | os.PathLike[str], folders: Iterable[Path], what: str) 
         if candidate.is_file():
             return candidate.resolve()
     places = ", ".join(str(p.parent) for p in looked) or "no folder"
+    near = next(filter(None, (name_near(candidate) for candidate in looked)), "")
     raise FileNotFoundError(
-        f"{what} '{path}' was not found (looked in {places}); "
+        f"{what} '{path}' was not found{near} (looked in {places}); "
         "give a path relative to the search space file, or an absolute one"
     )

@@ -12,8 +12,12 @@ UID = "uid"
 DEFAULT = "default"
 _LARGEST_WHOLE = 2**63
 
-COSTS = ("size_kb", "ram_kb", "latency_ms", "energy_mj", "macs", "bops")
+COSTS = ("size_kb", "flash_kb", "ram_kb", "latency_ms", "energy_mj", "macs", "bops")
 """What a network costs on a device; ``nni_plugin.trial`` reports it beside the task's metric."""
+
+
+_TEST_LOSS = 0.03
+"""Share of a metric that test data may differ from validation data without a word: a choice."""
 
 
 class UnusableMetricsError(ValueError):
@@ -106,3 +110,30 @@ def shown(value: object) -> str:
 
 def _cut(text: str, length: int) -> str:
     return text if len(text) <= length else text[: length - 3] + "..."
+
+
+def remark_on_test(
+    name: str,
+    validation: Mapping[str, object],
+    test: Mapping[str, object],
+    *,
+    smaller: bool = False,
+) -> str | None:
+    """What to think of a metric that is far worse on test than on validation data, if it is.
+
+    Args:
+        name: the task's metric.
+        validation: metrics on validation data.
+        test: those on test data.
+        smaller: whether less of the metric is better.
+    """
+    chosen, held_out = as_finite(validation.get(name)), as_finite(test.get(name))
+    if chosen is None or held_out is None:
+        return None
+    loss = (held_out - chosen) if smaller else (chosen - held_out)
+    if loss <= _TEST_LOSS * max(abs(chosen), abs(held_out)):
+        return None
+    return (
+        f"{name} is {held_out:.4g} on test data, far from its {chosen:.4g} on validation data: "
+        "the search may have fitted the validation split, so trust the test value"
+    )

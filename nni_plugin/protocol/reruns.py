@@ -42,8 +42,8 @@ class Reruns:
         """The chromosomes whose trials run again and have not ended."""
         return set(self._trials.values())
 
-    def ended(self) -> list[tuple[int, str]]:
-        """Chromosomes whose trial has ended since the last call, with its status."""
+    def ended(self) -> list[tuple[int, str, str]]:
+        """Chromosomes whose trial has ended since the last call, with its id and its status."""
         found = []
         for trial, uid in list(self._trials.items()):
             assert self._base is not None
@@ -53,7 +53,7 @@ class Reruns:
                 continue  # looked at again with the next request
             if status in manager.TRIAL_ENDED:
                 del self._trials[trial]
-                found.append((uid, status))
+                found.append((uid, trial, status))
         return found
 
 

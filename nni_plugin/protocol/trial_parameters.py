@@ -12,7 +12,7 @@ import os
 import time
 from typing import Any
 
-from nni_plugin.protocol import manager
+from nni_plugin.protocol import manager, trial_watcher
 from nni_plugin.protocol.json_types import Params, Settings
 
 _WAIT_S = 60.0
@@ -22,6 +22,7 @@ def trial_parameters() -> dict[str, Any]:
     """The parameters of this trial, ``uid`` included.
 
     To be called once, in place of ``nni.get_next_parameter``, which it is outside an experiment.
+    From then on the process is held to the limits of a trial, see ``nni_plugin.protocol.limits``.
 
     Raises:
         RuntimeError: the manager doesn't tell this trial's parameters within a minute.
@@ -29,10 +30,12 @@ def trial_parameters() -> dict[str, Any]:
     import nni
     import nni.trial
 
-    # Takes one entry from the manager's queue, which it hands out one per trial.
-    first_come: Params = nni.get_next_parameter()
     trial = os.environ.get("NNI_TRIAL_JOB_ID")
     base = manager.trial_url() if trial else None
+    if base is not None:
+        trial_watcher.start()
+    # Takes one entry from the manager's queue, which it hands out one per trial.
+    first_come: Params = nni.get_next_parameter()
     if base is None:
         return first_come
     record = _own_record(base, f"/trial-jobs/{trial}")
@@ -56,6 +59,7 @@ def _own_record(base: str, path: str) -> Settings:
             problem = str(error)
         time.sleep(0.1)
     raise RuntimeError(
-        f"NNI's manager at {base} did not give this trial's parameters within {_WAIT_S:.0f} s "
-        f"({problem}); on a remote machine check that nniManagerIp can be reached from there"
+        f"NNI's manager at {manager.address(base)} did not give this trial's parameters within "
+        f"{_WAIT_S:.0f} s ({problem}); on a remote machine check that nniManagerIp can be reached "
+        "from there"
     )

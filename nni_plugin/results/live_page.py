@@ -13,19 +13,31 @@ import json
 import shutil
 import threading
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TypedDict
 
-from ga.evaluation import COMPLETE, FAILED
-from nni_plugin.protocol.json_types import JsonObject, Params
+from nni_plugin.protocol.json_types import JsonObject
 from nni_plugin.protocol.log import logger
-from nni_plugin.results.pareto_front import FrontHistory
-from nni_plugin.study.trial_log import FINAL, Trial, TrialLog
+from nni_plugin.results.page_data import PageData, flatten
+from nni_plugin.study.trial_log import TrialLog
 
-__all__ = ["LivePage", "PageData", "plotly_js", "render"]
+__all__ = ["LivePage", "PageData", "flatten", "plotly_js", "render", "render_index"]
 
 _ASSETS = Path(__file__).parents[1] / "assets"
-_SCRIPTS = ("store.js", "sketch.js", "charts.js", "cloud.js", "layers.js", "main.js")
+_SCRIPTS = (
+    *("store.js", "labels.js", "sketch.js", "charts.js", "legend.js", "cloud.js", "layers.js"),
+    *(
+        "importance.js",
+        "slice.js",
+        "chosen.js",
+        "finalists.js",
+        "advice.js",
+        "trials.js",
+        "failures.js",
+        "main.js",
+    ),
+)
+_INDEX_SCRIPTS = ("store.js", "labels.js", "sketch.js", "index.js")
 _FOLDER = "joint-ga"
 _INTERVAL_S = 1.0
 
@@ -51,8 +63,6 @@ def render(data: JsonObject | None = None) -> str:
         data: ``PageData.embedded()`` for a self-contained page (about 5 MB: plotly is in it);
             None for the live page, which reads its data and plotly from ``joint-ga/`` beside it.
     """
-    html = (_ASSETS / "page.html").read_text(encoding="utf-8")
-    script = "\n".join((_ASSETS / name).read_text(encoding="utf-8") for name in _SCRIPTS)
     if data is None:
         embedded = plotly = ""
         # Fetched at once, run by main.js once the front has been sketched.
@@ -63,154 +73,30 @@ def render(data: JsonObject | None = None) -> str:
         text = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
         embedded = f'<script type="application/json" id="joint-ga-data">{text}</script>'
         plotly = f"<script>{plotly_js().read_text(encoding='utf-8')}</script>"
-    parts = {
-        "/*CSS*/": (_ASSETS / "page.css").read_text(encoding="utf-8"),
-        "/*JS*/": script,
-        "<!--PRELOAD-->": preload,
-        "<!--DATA-->": embedded,
-        "<!--PLOTLY-->": plotly,
-    }
-    for mark, text in parts.items():
-        html = html.replace(mark, text, 1)
-    return html
+    marks = {"<!--PRELOAD-->": preload, "<!--DATA-->": embedded, "<!--PLOTLY-->": plotly}
+    return _filled("page.html", _SCRIPTS, marks)
 
 
-class PageData:
-    """What the page shows, derived from a :class:`TrialLog` step by step.
+def render_index(experiments: Sequence[str]) -> str:
+    """The page of several experiments as HTML text; each one's own page lies in its folder.
 
     Args:
-        log: the experiment's trials; this class calls its ``refresh``.
-        experiment: name shown in the title.
+        experiments: names of the folders beside the page.
     """
+    text = json.dumps(list(experiments)).replace("<", "\\u003c")
+    embedded = f'<script type="application/json" id="joint-ga-data">{text}</script>'
+    return _filled("index.html", _INDEX_SCRIPTS, {"<!--DATA-->": embedded})
 
-    def __init__(self, log: TrialLog, experiment: str = "") -> None:
-        self.log = log
-        self.experiment = experiment
-        self.generation = time.time()
-        self._reset([])
 
-    def _reset(self, metrics: list[str]) -> None:
-        self.metrics = metrics
-        self.genes = _genes(self.log)
-        self._codes = [_codes(gene["values"]) for gene in self.genes]
-        self.points: list[str] = []
-        self.chromosomes: list[str] = []
-        self._finish_times: list[float] = []
-        self._front = (
-            FrontHistory(self.log.objectives, self.log.constraints) if self.log.objectives else None
-        )
-        self._goal = (self.log.objectives, self.log.constraints)
-        self.generation += 1
-
-    def refresh(self) -> tuple[list[str], list[str]]:
-        """Reads what the journal gained; returns the new lines of points and of chromosomes.
-
-        When the columns change (a new metric, another search space or other objectives) the data
-        starts anew under another ``generation``, and all lines are returned.
-        """
-        finished = self.log.refresh()
-        metrics = self.log.metric_names()
-        names = [gene["name"] for gene in self.genes]
-        goal = (self.log.objectives, self.log.constraints)
-        changed = [g["name"] for g in _genes(self.log)] != names or goal != self._goal
-        if changed or set(metrics) - set(self.metrics):
-            self._reset(metrics)
-            finished = self.log.finished()
-        points = [self._point(t) for t in finished]
-        chromosomes = [self._chromosome(t) for t in finished]
-        self.points += points
-        self.chromosomes += chromosomes
-        self._finish_times += [self._elapsed(t) for t in finished if t.status == COMPLETE]
-        if self._front is not None:
-            self._front.extend(finished)
-        return points, chromosomes
-
-    def _elapsed(self, trial: Trial) -> float:
-        start = self.log.started or trial.finished or 0.0
-        return round(max(0.0, (trial.finished or start) - start), 1)
-
-    def _point(self, trial: Trial) -> str:
-        feasible = self._front is not None and self._front.feasible(trial)
-        row = [
-            trial.uid,
-            trial.job_id,
-            self._elapsed(trial),
-            FINAL.index(trial.status),
-            int(feasible),
-            trial.origin,
-            [trial.metrics.get(name) for name in self.metrics],
-        ]
-        return json.dumps(row, separators=(",", ":"))
-
-    def _chromosome(self, trial: Trial) -> str:
-        flat = flatten(trial.params)
-        coded = []
-        for gene, codes in zip(self.genes, self._codes, strict=True):
-            value = flat.get(gene["name"])
-            coded.append(value if codes is None else codes.get(_key(value)))
-        return json.dumps([trial.uid, coded], separators=(",", ":"))
-
-    def state(self) -> JsonObject:
-        """The small part that is rewritten: counts, front, hypervolume, limits, marks."""
-        log, front = self.log, self._front
-        last = max((t.finished or 0.0 for t in log.trials.values()), default=0.0)
-        failed = log.finished(FAILED)
-        int8 = log.uniform_int8()
-        return {
-            "generation": self.generation,
-            "experiment": self.experiment,
-            "ended": log.ended,
-            "elapsed": round(max(0.0, last - (log.started or last)), 1),
-            "counts": log.counts(),
-            "failure": failed[-1].reason if failed else "",
-            "objectives": log.objectives,
-            "limits": [
-                {"metric": c.metric, "op": c.operator, "limit": c.bound}
-                for c in (front.constraints if front else ())
-            ],
-            "metrics": self.metrics,
-            "baseline": log.baseline(),
-            "int8": int8.uid if int8 else None,
-            "front": front.front if front else [],
-            "hypervolume": self._hypervolume(),
-        }
-
-    def _hypervolume(self) -> list[list[float]]:
-        if self._front is None or not self._front.steps:
-            return []
-        times = self._finish_times
-        rows = [[n, times[n - 1], round(v, 6)] for n, v in self._front.steps]
-        if rows[-1][0] != len(times):
-            rows.append([len(times), times[-1], rows[-1][2]])
-        return rows
-
-    def space(self) -> JsonObject:
-        """What stays: the genes, and how to show the kinds that belong to layers."""
-        # Imported here, as above.
-        from hardware.ir.gene_kinds import gene_kinds
-
-        kinds = [
-            {
-                "name": kind.name,
-                "label": kind.label,
-                "neutral": kind.neutral,
-                "strongest": kind.strongest,
-                "percent": kind.percent,
-                "texts": dict(kind.value_labels),
-            }
-            for kind in gene_kinds()
-            if kind.scope != "network"
-        ]
-        return {"genes": self.genes, "kinds": kinds}
-
-    def embedded(self) -> JsonObject:
-        """Everything at once, for a self-contained page; call :meth:`refresh` before."""
-        return {
-            "state": self.state(),
-            "space": self.space(),
-            "points": [json.loads(line) for line in self.points],
-            "genes": [json.loads(line) for line in self.chromosomes],
-        }
+def _filled(page: str, scripts: Sequence[str], marks: Mapping[str, str]) -> str:
+    """A page of the assets with its style, its scripts, and what else goes to its marks."""
+    html, style = (_ASSETS / name for name in (page, "page.css"))
+    script = "\n".join((_ASSETS / name).read_text(encoding="utf-8") for name in scripts)
+    result = html.read_text(encoding="utf-8")
+    common = {"/*CSS*/": style.read_text(encoding="utf-8"), "/*JS*/": script}
+    for mark, text in {**common, **marks}.items():
+        result = result.replace(mark, text, 1)
+    return result
 
 
 class LivePage:
@@ -224,14 +110,22 @@ class LivePage:
         log_dir: NNI's log folder (``$NNI_LOG_DIRECTORY``).
         journal: path of the tuner's ``journal.jsonl``.
         experiment_id: shown in the title; by default the name of the experiment's folder.
+        planned: number of trials after which the experiment is done, where it is known.
     """
 
     URL_PATH = "/logs/pareto.html"
 
-    def __init__(self, log_dir: str | Path, journal: str | Path, experiment_id: str = "") -> None:
+    def __init__(
+        self,
+        log_dir: str | Path,
+        journal: str | Path,
+        experiment_id: str = "",
+        planned: int | None = None,
+    ) -> None:
         self._dir = Path(log_dir)
         self._journal = Path(journal)
         self._experiment = experiment_id or self._dir.resolve().parent.name
+        self._planned = planned
         self._wake = threading.Event()
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
@@ -281,7 +175,7 @@ class LivePage:
         """
         folder = self._dir / _FOLDER
         if self._data is None:
-            self._data = PageData(TrialLog(self._journal), self._experiment)
+            self._data = PageData(TrialLog(self._journal), self._experiment, self._planned)
             folder.mkdir(parents=True, exist_ok=True)
             _place_plotly(folder / "plotly.min.js")
             (self._dir / "pareto.html").write_text(render(), encoding="utf-8")
@@ -297,58 +191,6 @@ class LivePage:
         self._version += 1
         state = {**data.state(), "version": self._version, "bytes": self._sizes}
         _replace(folder / "state.json", json.dumps(state, separators=(",", ":")))
-
-
-def flatten(params: Params, prefix: str = "") -> Params:
-    """Nested NNI choices as flat genes: ``{"a": {"_name": "x", "b": 1}}`` -> ``a: x, a/b: 1``."""
-    flat: Params = {}
-    for key, value in params.items():
-        if isinstance(value, dict):
-            flat[prefix + key] = value.get("_name")
-            flat.update(
-                flatten({k: v for k, v in value.items() if k != "_name"}, f"{prefix}{key}/")
-            )
-        else:
-            flat[prefix + key] = value
-    return flat
-
-
-class _Gene(TypedDict):
-    name: str
-    values: list[object] | None
-
-
-def _genes(log: TrialLog) -> list[_Gene]:
-    """Genes in the order of the search space; ``values`` is None where they are numbers.
-
-    A gene that several options of a nested choice share by name appears once.
-    """
-    genes: dict[str, list[object] | None] = {}
-
-    def walk(space: JsonObject, prefix: str) -> None:
-        for key, entry in space.items():
-            if not isinstance(entry, dict) or "_type" not in entry:
-                continue
-            values = entry.get("_value") if entry["_type"] == "choice" else None
-            nested = [v for v in values or [] if isinstance(v, dict)]
-            if nested:
-                assert values is not None
-                values = [v.get("_name") if isinstance(v, dict) else v for v in values]
-            name = prefix + key
-            genes[name] = values if genes.get(name, values) == values else None
-            for option in nested:
-                walk({k: v for k, v in option.items() if k != "_name"}, f"{prefix}{key}/")
-
-    walk(log.space, "")
-    return [{"name": name, "values": values} for name, values in genes.items()]
-
-
-def _key(value: object) -> object:
-    return value if isinstance(value, (int, float, str)) else json.dumps(value)
-
-
-def _codes(values: list[object] | None) -> dict[object, int] | None:
-    return None if values is None else {_key(v): i for i, v in enumerate(values)}
 
 
 def _append(path: Path, lines: list[str], anew: bool) -> int:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-__all__ = ["last_words"]
+from nni_plugin.protocol.trial_stderr import last_line
 
-_TAIL_BYTES = 4096
+__all__ = ["last_words"]
 
 
 def last_words(folder: Path) -> list[tuple[str, int, Path]]:
@@ -23,16 +23,8 @@ def last_words(folder: Path) -> list[tuple[str, int, Path]]:
     counts: Counter[str] = Counter()
     files: dict[str, Path] = {}
     for path in sorted(folder.glob("environments/*/trials/*/trial.stderr")):
-        line = _last_line(path)
+        line = last_line(path)
         if line:
             counts[line] += 1
             files.setdefault(line, path)
     return [(line, number, files[line]) for line, number in counts.most_common()]
-
-
-def _last_line(path: Path) -> str:
-    with path.open("rb") as stream:
-        size = stream.seek(0, 2)
-        stream.seek(max(0, size - _TAIL_BYTES))
-        lines = stream.read().decode(errors="replace").splitlines()
-    return next((line.strip() for line in reversed(lines) if line.strip()), "")

@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import io
 import os
 import re
 import shlex
 from argparse import Namespace
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
 
 import ga
+from evaluators.cache import cache_dir
+from evaluators.supernet.request import SupernetRequest
 from ga.problem.finite import shortened
 from nni_plugin import search_space
 from nni_plugin.protocol import dispatcher
@@ -26,12 +27,25 @@ from nni_plugin.protocol.json_types import Settings
 from nni_plugin.protocol.metrics import COSTS, DEFAULT
 from nni_plugin.protocol.suggestions import did_you_mean, file_near
 from nni_plugin.registration import registered_class
-from nni_plugin.study.tuner_args import CostModel, TunerArgs
+from nni_plugin.setup import first_format
+from nni_plugin.setup.allele_costs import try_all_alleles
+from nni_plugin.setup.space_files import missing_lines
+from nni_plugin.setup.task_check import TaskCheck, TaskFindings, TaskOptions
+from nni_plugin.setup.trial_request import (
+    assigned,
+    genes_of_config,
+    of_trial,
+    supernet_request,
+    task_request,
+    trial_arguments,
+)
+from nni_plugin.study.final_args import planned_trials
+from nni_plugin.study.tuner_args import TunerArgs
 from nni_plugin.study.user_functions import import_path
+from nni_plugin.user_paths import check_writable, inside
 
 OWN_TUNER = ("nni_plugin.JointGATuner", "nni_plugin.tuner.JointGATuner")
 OWN_ASSESSOR = ("nni_plugin.ParetoAssessor", "nni_plugin.assessor.ParetoAssessor")
-_SHORT = 64
 _CONFIGS = (".yml", ".yaml")
 _TEXTS = (
     "searchSpaceFile", "trialCommand", "trialCodeDirectory", "name", "className", "codeDirectory",
@@ -43,33 +57,69 @@ def check_config(path: str | Path, *, import_task: bool = False) -> list[str]:
 
     Args:
         path: the YAML file that ``nnictl create --config`` gets.
-        import_task: also build the trial's task, which imports torch and may train a baseline.
+        import_task: also build the trial's task in another process, and try a batch of it.
+    """
+    return examine_config(path, TaskOptions() if import_task else None).problems
+
+
+def examine_config(
+    path: str | Path,
+    task: TaskOptions | None,
+    meanwhile: Callable[[], object] = lambda: None,
+    *,
+    on_nni: bool = True,
+) -> TaskFindings:
+    """Problems of a config, and notes on its task.
+
+    Args:
+        path: as for ``check_config``.
+        task: how the trial's task is tried, if the trial is ``nni_plugin.trial``; None: not at all.
+        meanwhile: work of the caller's, done while the task is tried and before NNI's names are
+            looked up.
+        on_nni: whether NNI is to run it, and has to find nothing wrong with it either.
     """
     path = Path(path)
+    config = _read(path)
+    if isinstance(config, str):
+        return TaskFindings([config])
+    check = _Check(path.resolve().parent, config, task)
+    try:
+        if not check.has_wrong_types():
+            check.run(meanwhile)
+        if on_nni and not check.problems:
+            check.ask_nni(path)
+        check.finish()
+    finally:
+        check.end()
+    return TaskFindings(list(dict.fromkeys(check.problems)), check.notes)
+
+
+def _read(path: Path) -> Settings | str:
+    """The settings, or what is wrong with the file."""
     try:
         config = yaml.safe_load(path.read_text())
-    except FileNotFoundError:
-        return [f"{path}: no such file{file_near(path, _CONFIGS)}"]
+    except (FileNotFoundError, NotADirectoryError):
+        return f"{path}: no such file{file_near(path, _CONFIGS)}"
     except IsADirectoryError:
-        return [f"{path}: a folder, not an experiment's YAML file{file_near(path, _CONFIGS)}"]
+        return f"{path}: a folder, not an experiment's YAML file{file_near(path, _CONFIGS)}"
     # PyYAML raises what its constructors do, an AttributeError at a bad date for one.
     except Exception as error:
-        return [f"{path}: not readable as YAML: {error}"]
+        return f"{path}: not readable as YAML: {error}"
     if not isinstance(config, dict):
-        return [f"{path}: holds {type(config).__name__}, not an experiment's settings"]
-    check = _Check(path.resolve().parent, config)
-    if not check.has_wrong_types():
-        check.run(import_task)
-    if not check.problems:
-        check.ask_nni(path)
-    return list(dict.fromkeys(check.problems))
+        return f"{path}: holds {type(config).__name__}, not an experiment's settings"
+    old = first_format.told(config)
+    return config if old is None else f"{path}: {old}"
 
 
 @dataclass
 class _Check:
     folder: Path
     config: Settings
+    options: TaskOptions | None = None
     problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    task: TaskCheck | None = None
+    supernet: SupernetRequest | None = None
 
     def has_wrong_types(self) -> bool:
         """Whether a setting isn't of the type that all the rest takes for granted; it is noted."""
@@ -90,9 +140,12 @@ class _Check:
                     )
         return bool(self.problems)
 
-    def run(self, import_task: bool) -> None:
+    def run(self, meanwhile: Callable[[], object]) -> None:
+        # First: while a process tries the task, this one does all the rest.
+        trial = self._trial()
+        meanwhile()
         space = self._space()
-        trial = self._trial(import_task)
+        self._experiments_folder()
         args = self._tuner()
         self._assessor()
         if args is None:
@@ -107,7 +160,7 @@ class _Check:
             self._same_device(args, trial)
         if space is not None and len(self.problems) == before:
             with self._noting("search space and costs: "):
-                _try_all_alleles(space, costs if isinstance(args.costs, dict) else None)
+                try_all_alleles(space, costs if isinstance(args.costs, dict) else None)
                 options = args.optimizer_options(costs)
                 optimizer = ga.Optimizer(space, args.objectives, **options)
                 optimizer.ask()
@@ -121,10 +174,7 @@ class _Check:
             self.problems.append("give one of searchSpace and searchSpaceFile")
             return None
         with self._noting(f"{given[0]}: "):
-            space = self.config[given[0]]
-            if given[0] == "searchSpaceFile":
-                file = dispatcher.find_file(space, [self.folder], "the file")
-                space = yaml.safe_load(file.read_text())
+            space = genes_of_config(self.config, self.folder)
             parsed = search_space.parse(space)
             slashed = [name for name in space if "/" in name]
             if slashed:
@@ -158,9 +208,11 @@ class _Check:
             self._importable(class_name, tuner)
             return None
         with self._noting("tuner: classArgs: "):
-            return TunerArgs.parse(
+            parsed = TunerArgs.parse(
                 tuner.get("classArgs") or {}, dispatcher.folders(self._resolved())
             )
+            planned_trials(parsed.final_args(), self.config)
+            return parsed
         return None
 
     def _assessor(self) -> None:
@@ -171,7 +223,7 @@ class _Check:
         if class_name is None:
             self.problems.append(f"assessor: NNI knows no name '{assessor.get('name')}'")
         elif class_name in OWN_ASSESSOR:
-            from nni_plugin.assessor import parse
+            from nni_plugin.study.early_stopping import parse
 
             with self._noting("assessor: classArgs: "):
                 parse(assessor.get("classArgs") or {})
@@ -200,7 +252,7 @@ class _Check:
             with import_path(self.folder / (tuner.get("codeDirectory") or ".")):
                 getattr(importlib.import_module(module), name)
 
-    def _trial(self, import_task: bool) -> Namespace | None:
+    def _trial(self) -> Namespace | None:
         """The arguments of ``nni_plugin.trial``, if that is the trial."""
         service = self.config.get("trainingService")
         inner = service.get("trialCommand") if isinstance(service, Mapping) else None
@@ -216,40 +268,84 @@ class _Check:
             words = shlex.split(os.path.expandvars(command))
         if "nni_plugin.trial" not in words:
             return None
-        from nni_plugin.trial import arguments
-
-        usage = io.StringIO()
-        try:
-            with contextlib.redirect_stderr(usage):
-                trial = arguments(words[words.index("nni_plugin.trial") + 1 :])
-        except SystemExit:
-            last = usage.getvalue().strip().splitlines()[-1:] or [command]
-            self.problems.append(f"trialCommand: {last[0]}")
+        trial = None
+        with self._noting("trialCommand: "):
+            trial = trial_arguments(words)
+        if trial is None:
             return None
-        self._data(trial.data or "")
+        has_data = self._has_data(trial.data or "")
         import hardware
 
-        with self._noting("trialCommand: --device: "), _inside(self._code_folder()):
+        with self._noting("trialCommand: --device: "), inside(self._code_folder()):
             hardware.load_device(trial.device)
         if trial.network:
             with self._noting("trialCommand: --network: "):
-                dispatcher.find_file(trial.network, [self._code_folder()], "the network file")
-        if import_task:
-            with self._noting("trialCommand: --task: "), _inside(self._code_folder()):
-                import evaluators
-
-                evaluators.trace(evaluators.load_task(trial.task, trial.data))
+                described = hardware.Network.load(
+                    dispatcher.find_file(trial.network, [self._code_folder()], "the network file")
+                )
+                self.notes += missing_lines(described.metadata)
+        options = self.options
+        with self._noting("trialCommand: "):
+            self.supernet = supernet_request(trial, self._code_folder(), self.config, self.folder)
+        if options is not None and has_data and (options.anywhere or self._is_local()):
+            with self._noting("trialCommand: --task: "):
+                self._try_task(trial, words, options)
         return trial
 
-    def _data(self, data: str) -> None:
-        """Variables that would be empty in every trial; a remote machine has its own."""
+    def _try_task(self, trial: Namespace, words: Sequence[str], options: TaskOptions) -> None:
+        """Starts a process that tries a batch of the task."""
+        try:
+            check_writable(cache_dir())
+        except OSError as error:
+            self.notes.append(f"cache: {error}, in JOINT_GA_CACHE; until then nothing is kept")
+        tuner = self.config.get("tuner")
+        class_args = (tuner.get("classArgs") if isinstance(tuner, dict) else None) or {}
+        request = task_request(
+            trial,
+            class_args,
+            self._code_folder(),
+            dispatcher.folders(self._resolved()),
+            options.read_s,
+            self.supernet,
+        )
+        self.task = TaskCheck(request, self._code_folder(), assigned(words), options.limit_s)
+
+    def finish(self) -> None:
+        """Waits for the task, if it is tried."""
+        if self.task is None or self.options is None:
+            return
+        found = self.task.finish(self.options.say)
+        said = list(map(of_trial, found.problems))
+        if found.is_late and not self.options.wait:
+            self.notes += said
+        else:
+            self.problems += said
+        self.notes += map(of_trial, found.notes)
+
+    def end(self) -> None:
+        """Leaves nothing running."""
+        if self.task is not None:
+            self.task.end()
+
+    def _is_local(self) -> bool:
         service = self.config.get("trainingService")
-        local = not isinstance(service, Mapping) or service.get("platform") == "local"
-        for name in re.findall(r"\$\{?([A-Za-z]\w*)", data) if local else ():
+        return not isinstance(service, Mapping) or service.get("platform") == "local"
+
+    def _experiments_folder(self) -> None:
+        folder = self.config.get("experimentWorkingDirectory")
+        with self._noting("experimentWorkingDirectory: "):
+            if isinstance(folder, str | None):
+                check_writable(self.folder / Path(folder or "~/nni-experiments").expanduser())
+
+    def _has_data(self, data: str) -> bool:
+        """Notes variables that would be empty in every trial; a remote machine has its own."""
+        names = re.findall(r"\$\{?([A-Za-z]\w*)", data) if self._is_local() else []
+        for name in names:
             self.problems.append(
                 f"trialCommand: --data: the environment variable {name} is not set: set it to the "
                 "data's path, or write the path itself"
             )
+        return not names
 
     def _names(self, args: TunerArgs, trial: Namespace) -> None:
         """Objectives and constraints that ``nni_plugin.trial`` doesn't report."""
@@ -299,36 +395,3 @@ class _Check:
 
 def _is_settings(value: object) -> bool:
     return value is None or (isinstance(value, dict) and all(isinstance(k, str) for k in value))
-
-
-@contextlib.contextmanager
-def _inside(folder: Path) -> Iterator[None]:
-    """The working directory that a trial has."""
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
-        yield
-    finally:
-        os.chdir(before)
-
-
-def _try_all_alleles(space: ga.SearchSpace, costs: CostModel | None) -> None:
-    """Prices a few chromosomes in which every allele of a choice and both ends of a range occur.
-
-    Raises:
-        ValueError: a gene that the network doesn't have, or bits that the device can't run.
-    """
-    if costs is None:
-        return
-    offered = {gene.name: _some_values(gene) for gene in space.genes}
-    for index in range(max(map(len, offered.values()))):
-        costs({name: values[index % len(values)] for name, values in offered.items()})
-
-
-def _some_values(gene: ga.Gene) -> Sequence[object]:
-    """All values of a choice or a short range of whole numbers; else the first and the last."""
-    if isinstance(gene, (ga.Ordered, ga.Categorical)):
-        return gene.values
-    if isinstance(gene, ga.Integer) and gene.size <= _SHORT:
-        return range(gene.low, gene.high + 1)
-    return [gene.decode(gene.from_unit(unit)) for unit in (0.0, 1.0)]

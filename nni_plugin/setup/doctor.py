@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from evaluators.cache import cache_dir
+from evaluators.nni_imports import nni_advice
 from nni_plugin.setup.launcher import SessionError, free_port
+from nni_plugin.user_paths import check_writable
 
 __all__ = ["Finding", "examine"]
 
@@ -57,7 +60,7 @@ def _packages() -> Iterator[Finding]:
         advice = "" if installed == "3.0" else "this package is made for it: pip install nni==3.0"
         yield Finding("bad" if advice else "ok", f"nni {installed}", advice)
     except PackageNotFoundError:
-        yield Finding("bad", "nni is not installed", "pip install nni==3.0")
+        yield Finding("bad", "nni is not installed", nni_advice())
     try:
         installed = version("setuptools")
         too_new = int(installed.split(".")[0]) >= 81
@@ -119,7 +122,8 @@ def _machine(port: int) -> Iterator[Finding]:
     except SessionError:
         yield Finding("note", f"port {port} is in use", "'joint-ga run' takes the next free one")
     home = Path.home()
-    if os.access(home, os.W_OK):
+    try:
+        check_writable(home)
         free = shutil.disk_usage(home).free // 2**20
         low = free < _LEAST_FREE_MB
         yield Finding(
@@ -127,9 +131,20 @@ def _machine(port: int) -> Iterator[Finding]:
             f"{free:,} MB free in {home}",
             "NNI writes to ~/nni-experiments; set experimentWorkingDirectory" if low else "",
         )
-    else:
-        yield Finding("bad", f"{home} can't be written", "NNI writes to ~/nni-experiments")
+    except OSError as error:
+        yield Finding("bad", str(error), "NNI writes to ~/nni-experiments")
+    yield _cache()
     yield Finding("ok", f"{os.cpu_count()} cores")
+
+
+def _cache() -> Finding:
+    try:
+        folder = cache_dir()
+        check_writable(folder)
+    except OSError as error:
+        advice = "float models are trained anew each time: set JOINT_GA_CACHE to another folder"
+        return Finding("note", f"cache: {error}", advice)
+    return Finding("ok", f"cache: {folder} can be written")
 
 
 def _tools() -> Iterator[Finding]:

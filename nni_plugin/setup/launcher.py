@@ -1,7 +1,7 @@
 """Starts an NNI experiment the safe way, follows it, and stops it: what ``joint-ga run`` does.
 
-Three things plain ``nnictl create`` leaves to the user: the trials find the interpreter that
-nnictl itself runs on; the manager listens on 127.0.0.1 only; a free port is chosen.
+What plain ``nnictl create`` leaves to the user: trials find nnictl's own interpreter, the manager
+listens on 127.0.0.1 only, a free port is chosen.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import re
 import subprocess
 import sys
 import time
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,12 +20,12 @@ import yaml
 
 from nni_plugin.protocol import manager
 from nni_plugin.protocol.json_types import Settings
-from nni_plugin.setup import processes
-from nni_plugin.setup.ports import Say, SessionError, connects, free_port, locked_ports
+from nni_plugin.setup import manager_access, processes
+from nni_plugin.setup.manager_environment import environment
+from nni_plugin.setup.ports import Say, SessionError, free_port, locked_ports
 
 __all__ = ["Session", "SessionError", "environment", "free_port"]
 
-_ASSETS = Path(__file__).parents[1] / "assets"
 _NNICTL = (sys.executable, "-m", "nni.tools.nnictl.nnictl")
 _START = (sys.executable, "-m", "nni_plugin.setup.nnictl")
 _STOP_S = 60.0
@@ -36,45 +35,15 @@ _PAUSES_S = (2.0, 10.0, 30.0)
 """Between one attempt to start and the next."""
 _LATE = re.compile(
     r"JSONDecodeError|ConnectionError|Max retries|Restful server start failed|timed? ?out"
-    r"|ended at its start|is not idle|did not connect|500 Server Error",
-    re.I,
-)
+    r"|ended at its start|is not idle|did not connect|500 Server Error", re.I,
+)  # fmt: skip
 """What is said when the machine was too busy, or the port was taken at the same moment."""
 _TUNER_S = 200.0
-"""The manager gives its tuner 180 s: see ``assets/tuner_patience.cjs``."""
+"""The manager gives its tuner 180 s (``assets/tuner_patience.cjs``)."""
 
 
 def _tell(text: str) -> None:
     print(f"joint-ga: {text}", file=sys.stderr)
-
-
-def environment(host: str, names: Sequence[str] = ()) -> dict[str, str]:
-    """Environment of the manager: its interpreter first on PATH, bound to ``host``.
-
-    The manager refuses what a foreign web page may make a browser send: a ``Host`` that is neither
-    an address nor a name of this machine, a foreign ``Origin``, a body that is not JSON.
-
-    Args:
-        host: the address to listen on; ``0.0.0.0`` or ``*`` for every interface.
-        names: further names under which the manager is reached, as NNI's ``nniManagerIp``.
-    """
-    result = dict(os.environ)
-    # Not resolved: inside a venv `python` is a link, and its folder is what makes it the venv's.
-    folder = str(Path(sys.executable).parent)
-    result["PATH"] = os.pathsep.join([folder, *filter(None, [result.get("PATH", "")])])
-    # nnictl talks to its manager through `requests`, which would ask a configured proxy.
-    for name in ("NO_PROXY", "no_proxy"):
-        result[name] = ",".join(filter(None, [result.get(name), "127.0.0.1,localhost"]))
-    before = result.get("NODE_OPTIONS", "")
-    result["JOINT_GA_NODE_OPTIONS"] = before
-    result["JOINT_GA_HOST"] = "*" if host == "0.0.0.0" else host
-    result["JOINT_GA_NAMES"] = ",".join(names)
-    hooks = [
-        f'--require "{_ASSETS / name}"' for name in ("manager_guard.cjs", "tuner_patience.cjs")
-    ]
-    result["NODE_OPTIONS"] = " ".join(filter(None, [before, *hooks]))
-    result[processes.MARK] = uuid.uuid4().hex
-    return result
 
 
 @dataclass
@@ -88,6 +57,7 @@ class Session:
         port: of the web UI.
         trials: ``maxTrialNumber``, None for no limit.
         mark: carried by every process that this start brought into being.
+        token: what a browser elsewhere must bring; empty if the manager listens here only.
     """
 
     id: str
@@ -96,11 +66,22 @@ class Session:
     port: int
     trials: int | None = None
     mark: str = ""
+    token: str = ""
 
     @property
     def url(self) -> str:
-        """Address of NNI's web UI."""
-        return f"http://{self.host}:{self.port}"
+        """The manager's address for this machine, which needs no token."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def link(self, path: str = "") -> str:
+        """Address of NNI's web UI, or of another page, for a browser wherever it may be.
+
+        Args:
+            path: begins with a slash.
+        """
+        if not self.token:
+            return f"http://{self.host}:{self.port}{path}"
+        return f"http://{self.host}:{self.port}{path or '/'}?token={self.token}"
 
     @classmethod
     def start(
@@ -114,7 +95,8 @@ class Session:
 
         Args:
             config: NNI's config file.
-            host: the address to listen on.
+            host: the address to listen on. Beyond this machine a token is asked for; it is kept in
+                the experiment's folder.
             port: of the web UI, None for a free one.
             say: told what it waits for and why it tries again, a sentence at a time.
 
@@ -122,14 +104,15 @@ class Session:
             SessionError: a busy port, a remote service on 127.0.0.1, or what nnictl answered.
         """
         service = _platform(config)
-        if service != "local" and host in ("127.0.0.1", "localhost"):
+        if service != "local" and not manager_access.is_open(host):
             raise SessionError(
                 f"the {service!r} training service needs a manager that its machines can reach, "
-                "and this one would listen on 127.0.0.1 only: give --host with an address of "
-                "a trusted network (NNI's manager has no login and runs what it is sent)"
+                f"and this one would listen on {host} only: give --host with an address of a "
+                "trusted network (a token will be asked for there)"
             )
         manager_ip = _settings(config).get("nniManagerIp")
-        env = environment(host, [str(manager_ip)] if manager_ip else [])
+        token = manager_access.token_for(host)
+        env = environment(host, [str(manager_ip)] if manager_ip else [], token)
         words = ("create", "--config", str(config))
         return cls._begin(words, env, host, port, 1 if service == "local" else 2, say)
 
@@ -157,7 +140,8 @@ class Session:
             SessionError: a busy port, or what nnictl answered.
         """
         words = ("resume", experiment, "--experiment_dir", str(folder))
-        return cls._begin(words, environment(host), host, port, 2, say)
+        token = manager_access.token_for(host, folder / experiment)
+        return cls._begin(words, environment(host, token=token), host, port, 2, say)
 
     @classmethod
     def _begin(
@@ -180,7 +164,7 @@ class Session:
             say: told why it tries again.
         """
         mark = env[processes.MARK]
-        shown = "127.0.0.1" if host in ("0.0.0.0", "*") else host
+        shown = manager_access.shown_host(host)
         try:
             for pause in (*_PAUSES_S, None):
                 try:
@@ -224,7 +208,7 @@ class Session:
             started = _run([*_START, *words, "--port", str(port)], env)
         if started.returncode:
             raise SessionError(f"nnictl could not start the experiment: {_last_words(started)}")
-        base = f"http://{host}:{port}"
+        base = f"http://127.0.0.1:{port}"
         profile = _wait_for_profile(base)
         if profile is None:
             raise SessionError(f"NNI's manager timed out: {_last_words(started)}")
@@ -245,7 +229,10 @@ class Session:
             port,
             parameters.get("maxTrialNumber"),
             env[processes.MARK],
+            env["JOINT_GA_TOKEN"],
         )
+        if session.token:
+            manager_access.keep_token(folder, session.token)
         session._wait_for_tuner()
         return session
 
@@ -290,6 +277,14 @@ class Session:
         answer = manager.get(self.url, "/job-statistics")
         return {entry["trialJobStatus"]: entry["trialJobNumber"] for entry in answer}
 
+    def running_trials(self) -> list[str]:
+        """NNI's ids of the trials that it has started and that have not ended.
+
+        Raises:
+            OSError: the manager is gone.
+        """
+        return [job["trialJobId"] for job in manager.get(self.url, "/trial-jobs?status=RUNNING")]
+
     def stop(self) -> None:
         """Stops the experiment as ``nnictl stop`` does, and waits until nothing of it runs.
 
@@ -299,19 +294,26 @@ class Session:
             SessionError: its manager is still there after a minute.
         """
         try:
+            # NNI would wait for them.
+            processes.kill(pid for pid in self.tuners() if processes.is_suspended(pid))
             stopped = _run([*_NNICTL, "stop", self.id])
             end = time.monotonic() + _STOP_S
-            while connects(self.host, self.port) and time.monotonic() < end:
+            # Not whether its port answers: another experiment may have that by now.
+            while processes.managers(self.id) and time.monotonic() < end:
                 time.sleep(0.3)
         except BaseException:
             processes.end(self.mark)
             raise
         processes.end(self.mark, patience=_LEAVE_S)
-        if connects(self.host, self.port):
+        if processes.managers(self.id):
             raise SessionError(
                 f"experiment {self.id} did not stop ({_last_words(stopped)}); "
                 f"try: nnictl stop {self.id}"
             )
+
+    def end(self) -> None:
+        """Ends all that is left of it, for a manager that can't be asked to stop any more."""
+        processes.end(self.mark)
 
     def logged_error(self) -> str:
         """The last error line of the tuner's log, where NNI doesn't say what happened."""

@@ -18,10 +18,12 @@ import psutil
 
 from nni_plugin.protocol import manager
 from nni_plugin.setup.launcher import Session, SessionError
-from nni_plugin.setup.processes import tuners
+from nni_plugin.setup.manager_watch import ManagerWatch
+from nni_plugin.setup.processes import managers, tuners
 
 __all__ = ["LeftOver", "clear"]
 
+_LOOK_S = 0.3
 _PATIENCE_S = 40.0
 """NNI's dispatcher gives up after about 25 s; a busy machine takes longer."""
 _WORKING = ("INITIALIZED", "RUNNING", "NO_MORE_TRIAL", "TUNER_NO_MORE_TRIAL", "STOPPING")
@@ -67,8 +69,9 @@ def look(experiment: str, folder: Path) -> LeftOver:
 def clear(experiment: str, folder: Path, say: Callable[[str], None]) -> None:
     """End what is left of an experiment that is not at work, so that it can be resumed.
 
-    A manager without a tuner, or in ERROR, is stopped. A tuner without a manager is waited for. If
-    it does not leave by itself it is ended: every line of its journal is on disk.
+    A manager without a tuner, or in ERROR, is stopped; one that hangs is ended. A tuner without a
+    manager is waited for. If it does not leave by itself it is ended: every line of its journal is
+    on disk.
 
     Args:
         experiment: NNI's id.
@@ -78,6 +81,7 @@ def clear(experiment: str, folder: Path, say: Callable[[str], None]) -> None:
     Raises:
         SessionError: it is at work, or can't be ended.
     """
+    _end_if_it_hangs(experiment, say)
     found = look(experiment, folder)
     if found.is_working:
         raise SessionError(
@@ -94,9 +98,37 @@ def clear(experiment: str, folder: Path, say: Callable[[str], None]) -> None:
     say(f"Its old tuner (process {', '.join(map(str, old))}) is still there: waiting for it.")
     end = time.monotonic() + _PATIENCE_S
     while tuners(folder) and time.monotonic() < end:
-        time.sleep(0.3)
+        time.sleep(_LOOK_S)
     for pid in tuners(folder):
         say(f"The old tuner (process {pid}) does not leave by itself: ending it.")
+        _end(pid)
+
+
+def _end_if_it_hangs(experiment: str, say: Callable[[str], None]) -> None:
+    port = _noted_port(experiment)
+    if port is None or not managers(experiment):
+        return
+    watch = ManagerWatch(experiment)
+    url = f"http://127.0.0.1:{port}"
+    told = False
+    while managers(experiment):
+        try:
+            manager.get(url, "/check-status")
+            return
+        except ValueError:
+            return
+        except OSError as error:
+            # It may listen on another address; one that hangs still takes connections.
+            if not isinstance(getattr(error, "reason", error), TimeoutError):
+                return
+        if watch.is_lost():
+            break
+        if not told:
+            say(f"Its manager at {url} takes requests and does not answer: waiting for it.")
+            told = True
+        time.sleep(_LOOK_S)
+    for pid in managers(experiment):
+        say(f"Its manager (process {pid}) hangs: ending it.")
         _end(pid)
 
 
@@ -121,4 +153,4 @@ def _end(pid: int) -> None:
     except psutil.NoSuchProcess:
         return
     except psutil.Error as error:
-        raise SessionError(f"the old tuner (process {pid}) can't be ended: {error}") from error
+        raise SessionError(f"process {pid} of the experiment can't be ended: {error}") from error

@@ -19,7 +19,7 @@ def outdated_settings(path: str | Path) -> list[str]:
         path: the YAML file that ``nnictl create --config`` gets, without problems in it.
     """
     from evaluators.task import EARLY_END_REMOVED
-    from nni_plugin.assessor import retired
+    from nni_plugin.study.early_stopping import retired
 
     config = yaml.safe_load(Path(path).read_text())
     notes = []

@@ -12,7 +12,9 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-__all__ = ["Say", "SessionError", "connects", "free_port", "locked_ports"]
+from nni_plugin.setup import processes
+
+__all__ = ["Say", "SessionError", "free_port", "locked_ports"]
 
 _FIRST_PORT = 8080
 _PORTS = Path(tempfile.gettempdir()) / f"joint-ga-ports-{os.getuid()}.lock"
@@ -43,17 +45,11 @@ def _is_taken(port: int) -> bool:
     return False
 
 
-def connects(host: str, port: int) -> bool:
-    """Whether somebody answers there."""
-    try:
-        with socket.create_connection((host, port), timeout=0.5):
-            return True
-    except OSError:
-        return False
-
-
 def free_port(wanted: int | None = None, count: int = 1) -> int:
     """A port on which, and on the ``count - 1`` following ones, nobody listens.
+
+    Nor does any tuner look for its manager there: it would take the new one for its own, and get
+    the messages that are meant for the new manager's tuner.
 
     Args:
         wanted: this port or none; without it the first free one from 8080 on.
@@ -65,8 +61,9 @@ def free_port(wanted: int | None = None, count: int = 1) -> int:
     if wanted is not None and not 1 <= wanted <= 65535:
         raise SessionError(f"port {wanted} is not a port (1 to 65535)")
     candidates = [wanted] if wanted else range(_FIRST_PORT, _FIRST_PORT + 100)
+    looked_for = processes.ports_that_tuners_look_for()
     for port in candidates:
-        if not any(_is_taken(port + i) for i in range(count)):
+        if port not in looked_for and not any(_is_taken(port + i) for i in range(count)):
             return port
     if wanted:
         raise SessionError(

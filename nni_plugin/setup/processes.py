@@ -11,12 +11,27 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 
-__all__ = ["MARK", "end", "is_connected", "marked", "tuners", "undisturbed"]
+__all__ = [
+    "MARK",
+    "cpu_seconds",
+    "end",
+    "is_connected",
+    "is_suspended",
+    "kill",
+    "managers",
+    "marked",
+    "of_trial",
+    "ports_that_tuners_look_for",
+    "tuners",
+    "undisturbed",
+]
 
 MARK = "JOINT_GA_START"
 """Environment variable with the mark."""
@@ -31,6 +46,16 @@ def marked(mark: str) -> list[psutil.Process]:
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
             if process.pid != os.getpid() and process.environ().get(MARK) == mark:
+                found.append(process)
+    return found
+
+
+def of_trial(mark: str, trial: str) -> list[psutil.Process]:
+    """The processes of one of NNI's trials, among those that carry this mark."""
+    found = []
+    for process in marked(mark):
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.environ().get("NNI_TRIAL_JOB_ID") == trial:
                 found.append(process)
     return found
 
@@ -97,6 +122,57 @@ def tuners(folder: Path) -> list[int]:
             if is_tuner and log and Path(log).resolve().is_relative_to(mine):
                 found.append(process.pid)
     return found
+
+
+def ports_that_tuners_look_for() -> set[int]:
+    """Ports of the managers of all tuners, of managers that were killed, too.
+
+    Such a tuner looks for its manager for ten seconds and more, and takes whichever it finds.
+    """
+    found = set()
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if "--exp_params" in process.cmdline():
+                channel = process.environ().get("NNI_TUNER_COMMAND_CHANNEL", "")
+                if (port := urlsplit(channel).port) is not None:
+                    found.add(port)
+    return found
+
+
+def managers(experiment: str) -> list[int]:
+    """Processes of NNI's manager of this experiment: usually one."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            words = process.cmdline()
+            named = any(pair == ("--experiment-id", experiment) for pair in pairwise(words))
+            if named and any(word.endswith("main.js") for word in words):
+                found.append(process.pid)
+    return found
+
+
+def cpu_seconds(pids: Iterable[int]) -> float:
+    """CPU time that these processes have used so far."""
+    total = 0.0
+    for pid in pids:
+        with contextlib.suppress(psutil.Error):
+            used = psutil.Process(pid).cpu_times()
+            total += used.user + used.system
+    return total
+
+
+def is_suspended(pid: int) -> bool:
+    """Whether this process was stopped (SIGSTOP) and does not go on."""
+    with contextlib.suppress(psutil.Error):
+        return bool(psutil.Process(pid).status() == psutil.STATUS_STOPPED)
+    return False
+
+
+def kill(pids: Iterable[int]) -> None:
+    """Ends these processes at once."""
+    for pid in pids:
+        with contextlib.suppress(psutil.Error):
+            psutil.Process(pid).kill()
 
 
 def is_connected(pid: int, port: int) -> bool:

@@ -5,19 +5,24 @@ parameters with another trial's metrics (microsoft/nni#5726), so the journal is 
 tuner is rebuilt from. Events and their keys:
 
 ============ ======================================================================
-``start``    version, objectives, constraints, seed, space, costs, class_args
+``start``    version, objectives, constraints, seed, space, costs, class_args, stack
 ``ask``      uid, params, costs, origin
 ``tell``     uid, metrics, trial
-``fail``     uid, reason, trial
-``censor``   uid, metrics, rung, reason, expected (or absent)
+``fail``     uid, reason, and trial (whose result can't be used) or job (that gave none)
+``censor``   uid, metrics, rung, reason, expected (or absent), job
 ``again``    uid, of a stopped chromosome that gets another trial
 ``import``   uid, params, metrics
+``measure``  uid, metrics, of a chromosome that has a result and was measured once more
+``final``    uid (below 0), of (a chromosome's uid), epochs, seed, finalist
 ``space``    space
+``note``     text, of something that the search has met, such as limits that nothing keeps
 ``end``      reason
 ============ ======================================================================
 
-Each line also carries ``time`` (seconds since the epoch). What the events mean together is said in
-one place, ``nni_plugin.study.trial_log``.
+Each line also carries ``time`` (seconds since the epoch) and ``uptime`` (seconds that its process
+has had the journal open). Clocks are set, also backwards: what came first is said by the order of
+the lines, and how long something took by ``uptime``. What the events mean together is said in one
+place, ``nni_plugin.study.trial_log``.
 """
 
 from __future__ import annotations
@@ -36,11 +41,15 @@ from nni_plugin.protocol.log import logger
 try:
     import fcntl
 except ImportError:  # Windows has no such lock
-    fcntl = None  # type: ignore[assignment]
+    fcntl = None  # type: ignore[assignment]  # mypy knows the module of this system only
 
-VERSION = 1
+VERSION = 2
+"""1 has no ``final`` events; all else means the same."""
 FILE_NAME = "journal.jsonl"
 _PRIVATE = 0o600
+_PRIVATE_FOLDER = 0o700
+DAMAGED = "it is no JSON object with an event (cut off while it was written, or damaged)"
+"""What is said of a line that :func:`parse` makes nothing of."""
 
 Event = dict[str, Any]
 """One line of a journal: JSON, unchecked."""
@@ -61,7 +70,7 @@ class Journal:
     file is private: it holds what models and trials are called.
 
     Args:
-        path: the file; it and its folder are made if they are not there.
+        path: the file; it and its folder, private as well, are made if they are not there.
         patience_s: how long to wait for another owner to leave.
 
     Raises:
@@ -71,7 +80,7 @@ class Journal:
 
     def __init__(self, path: str | Path, patience_s: float = PATIENCE_S) -> None:
         self.path = Path(path)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.parent.mkdir(_PRIVATE_FOLDER, parents=True, exist_ok=True)
         opened = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, _PRIVATE)
         try:
             with contextlib.suppress(PermissionError):  # another user's file that we may write
@@ -82,6 +91,7 @@ class Journal:
             os.close(opened)
             raise
         self._file = os.fdopen(opened, "ab")
+        self._opened = time.monotonic()
 
     def append(self, event: str, **fields: object) -> Event:
         """Writes one event and returns it as it was written.
@@ -89,7 +99,8 @@ class Journal:
         Raises:
             ValueError: a field holds NaN, an infinity or something JSON has no word for.
         """
-        line: Event = {"event": event, **fields, "time": time.time()}
+        uptime = round(time.monotonic() - self._opened, 3)
+        line: Event = {"event": event, **fields, "time": time.time(), "uptime": uptime}
         self._file.write(json.dumps(line, allow_nan=False).encode() + b"\n")
         self._file.flush()
         os.fsync(self._file.fileno())
@@ -137,10 +148,19 @@ def _event(line: bytes) -> Event | None:
 
 def read(path: str | Path) -> list[Event]:
     """All events of a journal, oldest first; an absent file is an empty journal."""
+    return [event for _, event in numbered(path)]
+
+
+def numbered(path: str | Path) -> list[tuple[int, Event]]:
+    """As :func:`read`, each with the number of its line; a damaged line is named in the log."""
     path = Path(path)
-    if not path.exists():
-        return []
-    return [event for event in parse(path.read_bytes())[0] if event is not None]
+    found = []
+    for number, event in enumerate(parse(path.read_bytes())[0] if path.exists() else [], 1):
+        if event is None:
+            logger.warning("%s, line %d is left out: %s", path, number, DAMAGED)
+        else:
+            found.append((number, event))
+    return found
 
 
 def _lock(opened: int, path: Path, patience_s: float) -> None:

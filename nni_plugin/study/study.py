@@ -14,9 +14,12 @@ import ga
 from ga.early_stopping.decision import StopDecision
 from ga.evaluation import COMPLETE, FAILED, IMPORTED, RUNNING, Evaluation
 from nni_plugin import search_space
+from nni_plugin.protocol.final_run import NAMES
 from nni_plugin.protocol.json_types import NniSpace
 from nni_plugin.protocol.log import logger
 from nni_plugin.protocol.metrics import UID, UnusableMetricsError, read_metrics, shown
+from nni_plugin.study.costs_stack import stack_of
+from nni_plugin.study.final_runs import FinalRuns
 from nni_plugin.study.journal import VERSION, Journal
 from nni_plugin.study.trial_log import Trial, TrialLog
 from nni_plugin.study.tuner_args import TunerArgs
@@ -54,8 +57,20 @@ class Study:
     ) -> None:
         self.args = args
         self.space = space
-        self.log = TrialLog.read(journal)
+        # Read once it is this process's own: until then its old owner may write on.
+        self._journal = Journal(journal)
+        try:
+            self._take_up(class_args)
+        except BaseException:
+            self._journal.close()
+            raise
+
+    def _take_up(self, class_args: Mapping[str, object] | None) -> None:
+        """Rebuilds the search from its journal, and writes down that it goes on."""
+        args = self.args
+        self.log = TrialLog.read(self._journal.path)
         self._cost_model = args.cost_model()
+        self.finals = FinalRuns(args.final_args(), self.log, self._write)
         self.optimizer = self._build()
         own = [trial for trial in self.log.finished(COMPLETE) if trial.origin != IMPORTED]
         self._seen = {name for trial in own for name in trial.metrics}
@@ -64,19 +79,24 @@ class Study:
         # In a row from this start on; None once a trial got to a result.
         self._failures: int | None = 0
         self._mismatches = 0
-        self._journal = Journal(journal)
         self._write(
             "start",
             version=VERSION,
             objectives=args.objectives,
             constraints=args.constraints,
             seed=args.seed,
-            space=space,
+            space=self.space,
             costs=args.costs if isinstance(args.costs, dict) else None,
             class_args=dict(class_args or {}),
+            stack=stack_of(args, self._cost_model, self.log),
         )
 
     def _build(self) -> ga.Optimizer:
+        if taken := sorted({*NAMES} & {*self.space}):
+            raise ValueError(
+                f"the search space has {', '.join(taken)}, which a training to the end is told "
+                "beside its genes: give it another name"
+            )
         parsed = search_space.parse(self.space)
         if isinstance(self.args.costs, dict) and self._cost_model is not None:
             # A network file of another model would price nothing: say so before the first trial.
@@ -84,22 +104,33 @@ class Study:
         options = self.args.optimizer_options(self._cost_model)
         if not self.trials:
             return ga.Optimizer(parsed, self.args.objectives, **options)
-        evaluations = [self._told_again(trial) for trial in self.finished() + self.running()]
-        return ga.Optimizer.replay(parsed, self.args.objectives, evaluations, **options)
+        told = [again for entry in self.log.told() if (again := self._told_again(entry))]
+        return ga.Optimizer.replay(parsed, self.args.objectives, told, **options)
 
-    def _told_again(self, trial: Trial) -> Evaluation:
-        """A logged trial as the optimizer takes it; without an objective it is no result."""
-        missing = [name for name in self.args.required if name not in trial.metrics]
-        if trial.status != COMPLETE or not missing:
-            return trial.evaluation()
+    def _told_again(self, told: Trial | ga.Measurement) -> Evaluation | ga.Measurement | None:
+        """What is logged as the optimizer takes it; without an objective it is no result."""
+        uid = told.id if isinstance(told, ga.Measurement) else told.uid
+        first = self.trials[uid].evaluation()
+        metrics = told.metrics if isinstance(told, ga.Measurement) else first.metrics or {}
+        missing = [name for name in self.args.required if name not in metrics]
+        if isinstance(told, ga.Measurement):
+            usable = all(name in (first.metrics or {}) for name in self.args.required)
+            again = replace(told, metrics=self.finals.in_place(told.metrics))
+            return again if usable and not missing else None
+        if told.status != COMPLETE or not missing:
+            return self.finals.as_ranked(told)
         reason = f"its result in the journal lacks {', '.join(missing)}"
-        logger.warning("uid %d counts as failed: %s (%s)", trial.uid, reason, self.log.path)
-        return replace(trial.evaluation(), metrics=None, status=FAILED, reason=reason)
+        logger.warning("uid %d counts as failed: %s (%s)", uid, reason, self.log.path)
+        return replace(first, metrics=None, status=FAILED, reason=reason)
 
     @property
     def trials(self) -> dict[int, Trial]:
         """All trials by uid, in the order they were first mentioned."""
         return self.log.trials
+
+    def run_of(self, uid: int) -> Trial | None:
+        """A trial or a training to the end by its number; None if there is none."""
+        return self.trials.get(uid) or self.log.finals.get(uid)
 
     def finished(self) -> list[Trial]:
         """Trials with an outcome, in the order of completion."""
@@ -188,11 +219,16 @@ class Study:
         Raises:
             ValueError: the first few results all lack an objective.
         """
+        if uid in self.log.finals:
+            if self.finals.tell(uid, value, trial):
+                # All that was told before is worth something else now.
+                self.optimizer = self._build()
+            return
         told = self.trials[uid]
         if told.status == COMPLETE:
             return
-        if told.status == FAILED and trial is not None and told.job_id == trial:
-            return  # judged before
+        if told.status == FAILED and told.judged and told.job_id == trial:
+            return
         if told.lost:
             logger.warning("uid %d: result of unknown parameters, not used: %s", uid, told.reason)
             return
@@ -201,7 +237,7 @@ class Study:
         try:
             metrics = read_metrics(value, required)
         except UnusableMetricsError as error:
-            is_new = self._note_failure(uid, str(error), trial)
+            is_new = self._note_failure(uid, str(error), trial=trial)
             if not replayed:
                 self._check_names(error)
             if not replayed and is_new:
@@ -213,24 +249,52 @@ class Study:
         self._compare_costs(uid, known, metrics)
         metrics = {**known, **metrics}
         self._write("tell", uid=uid, metrics=metrics, trial=trial)
-        self.optimizer.tell(uid, metrics)
+        self.optimizer.tell(uid, told.forecast.in_place(metrics) if told.forecast else metrics)
+        self._note_troubles()
         shown = ", ".join(f"{name}={metrics[name]:g}" for name in self.args.objectives)
         logger.info("uid %d (%s): %s", uid, told.origin or "ga", shown)
 
-    def fail(self, uid: int, reason: str, trial: str | None = None) -> None:
-        """The chromosome got no usable result; nothing happens if it has one already.
+    def remeasure(self, uid: int, value: object) -> None:
+        """A further result of a chromosome that has one; the means of all of them count.
+
+        Args:
+            uid: the chromosome's number.
+            value: as a trial reports it.
+
+        Raises:
+            KeyError: there is none of that number.
+            ValueError: the chromosome has no result yet, or ``value`` lacks a metric.
+        """
+        trial = self.trials[uid]
+        self.optimizer.results.complete(uid)
+        known = trial.costs or {}
+        metrics = read_metrics(value, [name for name in self.args.required if name not in known])
+        metrics = {**known, **metrics}
+        self._write("measure", uid=uid, metrics=metrics)
+        self.optimizer.remeasure(uid, self.finals.in_place(metrics))
+        self._note_troubles()
+
+    def fail(self, uid: int, reason: str, job: str | None = None) -> None:
+        """The chromosome got no result; nothing happens if it has one already.
+
+        Args:
+            uid: the chromosome's number.
+            reason: why, in one line.
+            job: NNI's id of the trial job that ended, where known.
 
         Raises:
             ValueError: the first few trials all failed.
         """
-        if self._note_failure(uid, reason, trial):
+        if uid in self.log.finals:
+            self.finals.fail(uid, reason, job)
+        elif self._note_failure(uid, reason, job=job):
             self._check_failures(reason)
 
-    def _note_failure(self, uid: int, reason: str, trial: str | None) -> bool:
+    def _note_failure(self, uid: int, reason: str, **trial: str | None) -> bool:
         if self.trials[uid].status != RUNNING:
             return False
         logger.warning("uid %d failed: %s", uid, reason)
-        self._write("fail", uid=uid, reason=reason, trial=trial)
+        self._write("fail", uid=uid, reason=reason, **trial)
         self.optimizer.fail(uid, reason)
         return True
 
@@ -245,18 +309,19 @@ class Study:
                 f"{reason}. Mend the trial or what it runs in, then resume the experiment"
             )
 
-    def censor(self, uid: int, decision: StopDecision) -> None:
+    def censor(self, uid: int, decision: StopDecision, job: str | None = None) -> None:
         """The trial was stopped on its way; nothing happens if it got to its end all the same.
 
         Args:
             uid: the chromosome's number.
             decision: with what the trial had reported; the surrogate learns what was expected.
+            job: NNI's id of the trial job, where known.
         """
         if self.trials[uid].status != RUNNING:
             return
         logger.info("uid %d stopped at rung %d: %s", uid, decision.rung, decision.reason)
         self._failures = None
-        self._write("censor", uid=uid, **decision.as_event())
+        self._write("censor", uid=uid, job=job, **decision.as_event())
         self.optimizer.censor(uid, decision.metrics, decision.reason, decision.expected)
 
     def take_in(self, params: object, value: object) -> int | None:
@@ -279,12 +344,18 @@ class Study:
             return None
         try:
             metrics = read_metrics(value, self.args.required)
-            uid = self.optimizer.inject(params, metrics)
+            uid = self.optimizer.inject(params, self.finals.in_place(metrics))
         except (ValueError, TypeError, OverflowError) as error:
             logger.warning("imported result left out: %s", error)
             return None
         self._write("import", uid=uid, params=params, metrics=metrics)
         return uid
+
+    def _note_troubles(self) -> None:
+        """Writes down what the optimizer complains of, once in a journal; its log has it too."""
+        for text in self.optimizer.messages.troubles:
+            if text not in self.log.notes:
+                self._write("note", text=text)
 
     def _write(self, event: str, **fields: object) -> None:
         """One step: on disk first, then in the log, as a later start will read it."""

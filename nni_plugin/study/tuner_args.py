@@ -12,15 +12,21 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import ga
-from ga.evaluation import COMPLETE
+from ga.evaluation import COMPLETE, GA
 from ga.evolution.operators import read_replacements
 from ga.problem.finite import shortened
 from ga.problem.objectives import parse_constraints
+from ga.strategies.registry import check_strategy
 from nni_plugin.protocol.dispatcher import experiment_config, find_file, folders
 from nni_plugin.protocol.json_types import JsonObject, Params, Settings
 from nni_plugin.protocol.metrics import DEFAULT, UID
+from nni_plugin.protocol.suggestions import did_you_mean
+from nni_plugin.study.final_args import NAME as FINAL
+from nni_plugin.study.final_args import FinalArgs
+from nni_plugin.study.trial_limits import NAME as TRIAL_LIMITS
+from nni_plugin.study.trial_limits import TrialLimits
 from nni_plugin.study.trial_log import TrialLog
-from nni_plugin.study.user_functions import import_path, load_function
+from nni_plugin.study.user_functions import UserFunction, import_path, load_function
 
 CostModel = Callable[[Params], Mapping[str, float]]
 
@@ -46,6 +52,8 @@ class TunerArgs:
         optimize_mode: direction of ``default``; NNI's UI ranks trials by it.
         initial: parameters to begin with: a list of dicts, a JSON file with such a list, or the
             journal of an earlier experiment, whose complete trials' parameters are taken.
+        trial_limits: what a trial may take: ``{seconds: 600, memory_mb: 4000}``.
+        final: what is trained to the end: ``{epochs: 40, trials: 5, count: 3, seeds: 3}``.
         options: the optimizer's own options, see ``search_options``. Its ``toolbox`` holds
             operators as ``module:function``, or ``{function: module:function, ...}`` with further
             arguments.
@@ -57,6 +65,8 @@ class TunerArgs:
     costs: dict[str, str] | str | None = None
     optimize_mode: str = "maximize"
     initial: list[Params] | str | None = None
+    trial_limits: JsonObject | None = None
+    final: JsonObject | None = None
     options: Settings = field(default_factory=dict)
     folders: tuple[Path, ...] = ()
 
@@ -81,7 +91,8 @@ class TunerArgs:
         unknown = sorted(set(args) - own - set(defaults))
         if unknown:
             allowed = ", ".join(sorted(own | set(defaults)))
-            raise TypeError(f"unknown classArgs: {', '.join(unknown)} (allowed: {allowed})")
+            near = did_you_mean(unknown[0], own | set(defaults))
+            raise TypeError(f"unknown classArgs: {', '.join(unknown)}{near} (allowed: {allowed})")
         mode = args.get("optimize_mode", "maximize")
         if mode not in ("maximize", "minimize"):
             raise ValueError(f"optimize_mode={shortened(mode)} (allowed: 'maximize', 'minimize')")
@@ -90,15 +101,19 @@ class TunerArgs:
         constraints = args.get("constraints", {})
         parse_constraints(constraints)
         _check_costs(args.get("costs"))
+        TrialLimits.parse(args.get(TRIAL_LIMITS))
         parsed = cls(
             dict(objectives),
             dict(constraints),
             args.get("costs"),
             mode,
             args.get("initial"),
+            args.get(TRIAL_LIMITS),
+            args.get(FINAL),
             {name: args[name] for name in defaults if name in args and name != "initial"},
             tuple(folders(experiment_config()) if base is None else base),
         )
+        parsed.final_args()
         parsed._try_options()
         parsed._check_toolbox()
         return parsed
@@ -108,6 +123,14 @@ class TunerArgs:
         """The seed of everything random."""
         seed: int = {**search_options(), **self.options}["seed"]
         return seed
+
+    def limits(self) -> TrialLimits:
+        """What ``trial_limits`` says."""
+        return TrialLimits.parse(self.trial_limits)
+
+    def final_args(self) -> FinalArgs | None:
+        """What ``final`` says; None without it."""
+        return FinalArgs.parse(self.final, self.required)
 
     @property
     def required(self) -> list[str]:
@@ -159,11 +182,26 @@ class TunerArgs:
         """Keyword arguments of ``ga.Optimizer``, all but space and objectives."""
         return {
             **self.options,
+            **self._operators(),
             "constraints": self.constraints,
             "costs": cost_model,
             "phenotype": getattr(cost_model, "phenotype", None),
             "initial": self.starting_points(),
             **self._known_sensitivities(cost_model),
+        }
+
+    def _operators(self) -> JsonObject:
+        """The ``toolbox``; its functions may import what lies beside them when they are called."""
+        if self.options.get("toolbox") is None:
+            return {}
+        with import_path(*self.folders):
+            found = read_replacements(self.options["toolbox"])
+        wrapped = {name: UserFunction(one.function, self.folders) for name, one in found.items()}
+        return {
+            "toolbox": {
+                name: {**one.options, "function": wrapped[name]} if one.options else wrapped[name]
+                for name, one in found.items()
+            }
         }
 
     def _known_sensitivities(self, cost_model: CostModel | None) -> JsonObject:
@@ -176,7 +214,10 @@ class TunerArgs:
         """Lets the optimizer itself judge its options, on a space of two points."""
         space = ga.SearchSpace([ga.Categorical("x", ("a", "b"))])
         # Operators may be written for the real space: they are tried there, when a search starts.
-        options = {name: value for name, value in self.options.items() if name != "toolbox"}
+        # So are strategies, which need costs, sensitivities or points.
+        later = ("toolbox", "strategy")
+        options = {name: value for name, value in self.options.items() if name not in later}
+        check_strategy(self.options.get("strategy", GA))
         try:
             ga.Optimizer(space, self.objectives, self.constraints, **options)
         except TypeError as error:

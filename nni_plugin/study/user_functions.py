@@ -7,6 +7,7 @@ file. Before and after, it is as the caller left it. Modules that were imported 
 
 from __future__ import annotations
 
+import functools
 import importlib
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -49,18 +50,21 @@ class UserFunction:
     def __init__(self, function: Callable[..., Any], folders: Iterable[Path]) -> None:
         self._function = function
         self._folders = tuple(folders)
+        # Its name and signature tell what it is and what it takes; its attributes stay wrapped.
+        functools.update_wrapper(self, function, updated=())
 
-    def __call__(self, *args: object) -> Any:
+    def __call__(self, *args: object, **keywords: object) -> Any:
         """What the function returns."""
         with import_path(*self._folders):
-            return self._function(*args)
+            return self._function(*args, **keywords)
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._function, name)
         return UserFunction(value, self._folders) if callable(value) else value
 
     def __repr__(self) -> str:
-        return repr(self._function)
+        name = getattr(self._function, "__qualname__", None)
+        return f"{self._function.__module__}:{name}" if name else repr(self._function)
 
 
 def load_function(what: str, path: str, folders: Iterable[Path]) -> UserFunction:

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -101,6 +102,30 @@ def test_init_writes_a_config_that_passes_the_check(own_model, monkeypatch):
         "size_kb": "minimize",
         "latency_ms": "minimize",
     }
+
+
+@pytest.mark.slow
+def test_a_model_that_was_changed_is_told_as_the_page_shows(own_model, tmp_path):
+    shutil.copytree(own_model, tmp_path / "changed")
+    model = tmp_path / "changed" / "my_model.py"
+    wider = (
+        model.read_text()
+        .replace("(16, 32, 3, 2)", "(16, 64, 3, 2)")
+        .replace("(128, 10", "(256, 10")
+    )
+    model.write_text(wider)
+    (told,) = [
+        text for text in blocks("own_model.md", "text") if text.startswith("$ joint-ga check")
+    ]
+    command, *lines = told.removeprefix("$ ").splitlines()
+    with pytest.raises(AssertionError) as failed:
+        joint_ga(
+            command,
+            tmp_path / "changed",
+            NNI_CONFIG_DIR=str(own_model),
+            JOINT_GA_CACHE=str(own_model / "cache"),
+        )
+    assert " ".join(lines) in str(failed.value)
 
 
 def test_three_lines_for_an_existing_setup():
@@ -226,16 +251,16 @@ def test_keyword_spotting_from_training_to_c(tmp_path):
     done = subprocess.run(
         [sys.executable, "check.py"],
         cwd=tmp_path,
-        env={**os.environ, **cache, "PYTHONPATH": str(tmp_path)},
+        env={**os.environ, **cache, "PYTHONPATH": f"{tmp_path}{os.pathsep}{REPOSITORY}"},
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == "0 of 40 predictions differ\n"
     (example,) = blocks("kws_to_c.md", "c")
-    (tmp_path / "heard.c").write_text(f"#include <math.h>\n{example}")
+    (tmp_path / "heard.c").write_text(example)
     flags = ["-mcpu=cortex-m4", "-mthumb", "-O2", "-Wall", "-Wextra", "-Wno-unused-function"]
-    for source in ("heard.c", "deploy/c/model.c"):
+    for source in ("heard.c", "deploy/c/kws.c"):
         subprocess.run(
             ["arm-none-eabi-gcc", *flags, "-Werror", "-Ideploy/c", "-c", source, "-o", "out.o"],
             cwd=tmp_path,

@@ -18,8 +18,8 @@ from evaluators.compression.decisions import read_candidate
 from evaluators.compression.low_rank_sparsity import thin
 from evaluators.compression.pruning import prune
 from evaluators.compression.quantization import strip
-from evaluators.tracing.fx_graph import graph_of
-from evaluators.tracing.fx_to_layers import GraphLayers
+from evaluators.tracing.layers_of_program import traced_layers
+from evaluators.tracing.program import read_program
 from hardware import cost_function, load_device
 from support.masked import Masked, removed_channels
 from support.nets import conv_bn, randomize
@@ -115,14 +115,16 @@ def test_random_networks(seed: int) -> None:
         candidate = read_candidate(network, random_params(network, rng))
         pruned = prune(model, task.inputs, network, candidate.kept, candidate.layers)
         with torch.no_grad():
-            want = Masked(model, removed_channels(model, network, candidate.kept)).run(x)
+            want = Masked(model, removed_channels(model, task.inputs, network, candidate.kept)).run(
+                x
+            )
             got = pruned(x)
         assert (want - got).abs().max() < 1e-5 * max(1.0, float(want.abs().max()))
-        for name, kept in candidate.kept.items():
-            for layer in network.group(name).layers:
-                module = pruned.get_submodule(layer)
+        for layer in candidate.layers:
+            if layer.is_weighted:
+                module = pruned.get_submodule(layer.module)
                 width = getattr(module, "out_channels", None) or module.out_features
-                assert width == kept
+                assert width == layer.out_channels
 
 
 def thinned_by_hand(model: nn.Module, candidate) -> nn.Module:
@@ -162,11 +164,11 @@ def test_thinner_networks(seed: int) -> None:
         expected = want(x)
         assert (small(x) - expected).abs().max() < 1e-4 * max(1.0, float(expected.abs().max()))
     # The layers that were priced are those of the model, traced anew.
-    found = {layer.name: layer for layer in GraphLayers(graph_of(small, task.inputs)).build()}
+    found = {t.layer.name: t.layer for t in traced_layers(read_program(small, task.inputs), small)}
     for layer in candidate.layers:
         if layer.is_weighted:
-            plain = replace(layer, w_bits=8, a_bits=8, w_scheme="uniform", sparsity=0.0)
-            assert replace(found[layer.name], inputs=plain.inputs) == plain
+            plain = replace(layer, w_bits=8, a_bits=8, w_scheme="uniform", sparsity=0.0, cuts=())
+            assert replace(found[layer.name], inputs=plain.inputs, cuts=()) == plain
             zeros = int((small.get_submodule(layer.module).weight == 0).sum())
             assert zeros == layer.zeros
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import subprocess
 import sys
 from dataclasses import fields, replace
@@ -15,7 +16,7 @@ from torch import nn
 
 from evaluators import Recipe, Task, evaluate, load_task, trace
 from evaluators.recipe import RecipeFields
-from evaluators.tracing.fx_graph import TraceError
+from evaluators.trace_error import TraceError, refusal
 from evaluators.training import score
 from support.nets import ZOO
 from support.tasks import build_task
@@ -53,6 +54,47 @@ def test_module_in_the_current_folder(tmp_path: Path, monkeypatch: pytest.Monkey
         load_task("returns_a_list:build?size")
 
 
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("mine_a:biuld", "no function 'biuld' (did you mean 'build'?)"),
+        ("mien_a:build", "does not import: there is none of this name (did you mean 'mine_a'?)"),
+        ("mine_a:build?widht=3", "takes no widht= (did you mean 'width'?)"),
+        ("script_a:build", "fails while it is imported: SystemExit: usage: script_a (FOLDER/"),
+        ("lacks_a:build", "is imported: ModuleNotFoundError: No module named 'cv22' (FOLDER/lacks"),
+        ("wrong_a:build", "is imported: SyntaxError: '(' was never closed (wrong_a.py, line 1)"),
+        (
+            "mine_a:leave",
+            "leave() fails with SystemExit: choose a model first (FOLDER/mine_a.py:5)",
+        ),
+        ("mine_a:read", "read() fails with RuntimeError"),
+    ],
+)
+def test_what_was_meant_or_went_wrong_is_told_in_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    mine = """import sys, torch
+def build(width=2):
+    return width
+def leave():
+    sys.exit('choose a model first')
+def read():
+    torch.ones(2) @ torch.ones(3)
+"""
+    for name in ("mine_a", "script_a", "lacks_a", "wrong_a"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    write_module(tmp_path, "mine_a", mine)
+    write_module(tmp_path, "script_a", "import sys\nsys.exit('usage: script_a')\n")
+    write_module(tmp_path, "lacks_a", "import cv22\n")
+    write_module(tmp_path, "wrong_a", "build = max(1,\n")
+    with pytest.raises(ValueError, match=re.escape(words.replace("FOLDER", str(tmp_path)))):
+        load_task(path)
+    if path == "mine_a:read":
+        with pytest.raises(ValueError, match=r"mine_a\.py:7\)$"):
+            load_task(path)
+
+
 def test_module_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_module(tmp_path, "broken_task", "1 / 0\n")
@@ -87,23 +129,37 @@ class Branching(nn.Module):
 
 
 def test_untraceable_model_names_the_layer() -> None:
-    with pytest.raises(TraceError, match=r"in layer 'inner'.*torch.fx.wrap"):
+    with pytest.raises(TraceError, match=r"in module 'inner'.*torch.where"):
         trace(build_task(Steered(), (3, 8, 8)))
+
+
+def test_a_tensor_that_torch_cannot_see_names_the_module() -> None:
+    """As RevNet's blocks free their tensors."""
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), Branching())
+    error = RuntimeError(
+        "We found a fake tensor in the exported program constant's list. For the potential source,"
+        " you can refer to following model attribute: 1.lifted_tensor_0. Please file an issue."
+    )
+    text = str(refusal(model, (torch.zeros(1, 3, 4, 4),), error, runs=True))
+    assert "in module '1' (" in text
+    assert "test_task.py:" in text
+    assert "torch.autograd.Function" in text
 
 
 def test_example_input_that_does_not_fit(capsys: pytest.CaptureFixture[str]) -> None:
     build, shape = ZOO["residual"]
     task = build_task(build(), shape)
     task.example_input = torch.randn(2, 4, 8, 8)
-    words = r"example_input.*at layer 'stem\.0': .*to have 3 channels, but got 4"
+    words = r"example_input.*to have 3 channels, but got 4.*in module 'stem\.0'"
     with pytest.raises(TraceError, match=words):
         trace(task)
     assert "Traceback" not in capsys.readouterr().err
 
 
 def test_model_without_a_prunable_layer() -> None:
-    with pytest.raises(TraceError, match=r"no prunable layer \(1: its channels are the network"):
-        trace(build_task(nn.Sequential(nn.Flatten(), nn.Linear(12, 5)), (3, 2, 2)))
+    network = trace(build_task(nn.Sequential(nn.Flatten(), nn.Linear(12, 5)), (3, 2, 2)))
+    (group,) = network.groups
+    assert (group.prunable, group.reason) == (False, "its channels are the network's output")
     with pytest.raises(TraceError, match="no layer that can be compressed"):
         trace(build_task(nn.Sequential(nn.Flatten(), nn.ReLU()), (5, 1, 1)))
 

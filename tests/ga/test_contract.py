@@ -36,6 +36,24 @@ class TestTrees(TestPlain):
     options: ClassVar[dict[str, Any]] = {"surrogate": "trees", "population_size": 6}
 
 
+class TestDifferentialEvolution(TestPlain):
+    options: ClassVar[dict[str, Any]] = {"strategy": "de", "population_size": 6}
+
+
+class TestReinforce(TestPlain):
+    options: ClassVar[dict[str, Any]] = {"strategy": "reinforce", "population_size": 6}
+
+
+class TestGradient(OptimizerContract):
+    """The points are drawn by the seed: so other seeds are other searches."""
+
+    def make(self, space: SearchSpace, objectives: Any, constraints: Any, seed: int) -> Optimizer:
+        point = space.decode(space.sample(random.Random(seed)))
+        return Optimizer(
+            space, objectives, constraints, seed=seed, strategy="gradient", initial=[point]
+        )
+
+
 class Chance:
     """Random search: any class with ask and tell can be held to the contract."""
 

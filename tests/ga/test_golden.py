@@ -1,7 +1,8 @@
 """Golden runs: the same seed asks for the same candidates as at commit 92e111d.
 
 The digests were made there. A change that is meant to change the search makes new ones, and says
-in its commit what it did to the tables of docs/search.md.
+in its commit what it did to the tables of docs/search.md. Those of the mixed space, which has a
+nested choice, are newer: silent genes hold nothing since, so that a replay is exact.
 """
 
 from __future__ import annotations
@@ -74,10 +75,10 @@ def search(
 @pytest.mark.parametrize(
     ("survival", "population_size", "digest"),
     [
-        ("nsga2", 10, "b25c23cf0ce06c96"),
-        ("nsga2", None, "caaf6501c7632637"),
-        ("nsga3", 10, "4ed8fe1ea7834005"),
-        ("hypervolume", 10, "fda23f620ca80107"),
+        ("nsga2", 10, "7ad80fde9a72752b"),
+        ("nsga2", None, "6393c460153a4fbb"),
+        ("nsga3", 10, "2ee430326122acbb"),
+        ("hypervolume", 10, "a8e97f3fd304dcfd"),
     ],
 )
 def test_the_plain_search(survival: str, population_size: int | None, digest: str) -> None:
@@ -110,7 +111,7 @@ def test_the_plain_search_within_limits() -> None:
         ({"surrogate": "trees", "costs": size_only, "survival": "hypervolume"}, "9c4d409626233c76"),
         (
             {"costs": size_only, "sensitivities": MEASURED, "constraints": {"size_kb": "<= 40"}},
-            "29b64ca3bf7be748",
+            "d225cfbc9106582c",
         ),
     ],
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
-import time
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +16,7 @@ from hardware import (
     Layer,
     Network,
     cost_function,
+    device_of,
     duty_cycle_energy_mj,
     estimate,
     flash,
@@ -115,7 +116,7 @@ def test_layer_costs_sum_to_the_estimate():
 
 
 def test_scratch_of_cmsis_nn_is_counted():
-    device = load_device("stm32l4r5")
+    device = load_device("stm32l4r5:tvm-cmsis-nn")
     largest = {
         name: max((b.size for b in ram_buffers(net.layers, device) if b not in buffers(net.layers)),
                   default=0)
@@ -201,7 +202,7 @@ def test_packed_rows_fill_whole_words(bits, expected):
 
 def test_sub_byte_activations_shrink_the_arena():
     net = NETS["kws"]
-    costs = cost_function(net, load_device("stm32l4r5:tflm"))
+    costs = cost_function(net, load_device("mpic"))
     params = {f"{name}.a_bits": 4 for name in net.gene_layers}
     # The pool reads eight bits, so one tensor of the last block stays wide.
     assert costs({})["ram_kb"] == 16_000 / 1024
@@ -248,9 +249,10 @@ def random_population(net, n, seed=0):
 
 
 @pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.network.json")), ids=lambda p: p.name[:-13])
-@pytest.mark.parametrize("device", ["stm32l4r5", "mpic"])
+@pytest.mark.parametrize("device", ["stm32l4r5", "stm32l4r5:tflm", "mpic"])
 def test_remembered_parts_add_up_to_the_estimate(path, device):
-    net, board = Network.load(path), load_device(device)
+    net = Network.load(path)
+    board = device_of(net, load_device(device))
     costs = cost_function(net, board)
     population = random_population(net, 12)
     true = [estimate(net.apply(params), board).as_dict() for params in population]
@@ -261,7 +263,8 @@ def test_remembered_parts_add_up_to_the_estimate(path, device):
 
 @pytest.mark.parametrize("name", ["mobilenetv3", "kws"])
 def test_optional_genes_cost_what_the_estimate_says(name):
-    net, board = Network.load(SHIPPED / f"{name}.space.network.json"), load_device("stm32l4r5")
+    net = Network.load(SHIPPED / f"{name}.space.network.json")
+    board = device_of(net, load_device("stm32l4r5"))
     costs, rng = cost_function(net, board), random.Random(3)
     for params in random_population(net, 12):
         for layer in net.gene_layers:
@@ -279,20 +282,33 @@ def test_optional_genes_cost_what_the_estimate_says(name):
         costs({f"{net.gene_layers[0]}.sparsity": 1})
 
 
+MOST_CALLS = 5_300
+"""Of Python's functions in a millisecond here; benchmarks/hardware/cost_speed.py takes the time."""
+
+
 def test_a_chromosome_of_a_large_network_costs_less_than_a_millisecond():
     for name in ("mobilenetv2", "mobilenetv3"):
         net = Network.load(SHIPPED / f"{name}.space.network.json")
         costs = cost_function(net, load_device("stm32l4r5"))
         population = random_population(net, 10)
         costs.batch(population)
-        best = min(_seconds(costs, params) for params in population * 4)
-        assert best < 1e-3, f"{name}: {best * 1e3:.2f} ms"
+        counts = [_calls(costs, params) for params in population]
+        assert max(counts) < MOST_CALLS, f"{name}: {max(counts)}"
 
 
-def _seconds(costs, params):
-    start = time.process_time()
-    costs(params)
-    return time.process_time() - start
+def _calls(costs, params):
+    counted = 0
+
+    def count(frame, event, argument):
+        nonlocal counted
+        counted += event in ("call", "c_call")
+
+    sys.setprofile(count)
+    try:
+        costs(params)
+    finally:
+        sys.setprofile(None)
+    return counted
 
 
 def test_values_that_python_holds_equal_are_not_confused():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from pathlib import Path
 
 import pytest
@@ -177,3 +178,48 @@ def test_a_device_typed_wrong_is_told_which_may_be_meant(tmp_path):
     for name in ("x" * 5000, "a\0b", str(tmp_path)):
         with pytest.raises(ValueError, match="no device"):
             load_device(name)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        (
+            "core: cortex-m4",
+            "core: cortex-m44",
+            "core='cortex-m44' is unknown (did you mean 'cortex",
+        ),
+        (
+            "weight_bits:",
+            "weigth_bits:",
+            "unknown field 'weigth_bits' (did you mean 'weight_bits'?)",
+        ),
+        ("sources:", "stack: tvm-cmsis\nsources:", "its stacks (did you mean 'tvm-cmsis-nn'?)"),
+    ],
+)
+def test_a_name_in_a_profile_that_is_near_another(
+    tmp_path: Path, old: str, new: str, words: str
+) -> None:
+    text = (Path(hardware.__file__).parent / "devices" / "stm32l4r5.yml").read_text()
+    (tmp_path / "own.yml").write_text(text.replace(old, new, 1))
+    with pytest.raises(ValueError, match=re.escape(words)):
+        hardware.load_device(tmp_path / "own.yml")
+
+
+@pytest.mark.parametrize(
+    ("device", "benchmark", "published_ms"),
+    [
+        ("nrf54lm20b-axon", "ic", 17.9),
+        ("nrf54lm20b-axon", "vww", 14.4),
+        ("nrf54lm20b-axon", "kws", 4.5),
+        ("nrf54lm20b-axon", "ad", 1.3),
+        ("esp32s3:esp-nn", "vww", 54.0),
+    ],
+)
+def test_profiles_give_back_what_they_were_fitted_to(
+    device: str, benchmark: str, published_ms: float
+) -> None:
+    from hardware.calibration.mlperf_tiny_networks import REFERENCE_NETWORKS
+
+    layers = REFERENCE_NETWORKS[benchmark]().layers
+    found = hardware.estimate(layers, load_device(device)).latency_ms
+    assert found == pytest.approx(published_ms, rel=0.1)

@@ -17,18 +17,14 @@ from nni_plugin import ParetoAssessor
 from nni_plugin.assessor import parse, retired
 from nni_plugin.study.journal import read
 from nni_plugin.study.trial_log import TrialLog
-from support.assessor_process import Process
+from support.assessor_process import Process, as_experiment
 
 HALVING = {"policy": "successive_halving", "eta": 2}
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("NNI_CHECKPOINT_DIRECTORY", str(tmp_path))
-    monkeypatch.setenv("NNI_LOG_DIRECTORY", str(tmp_path))
-    monkeypatch.delenv("NNI_TUNER_COMMAND_CHANNEL", raising=False)
-    monkeypatch.setattr("nni_plugin.tuner._running", None)
-    return tmp_path
+    return as_experiment(tmp_path, monkeypatch)
 
 
 def test_a_stopped_trial_is_censored_and_not_failed(folder: Path) -> None:
@@ -51,6 +47,33 @@ def test_a_stopped_trial_is_censored_and_not_failed(folder: Path) -> None:
     assert "stopped 1 of 7" in process.assessor.summary()
 
 
+def test_a_trial_over_its_limit_is_failed_and_a_stopped_one_is_not(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NNI_LOG_DIRECTORY", str(folder / "log"))
+    (folder / "log").mkdir()
+    process = Process(folder, **HALVING, spared=0.0)
+    for trial in range(6):
+        process.run_whole(0.8 + trial / 100)
+    # One is stopped, and heeds no signal: its limit ends it. The other only meets its limit.
+    ended = []
+    for value in (0.1, 0.9):
+        parameter_id, uid = process.start()
+        assert process.report(parameter_id, uid, value) is (value == 0.9)
+        said = folder / "environments" / "local-env" / "trials" / f"t{uid}"
+        said.mkdir(parents=True)
+        (said / "trial.stderr").write_text("\ntrial failed: over its limit of 9 s (x)\n")
+        process.tuner.jobs[parameter_id] = f"t{uid}"
+        process.end(parameter_id, False)
+        ended.append(uid)
+    for timer in list(process.tuner._lost.timers):
+        timer.join(5)
+    trials = TrialLog.read(folder / "journal.jsonl").trials
+    assert [trials[uid].status for uid in ended] == ["censored", "failed"]
+    assert trials[ended[1]].reason == "over its limit of 9 s (x)"
+    assert [trials[uid].job_id for uid in ended] == [f"t{uid}" for uid in ended]
+
+
 def test_a_trial_that_ends_before_it_is_killed_keeps_its_result(folder: Path) -> None:
     process = Process(folder, **HALVING, spared=0.0)
     for trial in range(6):
@@ -68,7 +91,7 @@ def test_a_failing_trial_that_was_not_stopped_is_a_failure(folder: Path) -> None
     parameter_id, uid = process.start()
     process.report(parameter_id, uid, 0.5)
     process.end(parameter_id, False)
-    for timer in list(process.tuner._timers):
+    for timer in list(process.tuner._lost.timers):
         timer.join(5)
     assert [e["uid"] for e in process.journal if e["event"] == "fail"] == [uid]
 

@@ -14,18 +14,14 @@ from ga.early_stopping.decision import StopDecision
 from ga.early_stopping.policy import SearchState
 from ga.early_stopping.reservation_value import ReservationValue
 from nni_plugin.study.journal import read
-from support.assessor_process import Process
+from support.assessor_process import Process, as_experiment
 
 HALVING = {"policy": "successive_halving", "eta": 2}
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("NNI_CHECKPOINT_DIRECTORY", str(tmp_path))
-    monkeypatch.setenv("NNI_LOG_DIRECTORY", str(tmp_path))
-    monkeypatch.delenv("NNI_TUNER_COMMAND_CHANNEL", raising=False)
-    monkeypatch.setattr("nni_plugin.tuner._running", None)
-    return tmp_path
+    return as_experiment(tmp_path, monkeypatch)
 
 
 # Whatever a trial may report on its way; its own uid goes into the dicts.
@@ -66,7 +62,9 @@ def test_no_report_on_the_way_ends_the_search(folder: Path, policy: str, bad: An
         assert all(math.isfinite(x) for x in event.get("metrics", {}).values())
 
 
-def test_damaged_lines_of_a_former_run_are_left_out(folder: Path) -> None:
+def test_damaged_lines_of_a_former_run_are_left_out(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     first = Process(folder, **HALVING, spared=0.0)
     for trial in range(6):
         first.run_whole(0.8 + trial / 100)
@@ -83,14 +81,20 @@ def test_damaged_lines_of_a_former_run_are_left_out(folder: Path) -> None:
         {"event": "spare", "uid": {}},
         {"event": "else", "uid": 1},
     ]
-    with (folder / "rungs.jsonl").open("a") as file:
+    rungs = folder / "rungs.jsonl"
+    assert rungs.stat().st_mode & 0o777 == 0o600
+    number = len(rungs.read_bytes().splitlines())
+    with rungs.open("a") as file:
         file.writelines(json.dumps(line) + "\n" for line in lines)
+        file.write('{"event": "rung", "uid": 1, "met\n')
     second = Process(folder, **HALVING, spared=0.0)
     second.assessor.load_checkpoint()
     second.next_id = 10
     for _ in range(3):
         second.run_whole(0.9)
     assert "stopped 2 of" in second.assessor.summary()
+    assert f"{rungs}, line {number + 1} is left out: it makes no sense" in caplog.text
+    assert f"{rungs}, line {number + len(lines) + 1} is left out: it is no JSON" in caplog.text
     assert "error" not in {event.get("reason") for event in second.journal}
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import evaluators
 import ga
@@ -20,7 +21,8 @@ from nni_plugin.search_space import parse
 from nni_plugin.study.trial_log import TrialLog, is_uniform_int8
 from support.bias_gene import BIAS
 
-STM = hardware.load_device("stm32f746")
+# The exported C keeps zero points in a bias of every channel: there, leaving it out saves nothing.
+STM = hardware.load_device("stm32l4r5:xcubeai-9")
 BIAS_KB = 10 * 4 / 1024
 """Ten classes, four bytes each."""
 
@@ -132,7 +134,9 @@ def test_the_trial_does_what_the_kind_says(
     assert "fc.bias" not in {name.replace(".module", "") for name in gone.model.state_dict()}
     assert "fc.bias" in {name.replace(".module", "") for name in kept.model.state_dict()}
     assert kept.metrics["size_kb"] - gone.metrics["size_kb"] == pytest.approx(BIAS_KB, abs=2e-3)
-    assert gone.metrics["accuracy"] != kept.metrics["accuracy"]
+    with torch.no_grad():
+        outputs = [result.model(task.example_input) for result in (kept, gone)]
+    assert not torch.equal(*outputs), "the network is another one"
     # The task's own model is left as it is.
     assert task.model.get_parameter("fc.bias") is not None
 

@@ -107,12 +107,15 @@ def test_the_files_have_the_bytes(folder: Path) -> None:
         "3.w_bits": 4, "6.sparsity": 0.75, "6.w_bits": 4, "10.sparsity": 0.5, "10.rank": 0.5,
     }  # fmt: skip
     Path("params.json").write_text(json.dumps(params))
-    joint_ga("export", *NAMES, "--params", "params.json", "--epochs", "1", "-o", "out")
+    export = ["export", *NAMES, "--params", "params.json", "--epochs", "1"]
+    joint_ga(*export, "--c-prefix", "wake_word", "-o", "out")
     metrics = json.loads(Path("out/metrics.json").read_text())
     size = Path("out/weights.bin").stat().st_size
     assert round(size / 1024, 3) == metrics["size_kb"]
     assert metrics["onnx_mismatches"] == 0
     assert metrics["integer_mismatches"] == 0
+    assert "--c-prefix wake_word" in metrics["command"]
+    assert "void wake_word_infer(" in Path("out/c/wake_word.h").read_text()
     card = Path("out/card.md").read_text()
     assert "| 3.0 |" in card
     assert "4 (powers of two)" in card

@@ -284,3 +284,21 @@ def test_a_space_nested_deeper_than_the_stack_is_refused() -> None:
         inner = choice({"_name": "n", "k": inner}, {"_name": "m"})
     with pytest.raises(ValueError, match="nested too deep"):
         parse({"a": inner})
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        pytest.param({"_type": "randint", "_value": [1, 2, 3]}, id="three bounds"),
+        pytest.param({"_type": "randint", "_value": [0.5, 1.5]}, id="broken bounds"),
+        pytest.param({"_type": "uniform", "_value": [1, 0]}, id="turned round"),
+        pytest.param({"_type": "loguniform", "_value": [0, 1]}, id="log of zero"),
+        pytest.param({"_type": "choice", "_value": []}, id="empty"),
+        pytest.param({"_type": "layer_choice", "_value": ["a", "b"]}, id="type of NAS"),
+        pytest.param({"_type": "choice", "_value": 3}, id="no list"),
+        pytest.param(4, id="no dict"),
+    ],
+)
+def test_a_mistake_in_one_entry_names_it(entry: object) -> None:
+    with pytest.raises(ValueError, match="gene"):
+        parse({"gene": entry, "other": {"_type": "choice", "_value": [1, 2]}})

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from nni_plugin.protocol.limits import Limits
 from nni_plugin.study.trial_log import TrialLog
 from support.tuner_process import SPACE, Dispatcher, score
 
@@ -140,12 +141,28 @@ def test_an_end_that_overtakes_its_result_is_no_failure(nni: Dispatcher) -> None
 
 def test_a_result_after_the_grace_time_still_counts(nni: Dispatcher) -> None:
     (first,) = nni.ask(1)
+    nni.tuner.jobs[first] = f"t{first}"  # the same trial that reports it later
     nni.end(first, False)
     nni.settle()
     assert nni.status(nni.uid(first)) == "failed"
+    assert nni.journal[-1]["job"] == f"t{first}"
     nni.tell(first)
     assert nni.status(nni.uid(first)) == "complete"
     assert len(nni.tuner.study.optimizer.front()) == 1
+
+
+def test_limits_follow_the_trials_seen(folder: Path) -> None:
+    nni = Dispatcher(folder, trial_limits={"memory_mb": 500})
+    nni.space()
+    first = Limits.read(folder / "log")
+    assert first is not None
+    assert (first.seconds, first.memory_mb) == (24 * 3600, 500)
+    for parameter_id in nni.ask(5):
+        nni.tell(parameter_id)
+    later = Limits.read(folder / "log")
+    assert later is not None
+    assert later.seconds == 600
+    nni.exit()
 
 
 def test_a_second_result_and_unknown_ids_are_ignored(nni: Dispatcher) -> None:
@@ -362,3 +379,21 @@ def test_stopping_closes_the_journal_with_the_reason(nni: Dispatcher) -> None:
     assert nni.journal[-1]["event"] == "end"
     assert nni.journal[-1]["reason"] == "stopped"
     nni.tuner._study = None  # the fixture's own exit has nothing left to close
+
+
+@pytest.mark.parametrize("failed_before", [False, True])
+def test_an_error_of_nnis_dispatcher_ends_the_journal(folder: Path, failed_before: bool) -> None:
+    nni = Dispatcher(folder)
+    nni.space()
+    if failed_before:
+        nni.tuner._failed("the first reason")
+    try:
+        raise ConnectionError("the manager has closed the channel")
+    except ConnectionError:  # as `nni.__main__` calls it
+        nni.tuner._on_error()
+    said = "the first reason" if failed_before else "ConnectionError('the manager has closed"
+    (end,) = (event for event in nni.journal if event["event"] == "end")
+    assert end["reason"] == "error"
+    assert said in end["message"]
+    log = TrialLog.read(folder / "journal.jsonl")
+    assert log.ended == "error"

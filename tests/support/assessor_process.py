@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 from nni.assessor import AssessResult
 
 from nni_plugin import JointGATuner, ParetoAssessor
@@ -12,6 +13,15 @@ from nni_plugin.study.journal import read
 from support.death import succeed_in
 
 SPACE = {name: {"_type": "uniform", "_value": [0.0, 1.0]} for name in "ab"}
+
+
+def as_experiment(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Lets NNI take a folder for the experiment's, in a process that had no tuner yet."""
+    monkeypatch.setenv("NNI_CHECKPOINT_DIRECTORY", str(folder))
+    monkeypatch.setenv("NNI_LOG_DIRECTORY", str(folder))
+    monkeypatch.delenv("NNI_TUNER_COMMAND_CHANNEL", raising=False)
+    monkeypatch.setattr("nni_plugin.tuner._running", None)
+    return folder
 
 
 class Process:
@@ -29,8 +39,7 @@ class Process:
 
     def _let_go(self) -> None:
         self.tuner.study.close()
-        if self.assessor._journal is not None:
-            self.assessor._journal.close()
+        self.assessor.stopping.close()
 
     def start(self) -> tuple[int, int]:
         parameter_id = self.next_id

@@ -54,3 +54,33 @@ def write_skab(folder: Path, rows: int = 600, files: int = 2) -> None:
                 cells = ";".join(f"{v:.6f}" for v in values[i])
                 lines.append(f"2020-03-09 10:14:{i};{cells};{anomaly[i]};0")
             (folder / part / f"{number}.csv").write_text("\n".join(lines) + "\n")
+
+
+def write_kws(path: Path, count: int = 20, frames: int = 49) -> None:
+    """Features of twelve classes, ``count`` of each split and class: each a place of its own."""
+    rng = np.random.default_rng(0)
+    labels = np.tile(np.arange(12), 3 * count)
+    x = rng.normal(size=(len(labels), frames, 10))
+    for features, label in zip(x, labels, strict=True):
+        features[4 * (label // 3) : 4 * (label // 3) + 12, label % 3 : label % 3 + 2] += 3.0
+    split = np.repeat([0, 1, 2], 12 * count)
+    np.savez(path, x=x.astype(np.float16), y12=labels.astype(np.int8), split=split)
+
+
+def write_cwru(path: Path, seconds: float = 0.5) -> None:
+    """The pack's 37 recordings, each fault a tone of its own."""
+    rng = np.random.default_rng(0)
+    labels = np.array([0] + [label for label in range(1, 10) for _ in range(4)])
+    loads = np.array([0] + [0, 1, 2, 3] * 9)
+    time = np.arange(int(12_000 * seconds))
+    signals = [
+        np.sin(time * (0.1 + 0.25 * label)) + 0.3 * rng.normal(size=len(time)) for label in labels
+    ]
+    # The healthy bearing's recording is cut in three, so that it is longer.
+    signals[0] = np.tile(signals[0], 3)
+    offsets = np.cumsum([0, *map(len, signals)])
+    x = np.concatenate(signals)
+    np.savez(
+        path, x=(x * 1000).astype(np.int16), off=offsets, label=labels.astype(np.uint8),
+        scale=np.full(len(labels), 1e-3, np.float32), load_hp=loads.astype(np.uint8),
+    )  # fmt: skip

@@ -45,6 +45,24 @@ def get(url):
         return answer.read()
 
 
+def answers(url, text):
+    """Whether the manager of the experiment that a run told of still answers.
+
+    Another run may have taken its port: tests run side by side.
+    """
+    (experiment,) = set(re.findall(r"Experiment (\w+) is running", text))
+    try:
+        return json.loads(get(f"{url}/api/v1/nni/experiment"))["id"] == experiment
+    except OSError:
+        return False
+
+
+def default_signals():
+    """Signals as a terminal gives them: `nohup make test` hands SIGHUP on ignored."""
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def listens(port):
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
@@ -85,6 +103,7 @@ class Run:
             env=environment,
             stdout=self.output,
             stderr=subprocess.STDOUT,
+            preexec_fn=default_signals,
         )
 
     @property

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from evaluators.compression.pruning import _masks
+from evaluators.compression.pruning import plan_of
+from evaluators.compression.unit_scores import choose_units
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 WEIGHTED = (nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
@@ -47,6 +48,19 @@ class Masked(fx.Interpreter):
         if dead is None or not isinstance(value, Tensor):
             return value
         self.dead[n] = dead
+        if isinstance(module, nn.GroupNorm):
+            # Its mean is over the channels that are left.
+            x, w, b = self.env[sources[0]][:, ~dead], module.weight[~dead], module.bias[~dead]
+            value = torch.zeros_like(value)
+            value[:, ~dead] = nn.functional.group_norm(x, module.num_groups, w, b, module.eps)
+        if any(p.op == "get_attr" for p in sources):
+            # A table of the tokens' places is added to what is left.
+            return value.masked_fill(dead, 0.0)
+        if isinstance(module, nn.LayerNorm):
+            x, w, b = self.env[sources[0]][..., ~dead], module.weight[~dead], module.bias[~dead]
+            value = torch.zeros_like(value)
+            value[..., ~dead] = nn.functional.layer_norm(x, w.shape, w, b, module.eps)
+            return value
         if isinstance(module, nn.Linear):
             return value.masked_fill(dead, 0.0)
         if isinstance(module, (*WEIGHTED, *NORMS)):
@@ -54,13 +68,22 @@ class Masked(fx.Interpreter):
         return value
 
 
-def removed_channels(model: nn.Module, network, kept) -> dict[str, torch.Tensor]:
-    """Which output channels of each module the masks set to zero."""
-    masks = _masks(copy.deepcopy(model), network, kept) if kept else {}
-    out = {}
-    for name, targets in masks.items():
-        module = model.get_submodule(name)
-        axis = 1 if isinstance(module, (nn.ConvTranspose1d, nn.ConvTranspose2d)) else 0
-        weight = targets["weight"].transpose(0, axis)
-        out[name] = weight.reshape(weight.shape[0], -1).sum(1) == 0
+def removed_channels(model: nn.Module, inputs, network, kept) -> dict[str, torch.Tensor]:
+    """Which output channels of each module are chosen to go."""
+    plan = plan_of(model, inputs, network)
+    chosen = (
+        choose_units(copy.deepcopy(model), plan.groups, plan.units(network, kept)) if kept else {}
+    )
+    modules = dict(model.named_modules())
+    out: dict[str, torch.Tensor] = {}
+    for group in plan.groups:
+        for cut in group.cuts if group.name in chosen else ():
+            name, _, last = cut.parameter.rpartition(".")
+            if cut.produces and last == "weight" and isinstance(modules[name], WEIGHTED):
+                channels = max(
+                    layer.out_channels for layer in network.layers if layer.module == name
+                )
+                mask = out.setdefault(name, torch.zeros(channels, dtype=torch.bool))
+                for unit in chosen[group.name]:
+                    mask[list(cut.indices[unit])] = True
     return out

@@ -117,6 +117,11 @@ class NniExperiment:
 
         return bool(self.wait_for(told, 90)) and "Initial search space" in self.log()
 
+    def guard(self, environment: Mapping[str, str]) -> None:
+        """Its manager gets what ``joint-ga run`` gives one, see ``launcher.environment``."""
+        names = [n for n in environment if n == "NODE_OPTIONS" or n.startswith("JOINT_GA_")]
+        self.environment.update({name: environment[name] for name in names})
+
     def nnictl(self, *arguments: str) -> str:
         # The start has NNI's own time limits, which other tests beside this one must not break.
         first = ["nice", "-n", "-10"] if os.getuid() == 0 else []

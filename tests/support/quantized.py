@@ -116,7 +116,7 @@ class Dense(nn.Module):
 
 
 NETWORKS = {k.__name__: k for k in (Residual, Depthwise, Branches, Sequence, Dense)}
-WEIGHTED = (nn.Conv1d, nn.Conv2d, nn.Linear, nn.ConvTranspose2d)
+WEIGHTED = (nn.Conv1d, nn.Conv2d, nn.Linear, nn.ConvTranspose2d, nn.RNNBase)
 
 
 @dataclass
@@ -151,18 +151,27 @@ def round_all(
         w_bits, a_bits = bits(i)
         module = model.get_submodule(name)
         dim = 1 if isinstance(module, nn.ConvTranspose2d) else 0
-        others = [d for d in range(module.weight.dim()) if d != dim]
-        scale = module.weight.detach().abs().amax(others) / (2 ** (w_bits - 1) - 1)
-        shape = [-1 if d == dim else 1 for d in range(module.weight.dim())]
-        steps = (module.weight / scale.reshape(shape)).round()
-        module.weight.data = steps * scale.reshape(shape)
+        parts = [n for n, _ in module.named_parameters() if n.startswith("weight")]
+        grids = tuple((n, _round_rows(module.get_parameter(n), w_bits, dim)) for n in parts)
         low, high = ranges[name]
         step = (high - low) / (2**a_bits - 1)
         zero = round(-low / step)
         given = InputQuantization(step, zero, a_bits)
-        calibration[name] = LayerQuantization(WeightQuantization(scale, w_bits), given)
+        calibration[name] = (
+            LayerQuantization(None, given, grids)
+            if isinstance(module, nn.RNNBase)
+            else LayerQuantization(grids[0][1], given)
+        )
         quantize_input(model, name, given)
     return Quantized(original, model.eval(), calibration, x)
+
+
+def _round_rows(parameter: nn.Parameter, bits: int, dim: int) -> WeightQuantization:
+    others = [d for d in range(parameter.dim()) if d != dim]
+    scale = parameter.detach().abs().amax(others) / (2 ** (bits - 1) - 1)
+    shape = [-1 if d == dim else 1 for d in range(parameter.dim())]
+    parameter.data = (parameter / scale.reshape(shape)).round() * scale.reshape(shape)
+    return WeightQuantization(scale.detach(), bits)
 
 
 def make(kind: str, bits: Callable[[int], tuple[int, int]] = lambda i: (8, 8)) -> Quantized:
@@ -183,15 +192,18 @@ def layers_of(
     model: nn.Module, x: torch.Tensor, calibration: dict[str, LayerQuantization]
 ) -> tuple[Any, ...]:
     """`hardware` layers of a float model, bits set as its calibration says."""
-    from evaluators.tracing.fx_graph import graph_of
-    from evaluators.tracing.fx_to_layers import GraphLayers
+    from evaluators.tracing.layers_of_program import traced_layers
+    from evaluators.tracing.program import read_program
     from hardware import Network
 
     # Not `trace`: it refuses networks in which nothing can be pruned.
-    network = Network(tuple(GraphLayers(graph_of(model, (x[:2],))).build()), ())
+    network = Network(
+        tuple(t.layer for t in traced_layers(read_program(model, (x[:2],)), model)), ()
+    )
     params: dict[str, int] = {}
     for name, entry in calibration.items():
-        params[f"{name}.w_bits"] = entry.weight.bits
+        held = entry.weight or entry.matrices[0][1]
+        params[f"{name}.w_bits"] = held.bits
         params[f"{name}.a_bits"] = entry.input.bits
     return network.apply(params)
 
@@ -221,8 +233,8 @@ def compress(kind: str, seed: int = 0) -> tuple[Any, ...]:
     from evaluators.batches import ArrayBatches
     from evaluators.export import fold, lower
     from evaluators.export.packed import pack
-    from evaluators.tracing.fx_graph import graph_of
-    from evaluators.tracing.fx_to_layers import GraphLayers
+    from evaluators.tracing.layers_of_program import traced_layers
+    from evaluators.tracing.program import read_program
     from evaluators.training import accuracy
     from hardware import Network
 
@@ -236,13 +248,13 @@ def compress(kind: str, seed: int = 0) -> tuple[Any, ...]:
         loss=nn.functional.cross_entropy, metric=accuracy, name=kind,
     )  # fmt: skip
     # Not `trace`: it refuses networks in which nothing can be pruned.
-    network = Network(tuple(GraphLayers(graph_of(model, (x[:2],))).build()))
+    network = Network(tuple(t.layer for t in traced_layers(read_program(model, (x[:2],)), model)))
     params: dict[str, object] = {f"{n}.rank": 0.6 for n in network.rank_layers[1:]}
     for i, name in enumerate(network.gene_layers):
         params[f"{name}.w_scheme"] = ("power_of_two", "uniform")[i % 2]
         params[f"{name}.sparsity"] = (0.85, 0.6, 0.0)[i % 3]
         params[f"{name}.w_bits"] = (4, 8, 8, 4, 2)[(i + seed) % 5]
     result = evaluate(task, params, device="stm32f746", network=network, epochs=1)
-    folded = fold(result.model, result.calibration)
+    folded = fold(result.model, result.calibration, x[:2])
     integer = lower(folded, x[:2], [x])
     return task, result, folded, integer, pack(folded, result.layers, integer)

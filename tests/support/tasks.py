@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,7 +14,27 @@ from evaluators.batches import ArrayBatches
 from evaluators.training import accuracy
 from hardware import Network
 from hardware.ir.gene_kinds.pruner import PRUNERS
-from support.nets import TWO_INPUTS
+from support.nets import TWO_INPUTS, ZOO, randomize
+
+TINY_TASK = """
+import torch
+from torch import nn
+from evaluators import Task
+from evaluators.batches import ArrayBatches
+
+def build():
+    torch.manual_seed(0)
+    x = torch.randn(96, 6)
+    y = (x[:, 0] > 0).long()
+    model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 2))
+    train, val = (ArrayBatches(x, y, batch_size=32, shuffle=s) for s in (True, False))
+    return Task(
+        model=model, train=train, val=val, test=val, example_input=x[:2],
+        loss=nn.functional.cross_entropy,
+        metric=lambda out, target: float((out.argmax(1) == target).float().mean()),
+    )
+"""
+"""The text of a module with a task that trains in no time."""
 
 
 def build_task(model: nn.Module, shape: tuple[int, ...], *, classes: int = 5, **more: Any) -> Task:
@@ -43,6 +64,25 @@ def build_task(model: nn.Module, shape: tuple[int, ...], *, classes: int = 5, **
         model=model, train=batches, val=batches if two else ArrayBatches(x, target, batch_size=8),
         test=batches, example_input=example, loss=loss, **rest,
     )  # fmt: skip
+
+
+def zoo_task(name: str, **more: Any) -> Task:
+    """A task of random data for a network of the zoo, with the same random weights each time."""
+    build, shape = ZOO[name]
+    torch.manual_seed(0)
+    return build_task(randomize(build()), shape, **more)
+
+
+def small_space(
+    network: Network, w_bits: Sequence[int], a_bits: Sequence[int]
+) -> dict[str, list[Any]]:
+    """The alleles of each gene: three prune ratios, and these bit-widths."""
+    space: dict[str, list[Any]] = {
+        f"{g.name}.prune": [0.0, 0.25, 0.5] for g in network.groups if g.prunable
+    }
+    for name in network.gene_layers:
+        space |= {f"{name}.w_bits": list(w_bits), f"{name}.a_bits": list(a_bits)}
+    return space
 
 
 def random_params(

@@ -67,7 +67,7 @@ class Dispatcher:
         self.tuner.trial_end(parameter_id, success)
 
     def settle(self) -> None:
-        for timer in list(self.tuner._timers):
+        for timer in list(self.tuner._lost.timers):
             timer.join(5)
 
     def uid(self, parameter_id: int) -> int:

@@ -10,6 +10,9 @@ from hardware.ir.gene_kinds.registry import GeneKind, Params, Place
 PRUNERS = ("l1", "l2", "fpgm", "taylor", "slim", "movement")
 """Criteria by which channels are chosen; `evaluators` maps them to NNI's pruners."""
 
+PRUNERS_WITHOUT_DATA = ("l1", "l2", "fpgm")
+"""Those that look at weights alone."""
+
 
 def read_pruner(params: Params) -> str | None:
     """Return the pruner that a chromosome names, None if it names none.

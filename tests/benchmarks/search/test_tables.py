@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 import ga
 from hardware import Network, cost_function, load_device
 from support.paths import REPOSITORY
+from support.search_scripts import search_script
 
 PUBLISHED = sorted((REPOSITORY / "benchmarks/search/tables").glob("*.csv.xz"))
 
@@ -19,13 +19,7 @@ PUBLISHED = sorted((REPOSITORY / "benchmarks/search/tables").glob("*.csv.xz"))
 @pytest.fixture(scope="module")
 def tables() -> Any:
     """The module, which lies beside the scripts that use it."""
-    folder = str(REPOSITORY / "benchmarks/search")
-    sys.path.insert(0, folder)
-    try:
-        import tables
-    finally:
-        sys.path.remove(folder)
-    return tables
+    return search_script("tables")
 
 
 @pytest.mark.parametrize("name", ["digits", "kws"])

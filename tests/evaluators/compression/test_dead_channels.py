@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -45,6 +47,32 @@ def make(activation: nn.Module, dead: dict[str, list[int]]) -> Task:
     )  # fmt: skip
 
 
+class Words(nn.Module):
+    """An embedding, a layer over its tokens, and a recurrent layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = nn.Embedding(20, 8)
+        self.mix = nn.Linear(8, 6)
+        self.memory = nn.GRU(6, 5, batch_first=True)
+        self.out = nn.Linear(5, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.out(self.memory(self.mix(self.words(x)))[0][:, -1])
+
+
+def test_channels_that_recurrent_layers_read_stay() -> None:
+    model = Words().eval()
+    model.mix.weight.data[2] = 0
+    x = torch.randint(0, 20, (4, 7))
+    batches = [(x, torch.zeros(4, dtype=torch.long))]
+    task = Task(
+        model=model, train=batches, val=batches, test=batches, example_input=x,
+        loss=nn.functional.cross_entropy, metric=lambda outputs, targets: 0.0,
+    )  # fmt: skip
+    assert find(task).count == 0
+
+
 def outputs(task: Task, x: torch.Tensor) -> torch.Tensor:
     with torch.no_grad():
         answered: torch.Tensor = task.model.eval()(x)
@@ -71,6 +99,18 @@ def test_channels_that_a_padded_convolution_hears_stay() -> None:
     # They say something else at the borders, where the padding is zero.
     assert find(task).channels == {}
     assert without_dead_channels(task) is task
+
+
+@pytest.mark.parametrize("norm", [nn.LayerNorm(8), nn.GroupNorm(1, 8), nn.RMSNorm(8)])
+def test_channels_that_a_norm_counts_stay(norm: nn.Module) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 8), norm, nn.Linear(8, 3)).eval()
+    model[0].weight.data[[1, 4]] = 0
+    model[0].bias.data[[1, 4]] = 0
+    task = replace(make(nn.ReLU(), {}), model=model, example_input=torch.randn(4, 3))
+    # Without them, the mean and the deviation of the others would be other ones.
+    assert trace(task).group("0").prunable
+    assert find(task).channels == {}
 
 
 def test_one_channel_stays_and_nothing_is_found_in_a_live_model() -> None:

@@ -28,7 +28,7 @@ def test_pruned_equals_masked(name: str, seed: int) -> None:
     pruned = prune(model, task.inputs, network, candidate.kept, candidate.layers)
     x = tuple(torch.randn(4, *shape) for _ in task.inputs)
     with torch.no_grad():
-        want = Masked(model, removed_channels(model, network, candidate.kept)).run(*x)
+        want = Masked(model, removed_channels(model, task.inputs, network, candidate.kept)).run(*x)
         got = pruned(*x)
     assert not pruned.training
     assert (want - got).abs().max() < 1e-5

@@ -28,11 +28,12 @@ needs_emulator = pytest.mark.usefixtures("emulator")
 
 @pytest.fixture
 def exported_c(describe, tmp_path):
-    def write(net):
-        folded = fold(net.model, net.calibration)
+    def write(net, **options):
+        folded = fold(net.model, net.calibration, net.x[:2])
         network = lower(folded, net.x[:2], [net.x])
         layers = describe(net.float_model, net.x, net.calibration)
-        write_c(network, pack(folded, layers, network), tmp_path / "c", "test")
+        modules = pack(folded, layers, network)
+        write_c(network, modules, tmp_path / "c", "test", example=net.x.numpy(), **options)
         return network, tmp_path / "c"
 
     return write
@@ -84,7 +85,7 @@ def test_no_undefined_behaviour_and_no_access_outside(
     subprocess.run(["gcc", *flags, f"-I{folder}", *sources, "-o", str(program)], check=True)
     inputs = integer.quantize_input((net.x * 2).numpy())
     # Two readers of different widths: the input of `Branches` is wide here.
-    kind_of = {"uint8_t": "u1", "int32_t": "<i4"}[integer.input.quantization.kind]
+    kind_of = {"int8_t": "i1", "int32_t": "<i4"}[integer.input.quantization.kind]
     given = inputs.astype(kind_of).tobytes()
     done = subprocess.run([str(program)], input=given, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()
@@ -95,7 +96,7 @@ def test_no_undefined_behaviour_and_no_access_outside(
 @pytest.mark.parametrize("kind", KINDS)
 def test_tensors_alive_together_do_not_overlap(network, kind):
     net = network(kind)
-    integer = lower(fold(net.model, net.calibration), net.x[:2])
+    integer = lower(fold(net.model, net.calibration, net.x[:2]), net.x[:2])
     arena = plan(integer)
     alive: dict[str, list[int]] = {}
     sizes: dict[str, int] = {}

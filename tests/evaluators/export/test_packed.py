@@ -15,7 +15,7 @@ KINDS = ["Residual", "Depthwise", "Branches", "Sequence", "Dense"]
 
 def packed_network(network, describe, kind, bits):
     net = network(kind, bits)
-    folded = fold(net.model, net.calibration)
+    folded = fold(net.model, net.calibration, net.x[:2])
     layers = describe(net.float_model, net.x, net.calibration)
     integer = lower(folded, net.x)
     return folded, layers, integer, pack(folded, layers, integer)
@@ -60,14 +60,15 @@ def test_the_file_can_be_read_by_the_header_alone(network, describe):
         w = step.weight.astype(int)
         w = w[..., 0].transpose(1, 2, 0) if step.is_depthwise else w
         assert np.array_equal(read, w.reshape(rows, n)), name
-        words = np.frombuffer(content, "<i4", 2 + (2 + has_bias) * channels, record)
+        words = np.frombuffer(content, "<i4", 2 + 3 * channels, record)
         assert words[0] == step.inputs[0].quantization.zero_point
         assert words[1] == step.output.quantization.zero_point
         arrays = words[2:].reshape(-1, channels)
-        assert np.array_equal(arrays[-2], step.requantization.multiplier)
-        assert np.array_equal(arrays[-1] & 255, step.requantization.shift)
-        if has_bias:
-            assert np.array_equal(arrays[0], step.requantization.bias)
+        assert np.array_equal(arrays[0], step.requantization.bias)
+        assert np.array_equal(arrays[1], step.requantization.multiplier)
+        assert np.array_equal(arrays[2] & 255, step.requantization.right)
+        assert np.array_equal(arrays[2] >> 8, step.requantization.left)
+        assert has_bias == step.has_bias
 
 
 def test_three_bit_weights_are_stored_in_four(network, describe):
@@ -77,9 +78,8 @@ def test_three_bit_weights_are_stored_in_four(network, describe):
 
 def test_without_integer_network_requantization_gives_real_values(network, describe):
     net = network("Dense", lambda i: (8, 8))
-    folded = fold(net.model, net.calibration)
+    folded = fold(net.model, net.calibration, net.x[:2])
     layers = describe(net.float_model, net.x, net.calibration)
     for module, layer in zip(pack(folded, layers, None), folded.layers.values(), strict=True):
         r = module.requantization
-        factor = r.multiplier / 2.0**r.shift
-        assert np.allclose(factor, layer.scale * layer.input.scale, rtol=1e-6)
+        assert np.allclose(r.factor, layer.scale * layer.input.scale, rtol=1e-6)

@@ -14,7 +14,7 @@ from evaluators.export import arena, fold, lower, write_onnx
 from evaluators.export.steps import AveragePool, Convolution, Sum
 from evaluators.export.storage import LARGEST_DENOMINATOR, as_stored, odd_fraction
 from evaluators.export.verify import onnx_runner, torch_runner
-from hardware.memory import planner
+from hardware import estimate, load_device
 
 KINDS = ["Residual", "Depthwise", "Branches", "Sequence", "Dense"]
 WIDTHS = {
@@ -24,7 +24,7 @@ WIDTHS = {
 
 
 def stored(net):
-    return as_stored(fold(net.model, net.calibration), net.x[:2], [net.x])
+    return as_stored(fold(net.model, net.calibration, net.x[:2]), net.x[:2], [net.x])
 
 
 @pytest.mark.parametrize("widths", WIDTHS)
@@ -53,15 +53,19 @@ def test_the_step_itself_changes_little(network, kind):
     assert np.abs(trained - final).max() < 0.03 * np.ptp(trained)
 
 
-@pytest.mark.parametrize("kind", ["Residual", "Depthwise", "Sequence", "Dense"])
-def test_the_arena_is_the_one_that_the_search_counts(network, describe, kind):
-    net = network(kind)
+ACTIVATIONS = {"a8": (8,), "a4-a8": (4, 8), "a8-a8-a4": (8, 8, 4), "a8-a4-a4": (8, 4, 4)}
+
+
+@pytest.mark.parametrize("bits", ACTIVATIONS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_arena_is_the_one_that_the_search_counts(network, describe, kind, bits):
+    widths = ACTIVATIONS[bits]
+    net = network(kind, lambda i: ((8, 4)[i % 2], widths[i % len(widths)]))
     integer = lower(stored(net), net.x[:2], [net.x])
-    assert {t.quantization.kind for s in integer.steps for t in s.inputs} == {"uint8_t"}
-    counted = planner.plan(planner.buffers(describe(net.float_model, net.x, net.calibration)))
-    # The output is four bytes a value here; it lives with nothing large.
-    extra = 3 * int(np.prod(integer.output.shape)) + planner.ALIGNMENT
-    assert 0 <= arena.plan(integer).size - counted <= (extra if kind == "Dense" else 0)
+    assert {t.quantization.kind for s in integer.steps for t in s.inputs} == {"int8_t"}
+    layers = describe(net.float_model, net.x, net.calibration)
+    counted = estimate(layers, load_device("stm32f746"))
+    assert arena.plan(integer).size == counted.ram_kb * 1024
 
 
 def test_accumulators_stay_away_from_ties(network):
@@ -81,9 +85,9 @@ def test_accumulators_stay_away_from_ties(network):
             assert isinstance(step, Convolution)
             r = step.requantization
             n = np.arange(-200_000, 200_000)[:, None]
-            reals = (n * r.multiplier + (r.bias << r.bias_shift)) / 2.0**r.shift
+            reals = n * r.factor + (r.bias / 2.0**r.right - 0.5)
             # Every channel has its own denominator; float32 resolves a step to about 1e-5.
-            reals = reals[np.abs(reals) < 300]
+            reals = reals[(np.abs(reals) < 300) & (np.abs(n) < 2.0 ** (31 - r.left))]
         distance = np.abs(np.abs(reals - np.floor(reals)) - 0.5)
         assert distance.min() > 4e-4 * (0.05 if isinstance(step, Convolution) else 1)
 

@@ -82,7 +82,7 @@ def test_the_file_has_the_counted_bytes_and_gives_the_weights_back(
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_c_code_computes_the_same(compressed, kind: str, tmp_path: Path) -> None:
     task, _, _, integer, modules = compressed(kind)
-    write_c(integer, modules, tmp_path / "c", "test")
+    write_c(integer, modules, tmp_path / "c", "test", example=task.inputs[0].numpy())
     inputs = integer.quantize_input(np.concatenate([x.numpy() for x, _ in task.test]))
     assert np.array_equal(
         emulate.run(tmp_path / "c", integer, inputs), integer.run_integers(inputs)
@@ -92,7 +92,7 @@ def test_the_c_code_computes_the_same(compressed, kind: str, tmp_path: Path) -> 
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="no host gcc")
 def test_no_undefined_behaviour(compressed, host_main: str, tmp_path: Path) -> None:
     task, _, _, integer, modules = compressed("Depthwise")
-    write_c(integer, modules, tmp_path / "c", "test")
+    write_c(integer, modules, tmp_path / "c", "test", example=task.inputs[0].numpy())
     (tmp_path / "main.c").write_text(host_main)
     checks = ["-fsanitize=undefined,address", "-fno-sanitize-recover=all"]
     flags = ["-std=c11", "-O1", "-Wall", "-Wextra", "-Werror", "-Wno-unused-function", *checks]
@@ -100,7 +100,7 @@ def test_no_undefined_behaviour(compressed, host_main: str, tmp_path: Path) -> N
     program = str(tmp_path / "model")
     subprocess.run(["gcc", *flags, f"-I{tmp_path / 'c'}", *sources, "-o", program], check=True)
     inputs = integer.quantize_input(next(iter(task.test))[0].numpy())
-    kind_of = {"uint8_t": "u1", "int32_t": "<i4"}[integer.input.quantization.kind]
+    kind_of = {"int8_t": "i1", "int32_t": "<i4"}[integer.input.quantization.kind]
     done = subprocess.run(
         [program], input=inputs.astype(kind_of).tobytes(), capture_output=True, check=False
     )

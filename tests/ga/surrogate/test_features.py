@@ -15,6 +15,7 @@ from ga import (
 )
 from ga.problem.sensitivities import Sensitivities
 from ga.surrogate.features import Features
+from ga.surrogate.gaussian_process import EFFECT
 from support.spaces import bits_space
 
 NONE = Sensitivities.parse(None)
@@ -67,7 +68,10 @@ def test_measured_losses_add_up_by_kind_and_in_all() -> None:
     # For each channel that is left a quarter removes 1/3, a half 1, three quarters 3.
     prune = 0.2 / 3 + 0.1 + (0.5 - 0.1) * (1 - 1 / 3) / (3 - 1 / 3)
     bits = 0.3 * (8 - 4) / (8 - 2)
-    assert rows[0, -3:] == pytest.approx(np.log(0.01 + np.array([prune, bits, prune + bits])))
+    guesses = np.log(0.01 + np.array([prune, bits, prune + bits]))
+    assert rows[0, -6:-3] == pytest.approx(guesses)
+    assert features.groups(0)[-3:] == [EFFECT] * 3
+    assert sorted(rows[0, -3:]) == pytest.approx(sorted([0.2 / 3, prune - 0.2 / 3, bits]))
 
 
 @pytest.mark.parametrize("known", [{}, {"layer0": 2.0}, {"layer0.w_bits": {"2": 0.3, "4": 0.1}}])
@@ -80,5 +84,6 @@ def test_every_column_has_a_group(layers: int, known: dict[str, Any]) -> None:
     rows = features.rows([genome], [{"kb": 1.0, "ms": 2.0}], ("kb", "ms"))
     groups = features.groups(2)
     assert len(groups) == rows.shape[1]
-    assert set(groups) == set(range(max(groups) + 1)), "a relevance for each number"
+    relevant = {group for group in groups if group != EFFECT}
+    assert relevant == set(range(max(groups) + 1)), "a relevance for each number"
     assert len(set(groups)) <= 18, "a long chromosome's layers share theirs"

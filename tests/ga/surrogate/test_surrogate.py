@@ -16,8 +16,9 @@ from ga import (
 from ga.messages import Messages
 from ga.problem.sensitivities import Sensitivities
 from ga.surrogate.extra_trees import ExtraTrees, Predictor
-from ga.surrogate.gaussian_process import GaussianProcess, WarpedGaussianProcess
+from ga.surrogate.gaussian_process import GaussianProcess
 from ga.surrogate.surrogate import Surrogate
+from ga.surrogate.warped_process import WarpedGaussianProcess
 from support.spaces import GOALS, bits_space, size_only, truth
 
 NONE = Sensitivities.parse(None)
@@ -107,7 +108,7 @@ def test_a_process_predicts_each_value_from_the_others() -> None:
     left_out = process.left_out()
     # Leaving a row out by giving it to predict: the columns stay standardized as with all rows.
     inverse = np.linalg.inv(
-        process._matrix(process._rows, process._rows)
+        process._matrix(process._rows, process._rows, process._effects)
         + (np.exp(kernel.theta[2]) + 1e-8) * np.eye(12)
     )
     assert np.allclose(inverse, process._inverse)

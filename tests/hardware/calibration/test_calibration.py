@@ -14,10 +14,10 @@ from hardware.calibration.mlperf_tiny_networks import REFERENCE_NETWORKS, live_l
 from hardware.calibration.mlperf_tiny_results import rows
 from hardware.calibration.model import Cell, fit, kappa, names_of, weighted
 from hardware.calibration.own_board import calibrate
-from hardware.latency.instruction_counts import inside
 from hardware.latency.instruction_counts import instructions as closed_form
 from hardware.latency.kernel_calls import Job, jobs
 from hardware.latency.layer_instructions import CLASSES, layer_instructions
+from hardware.latency.loop_counts import inside
 from hardware.measure.qemu import EMULATED, compiler_version, count
 
 NETS = {name: build() for name, build in REFERENCE_NETWORKS.items()}
@@ -34,6 +34,9 @@ def test_published_benchmarks_left_out():
     assert sum(e <= 10 for e in errors) >= 0.795 * len(errors)
     for core in CALIBRATED:
         assert statistics.mean(p.error_pct for p in found if p.row.cell.core == core) <= 10
+    helium = [p.error_pct for p in every if p.row.cell.core == "cortex-m85"]
+    assert len(helium) == 4
+    assert statistics.mean(helium) <= 20
     andes = [p.error_pct for p in every if p.row.cell.core.startswith("andes")]
     assert statistics.mean(andes) <= 10
     covered = sum(
@@ -62,7 +65,7 @@ def test_published_boards_left_out():
 @pytest.mark.slow
 def test_shipped_profiles_follow_from_the_published_table():
     from hardware.calibration.fit_shipped_devices import table
-    from hardware.device import fitted
+    from hardware.stacks import fitted
 
     assert table() == fitted()
 
@@ -99,7 +102,7 @@ def test_counts_are_exact_and_cached(tmp_path, monkeypatch):
         count([job], "cortex-m4", cache=tmp_path)
 
 
-EXACT_W8, EXACT_W4 = 4_211_655, 3_846_717
+EXACT_W8, EXACT_W4 = 2_718_814, 2_685_540
 
 
 def test_unknown_core_is_refused():
@@ -144,7 +147,7 @@ def test_sub_byte_weights_buy_flash_not_latency_on_cortex_m_and_both_on_mpic():
     narrow = four | {f"{name}.a_bits": 4 for name in net.gene_layers}
     m4 = cost_function(net, load_device("stm32l4r5"))
     assert m4(four)["size_kb"] < 0.56 * m4({})["size_kb"]
-    assert 0.9 < m4(four)["latency_ms"] / m4({})["latency_ms"] <= 1
+    assert 0.9 < m4(four)["latency_ms"] / m4({})["latency_ms"] <= 1.1
     mpic = cost_function(net, load_device("mpic"))
     assert mpic(narrow)["latency_ms"] < 0.65 * mpic({})["latency_ms"]
     ne16 = cost_function(net, load_device("ne16"))

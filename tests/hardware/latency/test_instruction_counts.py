@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 
-from hardware.latency.instruction_counts import inside
+from hardware.latency.loop_counts import inside
 
 
 def test_taps_are_those_of_every_position_one_by_one() -> None:

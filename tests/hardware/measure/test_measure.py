@@ -86,7 +86,7 @@ def test_vela_compiles_for_an_npu():
 def test_emulator_counts_a_network(tmp_path, monkeypatch):
     monkeypatch.setenv("JOINT_GA_CACHE", str(tmp_path))
     found = Emulator("cortex-m4").measure(NETS["ad"].layers)
-    assert found["qemu_instructions"] == pytest.approx(583_000, rel=0.02)
+    assert found["qemu_instructions"] == pytest.approx(602_000, rel=0.02)
     assert 0 < found["qemu_memory_instructions"] < found["qemu_instructions"]
     again = Emulator("cortex-m4").measure(NETS["ad"].layers)
     assert again == found

@@ -5,46 +5,22 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 import socket
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from nni_plugin.cli.app import app, main
+from nni_plugin.cli.app import app
 from nni_plugin.setup import launcher
 from support.paths import REPOSITORY
 
-COMMANDS = [command.name or command.callback.__name__ for command in app.registered_commands]
-
-
-@dataclass
-class Done:
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-@pytest.fixture
-def joint_ga(tmp_path, monkeypatch, capsys):
-    """Calls the command in this process, from ``tmp_path``: a process each would take minutes."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    before = signal.getsignal(signal.SIGTERM)
-
-    def call(*arguments: str) -> Done:
-        monkeypatch.setattr(sys, "argv", ["joint-ga", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        code = ended.value.code
-        return Done(code if isinstance(code, int) else 0, *capsys.readouterr())
-
-    yield call
-    signal.signal(signal.SIGTERM, before)
+COMMANDS = [
+    command.name or command.callback.__name__.replace("_", "-")
+    for command in app.registered_commands
+]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -108,6 +84,7 @@ def test_report_compare_and_export_on_files(joint_ga, write, events, tmp_path):
     write(events[:5], name="exp2")
     done = joint_ga("report", "exp1", "-o", "out")
     assert done.returncode == 0, done.stderr
+    assert "Failed trials: 1\n      1  exit code 1\n" in done.stdout
     assert "Pareto front: 3 of 5 trials" in done.stdout
     assert (tmp_path / "out" / "trials.csv").exists()
     done = joint_ga("compare", "exp1", "exp2", "-o", "both")
@@ -208,3 +185,20 @@ def test_doctor_looks_at_what_a_run_needs(joint_ga, monkeypatch):
     for word in ("Python 3", "nni 3.0", "setuptools", "torch", "python3 on PATH", "port", "qemu"):
         assert word in done.stdout
     assert "export PATH=" in done.stdout
+
+
+def test_an_interrupt_within_exec_gives_the_exit_code_of_an_interrupt(tmp_path):
+    """As of a namedtuple, while something is imported: CPython ends `python -m` by the signal."""
+    code = "import os, signal, time; os.kill(os.getpid(), signal.SIGINT); time.sleep(60)"
+    (tmp_path / "interrupted.py").write_text(f"exec({code!r})\n")
+    command = [sys.executable, "-m", "nni_plugin.cli", "space", "--task", "interrupted:build"]
+    done = subprocess.run(
+        [*command, "--device", "stm32f746"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 130, done.stderr

@@ -36,6 +36,8 @@ def test_pairs_are_right_side_by_side_and_an_exhausted_space_ends(nni: Any, tmp_
         uid: (metrics["x"], metrics["y"]) for uid, metrics in told.items()
     }
     assert [e["reason"] for e in nni.journal() if e["event"] == "end"] == ["exhausted"]
+    # Started with plain nnictl, which makes it for everybody to read.
+    assert nni.home.stat().st_mode & 0o777 == 0o700
 
 
 def test_crashing_silent_and_nan_trials_fail_alone(nni: Any, tmp_path: Path) -> None:

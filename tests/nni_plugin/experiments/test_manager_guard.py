@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import base64
-import http.client
 import json
-import os
-import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from nni_plugin.setup import launcher
+from support.http_requests import Requests, handshake
 from support.nni_experiment import NniExperiment
 
 pytestmark = pytest.mark.nni
@@ -21,37 +20,20 @@ ADD_TRIAL = '{"hyperParameters": "{}"}'
 
 
 class Manager:
-    """Requests to a manager with whatever headers an attacker has."""
+    """A manager of this machine, and requests to it."""
 
     def __init__(self, port: int, folder: Path) -> None:
         self.port, self.folder = port, folder
+        self._send = Requests("127.0.0.1", port)
 
     def request(
         self, method: str, path: str, body: str | None = None, **headers: str
     ) -> tuple[int, str]:
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        try:
-            connection.request(method, path, body, {"Host": f"127.0.0.1:{self.port}", **named})
-            answer = connection.getresponse()
-            return answer.status, answer.read().decode(errors="replace")
-        finally:
-            connection.close()
+        answer = self._send(method, path, body, **headers)
+        return answer.status, answer.text
 
     def upgrade(self, path: str, **headers: str) -> str:
-        """The status line of the answer to a WebSocket handshake."""
-        lines = {
-            "Host": f"127.0.0.1:{self.port}",
-            "Connection": "Upgrade",
-            "Upgrade": "websocket",
-            "Sec-WebSocket-Version": "13",
-            "Sec-WebSocket-Key": base64.b64encode(os.urandom(16)).decode(),
-            **headers,
-        }
-        head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
-        with socket.create_connection(("127.0.0.1", self.port), timeout=30) as connection:
-            connection.sendall(f"GET {path} HTTP/1.1\r\n{head}\r\n".encode())
-            return connection.recv(4096).decode(errors="replace").splitlines()[0]
+        return handshake(self._send, path, **headers)
 
     def trials(self) -> int:
         status, text = self.request("GET", "/api/v1/nni/trial-jobs")
@@ -63,9 +45,7 @@ class Manager:
 def manager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Manager]:
     """A manager as ``joint-ga run`` starts it, with one trial that waits."""
     experiment = NniExperiment(tmp_path_factory.mktemp("guarded"))
-    guard = launcher.environment("127.0.0.1", ["board-host.lan"])
-    names = ("NODE_OPTIONS", "JOINT_GA_HOST", "JOINT_GA_NAMES", "JOINT_GA_NODE_OPTIONS")
-    experiment.environment.update({name: guard[name] for name in names})
+    experiment.guard(launcher.environment("127.0.0.1", ["board-host.lan"]))
     try:
         experiment.create(experiment.config(body="time.sleep(600)"))
         experiment.wait_for(lambda: len(experiment.trials()) == 1)
@@ -84,6 +64,25 @@ def test_dns_rebinding_is_refused(manager: Manager) -> None:
     for method, path in (("GET", "/"), ("POST", "/api/v1/nni/experiment/import-data")):
         status, text = manager.request(method, path, body, **headers)
         assert (status, "evil.example" in text) == (403, True), text
+    assert not target.exists()
+
+
+def test_what_is_let_through_is_not_unpickled(manager: Manager) -> None:
+    """From this machine, as ``nnictl experiment import`` and NNI's UI send it."""
+    target = manager.folder / "unpickled"
+    pickled = base64.b64encode(f"cos\nmkdir\n(S'{target}'\ntR.".encode()).decode()
+    evil = {"__nni_type__": f"bytes:{pickled}"}
+    kind = {"Content_Type": "application/json"}
+    body = json.dumps([{"parameter": {"x": evil, "y": 1}, "value": {"default": evil, "size": 1}}])
+    status, text = manager.request("POST", "/api/v1/nni/experiment/import-data", body, **kind)
+    assert status == 200, text
+    body = json.dumps({"hyperParameters": json.dumps({"parameters": {"x": evil, "y": 1}})})
+    assert manager.request("POST", "/api/v1/nni/trial-jobs", body, **kind)[0] == 200
+    log = next((manager.folder / "experiments").glob("[!_]*/log/dispatcher.log"))
+    end = time.monotonic() + 60
+    while "imported result left out" not in log.read_text() and not target.exists():
+        assert time.monotonic() < end, log.read_text()
+        time.sleep(0.2)
     assert not target.exists()
 
 

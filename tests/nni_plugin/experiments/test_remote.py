@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import json
 import os
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +18,9 @@ from typing import Any
 
 import psutil
 import pytest
+
+from nni_plugin.setup import launcher
+from support.http_requests import Requests, own_address
 
 SSHD = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin")
 
@@ -97,7 +102,9 @@ def workers(nni: Any) -> Iterator[list[Worker]]:
         worker.close()
 
 
-def create(nni: Any, workers: list[Worker], body: str, **settings: Any) -> None:
+def create(
+    nni: Any, workers: list[Worker], body: str, address: str = "127.0.0.1", **settings: Any
+) -> None:
     settings = nni.config(body, trialConcurrency=2, **settings)
     # Only the trial's own folder is sent to the workers.
     code = nni.folder / "code"
@@ -106,7 +113,7 @@ def create(nni: Any, workers: list[Worker], body: str, **settings: Any) -> None:
     settings |= {
         "trialCommand": "python3 trial.py",
         "trialCodeDirectory": str(code),
-        "nniManagerIp": "127.0.0.1",
+        "nniManagerIp": address,
         "trainingService": {
             "platform": "remote",
             "machineList": [worker.machine for worker in workers],
@@ -117,15 +124,31 @@ def create(nni: Any, workers: list[Worker], body: str, **settings: Any) -> None:
 
 def test_two_machines(nni: Any, workers: list[Worker]) -> None:
     # One trial dies: the parameters it left in NNI's queue must not reach another trial.
-    body = "if params['uid'] == 2: sys.exit(1)\ntime.sleep(0.3 * (params['uid'] % 3))"
-    create(nni, workers, body, maxTrialNumber=6)
+    # Another hangs: the machine that it runs on has no file of the tuner's with the limits.
+    body = (
+        "if params['uid'] == 2: sys.exit('no images here')\n"
+        "time.sleep(600 if params['uid'] == 3 else 0.3 * (params['uid'] % 3))"
+    )
+    tuner = {
+        "className": "nni_plugin.JointGATuner",
+        "codeDirectory": str(nni.repository),
+        "classArgs": {
+            "objectives": {"default": "maximize", "size": "minimize"},
+            "trial_limits": {"seconds": 15},
+        },
+    }
+    create(nni, workers, body, tuner=tuner, maxTrialNumber=6)
     assert nni.wait("DONE", "ERROR", seconds=240) == "DONE"
+    nni.wait_for(lambda: len([e for e in nni.journal() if e["event"] == "fail"]) == 2)
     assert nni.wrong_pairs() == []
-    assert len(nni.succeeded()) == 5
+    assert len(nni.succeeded()) == 4
     told = {e["uid"] for e in nni.journal() if e["event"] == "tell"}
-    failed = {e["uid"] for e in nni.journal() if e["event"] == "fail"}
-    assert len(told) == 5
-    assert failed == {2}
+    failed = {e["uid"]: e["reason"] for e in nni.journal() if e["event"] == "fail"}
+    assert len(told) == 4
+    assert failed == {
+        2: "the trial failed: no images here",
+        3: "over its limit of 15 s (trial_limits.seconds)",
+    }
     assert all(worker.trials() for worker in workers)
 
 
@@ -151,3 +174,17 @@ def test_a_machine_that_goes_away(nni: Any, workers: list[Worker]) -> None:
     (failed,) = [e["uid"] for e in nni.journal() if e["event"] == "fail"]
     assert {e["uid"] for e in nni.journal() if e["event"] == "tell"} == {*range(1, 7)} - {failed}
     assert nni.wrong_pairs() == []
+
+
+def test_workers_call_back_with_the_token(nni: Any, workers: list[Worker]) -> None:
+    """A manager that listens beyond this machine, reached from there by keepers and trials."""
+    address, token = own_address(), "t0ken-of_the.workers"
+    nni.guard(launcher.environment(address, token=token))
+    create(nni, workers[:1], "time.sleep(0.3)", address, maxTrialNumber=3)
+    assert nni.wait("DONE", "ERROR", seconds=120) == "DONE"
+    assert nni.wrong_pairs() == []
+    assert len(nni.succeeded()) == 3
+    assert Requests(address, nni.port)("GET", "/api/v1/nni/check-status").status == 401
+    (told,) = workers[0].folder.rglob("launcher_config.json")
+    assert json.loads(told.read_text())["managerCommandChannel"].endswith(f"?token={token}")
+    assert stat.S_IMODE(told.parent.stat().st_mode) == 0o700

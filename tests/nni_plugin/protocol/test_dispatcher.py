@@ -10,14 +10,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import nni
 import pytest
-from nni.runtime import msg_dispatcher
+from nni.runtime import msg_dispatcher, msg_dispatcher_base
 from nni.runtime.msg_dispatcher import MsgDispatcher
 from nni.runtime.tuner_command_channel import CommandType
 
 from nni_plugin import JointGATuner, ParetoAssessor
 from nni_plugin.protocol.dispatcher import running_dispatcher
-from nni_plugin.protocol.dispatcher_faults import mend_dispatcher, read_value
+from nni_plugin.protocol.dispatcher_faults import mend_dispatcher, read_message, read_value
 from nni_plugin.study.trial_log import TrialLog
 from nni_plugin.tuner import running_tuner
 
@@ -96,7 +97,8 @@ VALUES = [
 @pytest.fixture
 def mended(dispatcher: Unconnected, monkeypatch: pytest.MonkeyPatch) -> Unconnected:
     """The dispatcher as the tuner's own process has it."""
-    monkeypatch.setattr(msg_dispatcher, "load", msg_dispatcher.load)
+    for module in (msg_dispatcher, msg_dispatcher_base):
+        monkeypatch.setattr(module, "load", module.load)
     for name in ("handle_import_data", "get_previous_param", "process_command"):
         monkeypatch.setattr(MsgDispatcher, name, getattr(MsgDispatcher, name))
     monkeypatch.setattr(msg_dispatcher, "_next_parameter_id", 0)
@@ -104,6 +106,16 @@ def mended(dispatcher: Unconnected, monkeypatch: pytest.MonkeyPatch) -> Unconnec
     dispatcher.enqueue_command(CommandType.Initialize, SPACE)
     dispatcher.wait_for(CommandType.Initialized)
     return dispatcher
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"a": [1, 2.5, NaN, -Infinity, null], "b": "#no comment"}', "[]", "3", '"text"',
+     '{"x": {"__ndarray__": [1, 2], "dtype": "int64", "shape": [2]}}', '{"a": 1} // said NNI',
+     "1" + "0" * 400],
+)  # fmt: skip
+def test_a_message_is_read_as_nni_reads_it(text: str) -> None:
+    assert repr(read_message(text)) == repr(nni.load(text))
 
 
 def ask(dispatcher: Unconnected, number: int) -> list[dict[str, Any]]:

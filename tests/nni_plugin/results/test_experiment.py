@@ -13,8 +13,8 @@ import pytest
 from nni_plugin.cli.tables import front_table
 from nni_plugin.results.experiment import Experiment, ExperimentError, NoFrontError
 from nni_plugin.results.report import chosen_points, compare, write_report
-from nni_plugin.results.selection import Pick, PickError
 from nni_plugin.results.trial_command import trial_command
+from nni_plugin.study.selection import Pick, PickError
 
 
 def test_one_row_per_chromosome(write):

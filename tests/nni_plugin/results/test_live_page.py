@@ -17,6 +17,7 @@ from nni_plugin.results.live_page import LivePage, PageData, flatten, plotly_js
 from nni_plugin.results.page_server import serve_folder
 from nni_plugin.results.report import write_html
 from nni_plugin.study.trial_log import TrialLog
+from support.browser import complaints, open_page, wait_for
 
 
 def state_of(folder):
@@ -152,26 +153,6 @@ def test_a_busy_port_is_named(served, tmp_path):
 # ---- in a browser
 
 
-def wait_for(driver, script, *arguments, seconds=30):
-    end = time.monotonic() + seconds
-    while not (value := driver.execute_script(script, *arguments)):
-        assert time.monotonic() < end, f"never true: {script}"
-        time.sleep(0.1)
-    return value
-
-
-def open_page(driver, url):
-    driver.get("about:blank")
-    for kind in ("browser", "performance"):
-        driver.get_log(kind)
-    driver.get(url)
-    wait_for(driver, "return window.jointGA && window.jointGA.updates > 0")
-
-
-def complaints(driver):
-    return [entry["message"] for entry in driver.get_log("browser") if entry["level"] == "SEVERE"]
-
-
 def requested(driver):
     """Addresses of all requests since the page was opened."""
     messages = [json.loads(e["message"])["message"] for e in driver.get_log("performance")]
@@ -198,7 +179,7 @@ def test_the_page_follows_the_run(chromium, served, write, events, tmp_path):
     text = chromium.find_element("tag name", "body").text
     for word in ("Trade-off", "Chosen point", "Hypervolume", "uniform int8", "baseline (float)"):
         assert word in text
-    assert "exit code" not in text
+    assert "exit code" not in chromium.find_element("id", "notice").text
     cells = "return document.querySelectorAll('#layers .cell').length"
     assert chromium.execute_script(cells) > 0
     # A point is chosen, axes are changed: the page redraws and stays free of errors.
@@ -288,12 +269,46 @@ def test_nothing_finished_and_only_failures_are_said(chromium, served, write, ev
 
 
 @pytest.mark.browser
+def test_failed_trials_are_listed_with_their_reasons(chromium, served, write, events, tmp_path):
+    over = "over its limit of 600 s (trial_limits.seconds)"
+    markup = "KeyError: '<img src=x onerror=alert(1)>'"
+    journal = write(events[:-2]) / "checkpoint" / "journal.jsonl"
+    page = LivePage(tmp_path / "log", journal, "exp1")
+    page.write()
+    open_page(chromium, f"{served}/pareto.html")
+    listed = chromium.find_element("id", "failures")
+    assert not listed.is_displayed()
+    more = [{"event": "ask", "uid": uid, "params": {}, "time": 1080.0} for uid in (7, 8, 9)] + [
+        {"event": "fail", "uid": 7, "reason": over, "job": "tr7", "time": 1090.0},
+        {"event": "fail", "uid": 8, "reason": markup, "trial": "tr8", "time": 1091.0},
+        {"event": "censor", "uid": 9, "reason": "promises less", "metrics": {}, "time": 1092.0},
+    ]
+    write([*events, *more])
+    page.write()
+    wait_for(chromium, "return window.jointGA.points === 9")
+    wait_for(chromium, "return document.querySelectorAll('#failures tr').length === 3")
+    rows = [row.text for row in listed.find_elements("tag name", "tr")]
+    assert rows == [f"uid 8 {markup} trial tr8", f"uid 7 {over} trial tr7",
+                    "uid 6 exit code 1 trial tr6"]  # fmt: skip
+    # A result that comes after all: no failure any more.
+    late = {"event": "tell", "uid": 7, "metrics": {"accuracy": 0.5}, "time": 1093.0}
+    write([*events, *more, late])
+    page.write()
+    wait_for(chromium, "return document.querySelectorAll('#failures tr').length === 2")
+    assert complaints(chromium) == []
+    frame = Experiment(journal.parents[1]).frame().set_index("uid")
+    assert frame.loc[8, ["trial", "reason"]].tolist() == ["tr8", markup]
+    assert frame.loc[9, "status"] == "censored"
+
+
+@pytest.mark.browser
 def test_the_report_is_one_file(chromium, write, tmp_path):
     report = tmp_path / "report.html"
     write_html(Experiment(write()), report)
     open_page(chromium, report.as_uri())
     assert chromium.execute_script("return window.jointGA.points") == 6
     assert "uid 2" in chromium.find_element("id", "chosen-metrics").text
+    assert chromium.find_element("id", "failures").text == "uid 6 exit code 1 trial tr6"
     assert complaints(chromium) == []
     outside = [u for u in requested(chromium) if not u.startswith(("file:", "data:", "blob:"))]
     assert [u for u in outside if u != "about:blank"] == []

@@ -10,8 +10,10 @@ import yaml
 import hardware
 from nni_plugin import registration
 from nni_plugin.search_space import for_network
-from nni_plugin.setup.config_check import check_config
+from nni_plugin.setup.config_check import check_config, examine_config
 from nni_plugin.setup.outdated_settings import outdated_settings
+from nni_plugin.setup.task_check import TaskOptions
+from support.paths import REPOSITORY
 
 TRIAL = "--task t:build --device stm32f746"
 
@@ -159,6 +161,33 @@ def test_the_task_is_imported_when_asked(folder: Path) -> None:
     assert check_config(folder / "config.yml") == []
     (problem,) = check_config(folder / "config.yml", import_task=True)
     assert "'t'" in problem
+
+
+def test_a_supernet_is_looked_at(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the command says of it at once; file, genes and task in the process of the task."""
+    monkeypatch.setenv("JOINT_GA_CACHE", str(folder / "cache"))
+
+    def command(words: str, task: str = "t:build") -> str:
+        return f"python3 -m nni_plugin.trial --task {task} --device stm32f746 {words}"
+
+    for words, text in (
+        ("--supernet-epochs 3", "--supernet-epochs 3 is of the training"),
+        ("--train-supernet spac.json", r"--train-supernet spac.json: no such file"),
+        ("--train-supernet config.yml", "config.yml: not JSON"),
+    ):
+        (problem,) = check_config(write(folder, trialCommand=command(words)))
+        assert problem.startswith("trialCommand: ")
+        assert text in problem.replace(f"{folder}/", "")
+    assert check_config(write(folder, trialCommand=command("--train-supernet space.json"))) == []
+
+    space = REPOSITORY / "experiment_configs" / "digits.space.json"
+    costs = {"network": str(space.with_suffix(".network.json")), "device": "stm32f746"}
+    (folder / "super.pt").write_bytes(b"cut off")
+    words = command("--supernet super.pt", "evaluators.tasks.digits:build")
+    config = write(folder, {"costs": costs}, trialCommand=words, searchSpaceFile=str(space))
+    (problem,) = examine_config(config, TaskOptions()).problems
+    assert problem.startswith("trialCommand: --supernet: ")
+    assert "was cut off" in problem
 
 
 OWN_ASSESSOR = {"className": "nni_plugin.ParetoAssessor", "codeDirectory": "."}

@@ -81,6 +81,24 @@ def test_a_port_that_somebody_listens_on_is_taken(host):
     assert ports.free_port(port) == port
 
 
+def test_a_port_that_a_tuner_looks_for_is_taken():
+    """A manager was killed, and its tuner would take the next one on that port for its own."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    channel = {"NNI_TUNER_COMMAND_CHANNEL": f"ws://localhost:{port}/tuner"}
+    code = "import time; print(flush=True); time.sleep(600)"
+    words = [sys.executable, "-c", code, "--exp_params", "e30="]
+    with subprocess.Popen(words, env={**os.environ, **channel}, stdout=subprocess.PIPE) as tuner:
+        try:
+            tuner.stdout.readline()
+            with pytest.raises(ports.SessionError, match=f"port {port} is in use"):
+                ports.free_port(port)
+        finally:
+            tuner.kill()
+    assert ports.free_port(port) == port
+
+
 def test_a_lock_that_is_held_is_named(tmp_path, monkeypatch):
     lock = tmp_path / "ports.lock"
     monkeypatch.setattr(ports, "_PORTS", lock)

@@ -125,6 +125,29 @@ def test_options_of_a_task_survive_the_shell(tmp_path, monkeypatch):
     assert check_config(config) == []
 
 
+DEAD = """
+from evaluators import load_task
+def build():
+    task = load_task("evaluators.tasks.digits:build")
+    task.model.get_submodule("block3.3").weight.data[:30] = 0
+    return task
+"""
+
+
+def test_dead_channels_are_offered_for_removal(tmp_path, monkeypatch):
+    from nni_plugin.setup.scaffold import write_plan
+
+    (tmp_path / "half_dead.py").write_text(DEAD)
+    monkeypatch.chdir(tmp_path)
+    for folder, query, offers in (("a", "", 1), ("b", "?remove_dead=1", 0)):
+        lines: list[str] = []
+        write_plan(_plan(tmp_path / folder, task=f"half_dead:build{query}"), say=lines.append)
+        assert len(lines) == offers
+        if lines:
+            assert lines[0].startswith("30 channels have all-zero weights, without them ")
+            assert "--task 'half_dead:build?remove_dead=1' takes them out" in lines[0]
+
+
 def _plan(folder, **changes):
     options = {
         "folder": folder, "task": None, "device": "stm32f746", "limits": (), "trials": 4,
@@ -133,11 +156,34 @@ def _plan(folder, **changes):
     return Plan.make(**{**options, **changes})
 
 
+def test_a_supernet_is_offered_with_what_it_costs(tmp_path):
+    task = "evaluators.tasks.digits:build"
+    asked, lines = [], []
+
+    def written(name, offer=lambda costs: asked.append(costs) or False, **plan):
+        folder = tmp_path / name
+        config = write_plan(_plan(folder, **plan), say=lines.append, offer=offer)[-1]
+        return yaml.safe_load(config.read_text())["trialCommand"]
+
+    assert "--train-supernet" not in written("asked", task=task)
+    assert 50 < asked[0].kb < 500
+    command = written("taken", task=task, supernet=True)
+    assert "--train-supernet " in command
+    assert command.endswith("taken/space.json --epochs 1")
+    assert lines[-1].startswith("the first trial trains a supernet: about ")
+    # The template's model goes, so that its costs say nothing.
+    assert "--train-supernet" not in written("template")
+    assert "--train-supernet" not in written("refused", task=task, supernet=False)
+    assert len(asked) == 1
+
+
 def test_a_limit_on_what_no_trial_reports(tmp_path):
     assert _plan(tmp_path, limits=("ram_kb<=64",)).limits == {"ram_kb": "<= 64"}
-    with pytest.raises(ValueError, match=r"--limit 'ram<=64': did you mean 'ram_kb'\?"):
+    with pytest.raises(
+        ValueError, match=r"--limit 'ram<=64': did you mean 'ram_kb <= 64', in KB\?"
+    ):
         _plan(tmp_path, limits=("ram<=64",))
     plan = _plan(tmp_path / "new", limits=("accurcy >= 0.9",))
     with pytest.raises(ValueError, match=r"reports 'accurcy' \(did you mean 'accuracy'\?\)"):
         write_plan(plan)
-    assert list((tmp_path / "new").iterdir()) == []
+    assert not (tmp_path / "new").exists()

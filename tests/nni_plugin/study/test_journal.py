@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -231,6 +233,33 @@ def test_what_a_study_holds_is_what_a_later_start_reads(tmp_path: Path) -> None:
     assert log.ended == study.log.ended == "stopped"
 
 
+def test_what_the_old_owner_still_writes_is_not_missed(tmp_path: Path) -> None:
+    """A resumed tuner waits for the one before it, which may get a result in the meantime."""
+    path = tmp_path / "journal.jsonl"
+    space = {"x": {"_type": "choice", "_value": [1, 2, 3, 4]}}
+    args = TunerArgs.parse({"optimize_mode": "maximize"}, base=[tmp_path])
+    first = Study(args, space, path)
+    candidate = first.ask()
+    with ThreadPoolExecutor() as pool:
+        second = pool.submit(Study, args, space, path)
+        time.sleep(0.5)
+        assert not second.done()
+        first.tell(candidate.uid, 7.0, "t1")
+        first.close()
+        resumed = second.result(timeout=30)
+    assert resumed.trials[candidate.uid].metrics == {"default": 7.0}
+    assert [evaluation.id for evaluation in resumed.optimizer.front()] == [candidate.uid]
+    resumed.close()
+
+
+def test_a_study_that_cannot_start_leaves_the_journal_to_another(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    args = TunerArgs.parse({"optimize_mode": "maximize"}, base=[tmp_path])
+    with pytest.raises(ValueError, match="nosuch"):
+        Study(args, {"x": {"_type": "nosuch", "_value": [1]}}, path)
+    Journal(path, patience_s=0).close()
+
+
 HOLD = """
 import sys, time
 from nni_plugin.study.journal import Journal
@@ -263,12 +292,19 @@ def test_a_journal_is_private(tmp_path: Path) -> None:
     path.chmod(0o644)
     Journal(path).close()
     assert path.stat().st_mode & 0o777 == 0o600
+    new = tmp_path / "search" / "journal.jsonl"
+    Journal(new).close()
+    assert [p.stat().st_mode & 0o777 for p in (new, new.parent)] == [0o600, 0o700]
+    # A folder that was there is its owner's to open.
+    tmp_path.chmod(0o755)
+    Journal(path).close()
+    assert tmp_path.stat().st_mode & 0o777 == 0o755
 
 
 def test_a_journal_of_a_newer_version_is_not_misread(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
     path.write_text(json.dumps({"event": "start", "version": VERSION + 1}) + "\n")
-    with pytest.raises(ValueError, match=r"journal\.jsonl has version 2 .*reads up to 1"):
+    with pytest.raises(ValueError, match=r"journal\.jsonl has version 3 .*reads up to 2"):
         TrialLog.read(path)
 
 

@@ -38,6 +38,20 @@ def test_follows_a_growing_file_and_leaves_half_a_line(write):
     assert [t.uid for t in log.refresh()] == [6]
 
 
+@pytest.mark.parametrize("at_once", [1, 150, 400])
+def test_a_file_read_in_pieces_is_the_same(write, monkeypatch, at_once):
+    path = write() / "checkpoint" / "journal.jsonl"
+    whole = TrialLog.read(path)
+    monkeypatch.setattr("nni_plugin.study.trial_log._AT_ONCE", at_once)
+    text = path.read_bytes()
+    log = TrialLog(path)
+    for length in (len(text) // 2, len(text) - 3, len(text)):
+        path.write_bytes(text[:length])
+        log.refresh()
+    assert log.trials == whole.trials
+    assert [t.uid for t in log.finished()] == [t.uid for t in whole.finished()]
+
+
 def test_a_line_cut_by_a_kill_is_skipped(write):
     path = write() / "checkpoint" / "journal.jsonl"
     lines = path.read_text().splitlines()
@@ -101,7 +115,7 @@ GOALS = {"a": "minimize", "b": "minimize"}
 
 
 def test_front_and_hypervolume_of_known_points():
-    history = FrontHistory(GOALS)
+    history = FrontHistory(GOALS, settled_after=3)
     history.extend([make(1, a=0.0, b=2.0), make(2, a=2.0, b=0.0), make(3, a=1.0, b=1.0)])
     assert history.front == [1, 2, 3]
     # Scaled: (0,1), (1,0), (.5,.5) in a box up to 1.1: area .11 + .11 + .35 - overlaps = .46.
@@ -112,10 +126,10 @@ def test_front_and_hypervolume_of_known_points():
 def test_the_order_of_trials_does_not_change_the_last_value():
     rng = random.Random(0)
     trials = [make(i, a=rng.random(), b=rng.random()) for i in range(200)]
-    whole = FrontHistory(GOALS)
+    whole = FrontHistory(GOALS, settled_after=200)
     whole.extend(trials)
     rng.shuffle(trials)
-    shuffled = FrontHistory(GOALS)
+    shuffled = FrontHistory(GOALS, settled_after=200)
     for trial in trials:
         shuffled.extend([trial])
     assert set(whole.front) == set(shuffled.front)
@@ -148,7 +162,7 @@ def test_infeasible_and_incomplete_trials_stay_off_the_front():
 
 
 def test_equal_points_appear_once_and_a_constant_objective_is_allowed():
-    history = FrontHistory(GOALS)
+    history = FrontHistory(GOALS, settled_after=3)
     history.extend([make(1, a=1.0, b=3.0), make(2, a=1.0, b=3.0), make(3, a=0.5, b=3.0)])
     assert history.front == [3]
     assert 0 < history.hypervolume <= 1

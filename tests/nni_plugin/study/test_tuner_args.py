@@ -28,6 +28,12 @@ def test_required_metrics_are_those_of_objectives_and_constraints() -> None:
     assert args.required == ["accuracy", "size_kb", "ram_kb"]
 
 
+@pytest.mark.parametrize("strategy", ["ga", "knapsack", "gradient", "reinforce", "de"])
+def test_a_strategy_needs_nothing_before_the_search_starts(strategy: str) -> None:
+    """What it needs (costs, sensitivities, points) is looked at with the real space."""
+    assert TunerArgs.parse({"strategy": strategy}).options == {"strategy": strategy}
+
+
 @pytest.mark.parametrize(
     ("class_args", "error", "words"),
     [
@@ -45,6 +51,7 @@ def test_required_metrics_are_those_of_objectives_and_constraints() -> None:
         ({"toolbox": {"mate": "deap.tools"}}, ValueError, ["mate", "deap.tools", "function'"]),
         ({"toolbox": {"mate": "no_such:f"}}, ValueError, ["mate", "no_such:f", "imported"]),
         ({"toolbox": {"mate": "deap.tools:emo"}}, ValueError, ["mate", "emo", "callable"]),
+        ({"strategy": "greedy"}, ValueError, ["strategy", "greedy", "reinforce"]),
         ({"costs": {"network": "n.json"}}, ValueError, ["costs", "device"]),
         ({"costs": {"network": 3, "device": "x"}}, ValueError, ["network", "3"]),
     ],

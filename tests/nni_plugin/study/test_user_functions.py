@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import sys
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from nni_plugin.setup.config_check import check_config
 from nni_plugin.setup.scaffold import Plan, write_plan
+from nni_plugin.study.study import Study
 from nni_plugin.study.tuner_args import TunerArgs
 from nni_plugin.study.user_functions import import_path, load_function
 
@@ -55,6 +57,32 @@ def test_a_cost_function_may_import_its_neighbours_when_it_is_called(tmp_path: P
     assert not hasattr(costs, "phenotype")
 
 
+def test_an_operator_may_import_its_neighbours_when_it_is_called(tmp_path: Path) -> None:
+    (tmp_path / "late_table.py").write_text("ALLELE = 2\n")
+    (tmp_path / "late_operators.py").write_text(
+        "def to(individual, rng, place):\n    import late_table\n    assert rng.random() < 1\n"
+        "    individual[place] = late_table.ALLELE\n    return (individual,)\n"
+    )
+    before = list(sys.path)
+    class_args = {
+        "toolbox": {
+            "mutate": {"function": "late_operators:to", "place": 1},
+            "mate": "deap.tools:cxTwoPoint",
+        },
+        "surrogate": "none",
+    }
+    args = TunerArgs.parse(class_args, base=[tmp_path])
+    space = {name: {"_type": "choice", "_value": [1, 2, 4]} for name in "abc"}
+    toolbox = Study(args, space, tmp_path / "j.jsonl", class_args).optimizer.toolbox
+    assert sys.path == before
+    # The interpreter has seen the module while the operator was tried out.
+    del sys.modules["late_table"]
+    individual = toolbox.individual((0, 0, 0))
+    toolbox.mutate(individual, rng=random.Random(0))
+    assert list(individual) == [0, 2, 0]
+    assert sys.path == before
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -75,6 +103,7 @@ def test_the_path_is_put_back_when_the_module_is_broken(
 
 
 def test_checking_a_config_leaves_the_path_alone(tmp_path: Path) -> None:
+    pytest.importorskip("nni")
     (tmp_path / "others_tuner.py").write_text("class Mine: pass\n")
     (tmp_path / "config.yml").write_text(
         "searchSpace: {x: {_type: choice, _value: [1, 2]}}\ntrialCommand: python t.py\n"
@@ -89,6 +118,7 @@ def test_checking_a_config_leaves_the_path_alone(tmp_path: Path) -> None:
 def test_a_plan_whose_task_fails_leaves_the_path_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    pytest.importorskip("torch")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "inner").mkdir()
     (tmp_path / "inner" / "no_data_task.py").write_text("def build(): raise ValueError('no data')")

@@ -1,0 +1,269 @@
+"""Searches on 56 to 131 genes, the size of a MobileNet: ours, a knapsack, plain operators, chance.
+
+The networks and their costs are real (`experiment_configs/*.space.network.json`). Accuracy is
+synthetic: each gene's value loses something, drawn log-normally and scaled so that uniform settings
+lose what is usual for them; genes of one layer, of neighbours and of random pairs add to that or
+take from it; the sum saturates. What the samplers are told as sensitivities is six times the true
+loss of each gene, times a log-normal error of 0.8. A trial's accuracy has a noise of 0.014.
+
+A share is of the best known front: of all runs of an instance in the results file. "found" takes
+the true accuracy of all networks that were tried; "kept" that of the front that noisy results give.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import random
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import wilcoxon
+
+import ga
+import hardware
+from nni_plugin import search_space
+
+CONFIGS = Path(__file__).parents[2] / "experiment_configs"
+RESULTS = Path(__file__).with_name("results") / "wide.csv"
+NETWORKS = {
+    "mobilenetv1": ("vww", "stm32f746"),
+    "mobilenetv2": ("mobilenetv2", "stm32h7a3"),
+    "mobilenetv3": ("mobilenetv3", "stm32h7a3"),
+    "resnet20": ("resnet20", "stm32f746"),
+    "ds-cnn": ("kws", "stm32l4r5"),
+}
+INSTANCES = [(n, s) for n in ("mobilenetv1", "mobilenetv2", "resnet20") for s in range(3)]
+INSTANCES.append(("mobilenetv3", 0))
+MARKS = (25, 50, 100)
+NOISE, ROOM, TOP, CHANCE = 0.014, 0.10, 0.86, 0.5
+OBJECTIVES = {"accuracy": "maximize", "size_kb": "minimize", "latency_ms": "minimize"}
+COSTS = ("size_kb", "latency_ms", "ram_kb")
+# What all weights at 4 or 2 bits, all activations at 4 bits, and half of all channels lose.
+UNIFORM = {"w_bits": {8: 0.0, 4: 0.014, 2: 0.30}, "a_bits": {8: 0.0, 4: 0.073}}
+HALF_PRUNED = 0.062
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Known costs of a network, as the tuner has them."""
+
+    function: Any
+
+    def __call__(self, params: Mapping[str, Any]) -> dict[str, float]:
+        """Of one candidate."""
+        return {name: self.function(params)[name] for name in COSTS}
+
+    def batch(self, many: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
+        """Of many."""
+        return [{name: row[name] for name in COSTS} for row in self.function.batch(many)]
+
+
+class Instance:
+    """A network with drawn losses.
+
+    Args:
+        network: one of `NETWORKS`.
+        seed: of what is drawn.
+        device: whose costs; the network's usual one if None.
+
+    Attributes:
+        top: accuracy of the network that nothing is taken from.
+        chance: accuracy of guessing.
+        noise: standard deviation of a trial's accuracy.
+    """
+
+    top, chance, noise = TOP, CHANCE, NOISE
+
+    def __init__(self, network: str, seed: int, device: str | None = None) -> None:
+        name, usual = NETWORKS[network]
+        self.file, device = name, device or usual
+        self.name = f"{network}-{seed}"
+        described = hardware.Network.load(CONFIGS / f"{name}.space.network.json")
+        genes = json.loads((CONFIGS / f"{name}.space.json").read_text(encoding="utf-8"))
+        self.space = search_space.parse(genes)
+        self.costs = Costs(hardware.cost_function(described, hardware.load_device(device)))
+        self._draw(np.random.default_rng(seed))
+        whole = {locus.gene.name: mildest(locus.gene) for locus in self.space.loci}
+        self.whole = self.costs(whole)
+        self.limits = {
+            "accuracy": f">= {self.top - ROOM}",
+            "ram_kb": f"<= {0.75 * self.whole['ram_kb']}",
+        }
+
+    def _draw(self, rng: np.random.Generator) -> None:
+        genes: list[Any] = [locus.gene for locus in self.space.loci]
+        layers: dict[str, list[int]] = defaultdict(list)
+        kinds: dict[str, list[int]] = defaultdict(list)
+        for i, gene in enumerate(genes):
+            layer, _, kind = gene.name.rpartition(".")
+            layers[layer].append(i)
+            kinds[kind].append(i)
+        self.tables: list[Any] = [None] * len(genes)
+        for kind, loci in kinds.items():
+            weights = np.exp(rng.normal(0, 1.0 if kind == "prune" else 1.2, len(loci)))
+            weights[0] *= 4  # the first layer
+            for i, share in zip(loci, weights / weights.sum(), strict=True):
+                values = np.array(genes[i].values, dtype=float)
+                if kind == "prune":
+                    self.tables[i] = share * HALF_PRUNED * values / (1 - values)
+                else:
+                    self.tables[i] = share * np.array([UNIFORM[kind][int(v)] for v in values])
+        pairs = [(a, b, 1.0) for loci in layers.values() for a in loci for b in loci if a < b]
+        for one, other in zip(layers.values(), list(layers.values())[1:], strict=False):
+            pairs += [(a, b, rng.normal(0, 0.7)) for a in one for b in other if rng.random() < 0.5]
+        for _ in range(2 * len(genes)):
+            a, b = rng.choice(len(genes), 2, replace=False).tolist()
+            pairs.append((a, b, rng.normal(0, 0.5)))
+        self._pairs = pairs
+        self.sensitivities: dict[str, dict[float, float]] = {}
+        for gene, table in zip(genes, self.tables, strict=True):
+            error = 6 * np.exp(rng.normal(0, 0.8))
+            self.sensitivities[gene.name] = {
+                float(v): float(loss * error * np.exp(rng.normal(0, 0.1)))
+                for v, loss in zip(gene.values, table, strict=True)
+            }
+
+    def trial(self, params: Mapping[str, Any], noise: np.random.Generator) -> dict[str, float]:
+        """All metrics, and the `true` accuracy."""
+        alleles = self.space.encode(params)
+        lost = np.array([table[a] for table, a in zip(self.tables, alleles, strict=True)])
+        total = float(lost.sum())
+        total += sum(0.5 * c * float(np.sqrt(lost[a] * lost[b])) for a, b, c in self._pairs)
+        span = self.top - self.chance
+        true = self.chance + span * float(np.exp(-max(total, 0.0) / span))
+        return {**self.costs(params), "true": true, "accuracy": true + noise.normal(0, self.noise)}
+
+    def hypervolume(self, rows: Sequence[Mapping[str, float]], *, kept: bool) -> float:
+        """Of the true values of all rows, or of those on the front that was reported.
+
+        Between the limit of accuracy and the uncompressed network's costs.
+        """
+        within = [r for r in rows if r["ram_kb"] <= 0.75 * self.whole["ram_kb"]]
+        if kept:
+            within = [r for r in within if r["accuracy"] >= self.top - ROOM]
+            losses = [[-r["accuracy"], r["size_kb"], r["latency_ms"]] for r in within]
+            front = ga.nondominated(np.array(losses).reshape(-1, 3))
+            within = [r for r, is_on in zip(within, front, strict=True) if is_on]
+        losses = [
+            [
+                (self.top - r["true"]) / ROOM,
+                *(r[n] / self.whole[n] for n in ("size_kb", "latency_ms")),
+            ]
+            for r in within
+            if r["true"] >= self.top - ROOM
+        ]
+        points = np.array(losses).reshape(-1, 3)
+        return ga.hypervolume(points[ga.nondominated(points)], np.ones(3)) if len(points) else 0.0
+
+
+def mildest(gene: Any) -> Any:
+    """The value that takes nothing from the network."""
+    return min(gene.values) if gene.name.endswith(".prune") else max(gene.values)
+
+
+def ours(instance: Instance, seed: int, trials: int, **options: Any) -> list[dict[str, float]]:
+    """This project's optimizer, told costs, limits and sensitivities unless options say else."""
+    options = {"sensitivities": instance.sensitivities, "budget": trials, **options}
+    optimizer = ga.Optimizer(
+        instance.space, OBJECTIVES, instance.limits, instance.costs, seed=seed, **options
+    )
+    noise, rows = np.random.default_rng(1000 + seed), []
+    for _ in range(trials):
+        candidate = optimizer.ask()
+        rows.append(instance.trial(candidate.params, noise))
+        told = {name: value for name, value in rows[-1].items() if name != "true"}
+        optimizer.tell(candidate.id, told)
+    return rows
+
+
+def chance(instance: Instance, seed: int, trials: int) -> list[dict[str, float]]:
+    """Random samples at random levels of compression, within the limit of RAM."""
+    rng, noise = random.Random(seed), np.random.default_rng(1000 + seed)
+    rows: list[dict[str, float]] = []
+    while len(rows) < trials:
+        params = instance.space.decode(instance.space.sample(rng))
+        if instance.costs(params)["ram_kb"] <= 0.75 * instance.whole["ram_kb"]:
+            rows.append(instance.trial(params, noise))
+    return rows
+
+
+Sampler = Callable[[Instance, int, int], list[dict[str, float]]]
+SAMPLERS: dict[str, Sampler] = {
+    "ours": ours,
+    "knapsack": partial(ours, strategy="knapsack"),
+    "ours, told costs only": partial(ours, sensitivities=None),
+    "plain operators": partial(ours, surrogate="none", sensitivities=None),
+    "chance": chance,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--samplers", nargs="*", default=list(SAMPLERS), choices=list(SAMPLERS))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--output", type=Path, default=RESULTS)
+    args = parser.parse_args()
+    header = ["instance", "sampler", "seed", "seconds"]
+    header += [f"{what}{mark}" for what in ("found", "kept") for mark in MARKS]
+    if not args.output.exists():
+        args.output.write_text(",".join(header) + "\n", encoding="utf-8")
+    done = {(r["instance"], r["sampler"], int(r["seed"])) for r in _rows(args.output)}
+    for network, number in INSTANCES:
+        instance = Instance(network, number)
+        for seed in range(args.seeds):
+            for name in args.samplers:
+                if (instance.name, name, seed) in done:
+                    continue
+                begin = time.process_time()
+                rows = SAMPLERS[name](instance, seed, max(MARKS))
+                seconds = time.process_time() - begin
+                volumes = [
+                    f"{instance.hypervolume(rows[:mark], kept=kept):.5f}"
+                    for kept in (False, True)
+                    for mark in MARKS
+                ]
+                with args.output.open("a", encoding="utf-8") as file:
+                    csv.writer(file, lineterminator="\n").writerow(
+                        [instance.name, name, seed, f"{seconds:.1f}", *volumes]
+                    )
+    table(_rows(args.output))
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def table(rows: Sequence[Mapping[str, str]]) -> None:
+    """Mean shares, and one-sided paired p-values that ours found more."""
+    columns = [f"{what}{mark}" for what in ("found", "kept") for mark in MARKS]
+    best = {
+        name: max(float(r[c]) for r in rows if r["instance"] == name for c in columns)
+        for name in {r["instance"] for r in rows}
+    }
+    shares: dict[str, dict[tuple[str, str], Any]] = defaultdict(dict)
+    for r in rows:
+        values = np.array([float(r[c]) for c in columns]) / best[r["instance"]]
+        shares[r["sampler"]][r["instance"], r["seed"]] = values
+    print("| sampler | runs | " + " | ".join(columns) + " | p of found |")
+    print("|---" * (len(columns) + 3) + "|")
+    for name, runs in shares.items():
+        means = " | ".join(f"{v:.3f}" for v in np.mean(list(runs.values()), axis=0))
+        common = sorted(shares.get("ours", {}).keys() & runs.keys())
+        p = ""
+        if name != "ours" and len(common) > 4:
+            gaps = np.array([shares["ours"][k] - runs[k] for k in common])[:, : len(MARKS)]
+            p = ", ".join(f"{wilcoxon(g, alternative='greater').pvalue:.2g}" for g in gaps.T)
+        print(f"| {name} | {len(runs)} | {means} | {p} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Metrics that gather batch by batch, for tasks that are no classification."""

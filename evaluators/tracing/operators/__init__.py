@@ -1,0 +1,1 @@
+"""What is known of each ATen operator: its layer, its costs, how channels pass through it."""

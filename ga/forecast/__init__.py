@@ -1,0 +1,1 @@
+"""What a cheap score says of a network that is trained to its end."""

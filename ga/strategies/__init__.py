@@ -1,0 +1,1 @@
+"""Ways to search that take the place of the surrogate and the genetic operators."""

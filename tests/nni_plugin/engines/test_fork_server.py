@@ -1,0 +1,123 @@
+"""Trials that are forked: which can be, and that they give what a process of their own gives."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from nni_plugin.engines.fork_server import ForkServer, PythonCommand, python_command
+from nni_plugin.results.experiment import Experiment
+from support.engine_runs import LIGHT, REPORT, run, settings
+
+OWN = f"{sys.executable} -m nni_plugin.trial --task m:f --device stm32f746"
+
+
+def test_a_python_program_is_told_from_a_shells() -> None:
+    found = python_command(f"SIZE=3 {OWN}")
+    assert isinstance(found, PythonCommand)
+    assert found.is_own
+    assert found.environment == {"SIZE": "3"}
+    assert found.trial().task == "m:f"
+    script = python_command(f"{sys.executable} -u trial.py --x 1")
+    assert isinstance(script, PythonCommand)
+    assert (script.script, script.arguments) == ("trial.py", ("--x", "1"))
+
+
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [
+        (f"cd there && {OWN}", "needs a shell"),
+        (f"{OWN} > out.txt", "needs a shell"),
+        (f"{OWN} --supernet f.pt --train-supernet s.json", "trains a supernet"),
+        ("/no/such/python trial.py", "is not this Python"),
+        ("bash trial.sh", "is not this Python"),
+        (f"{sys.executable} -c pass", "Python options"),
+        (f"{sys.executable} 'trial.py", "can't be read"),
+    ],
+)
+def test_why_a_command_is_not_forked(command: str, reason: str) -> None:
+    found = python_command(command)
+    assert isinstance(found, str)
+    assert reason in found
+
+
+def test_a_task_that_keeps_a_file_open_is_not_shared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two forked trials would read at one place of the file."""
+    (tmp_path / "open_task.py").write_text(
+        "from evaluators.tasks.digits import build as digits\n"
+        "def build():\n    global held\n    held = open(__file__)\n    return digits()\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("evaluators.tasks.digits.build", lambda: None)
+    monkeypatch.setattr("evaluators.load_task", lambda name, data: __import__("open_task").build())
+    command = python_command(OWN)
+    assert isinstance(command, PythonCommand)
+    reason = ForkServer(command, tmp_path).prepare()
+    assert reason is not None
+    assert "open_task.py open" in reason
+
+
+@pytest.mark.slow
+def test_a_forked_trial_gives_what_a_fresh_one_gives(tmp_path: Path) -> None:
+    """To the last digit: networks, training, metrics and costs."""
+    command = (
+        f"{sys.executable} -m nni_plugin.trial --task nni_plugin.setup.template_task:build "
+        "--device stm32f746 --epochs 1"
+    )
+    goals = {"accuracy": "maximize", "size_kb": "minimize"}
+    tuner = {"name": "JointGA", "classArgs": {"objectives": goals, "seed": 1}}
+    found = []
+    for warm in (None, False):
+        config = settings(
+            tmp_path / str(warm),
+            searchSpace=template_space(),
+            trialCommand=command,
+            tuner=tuner,
+            maxTrialNumber=2,
+        )
+        folder, ended, said = run(config, warm=warm)
+        assert ended.status == "DONE", ended.error
+        assert not said
+        trials = Experiment(folder).log.finished("complete")
+        found.append([(t.uid, t.params, t.metrics) for t in trials])
+        output = (folder / "environments/local-env/trials/t2/trial.stdout").read_text()
+        # A fresh one tells how long its imports took.
+        assert ("import " in output) == (warm is False)
+    assert len(found[0]) == 2
+    assert found[0] == found[1]
+
+
+def template_space() -> dict[str, object]:
+    import evaluators
+    import hardware
+    from nni_plugin.search_space import for_network
+
+    task = evaluators.load_task("nni_plugin.setup.template_task:build", None)
+    return dict(for_network(evaluators.trace(task), hardware.load_device("stm32f746")))
+
+
+def test_what_one_forked_trial_does_to_its_process_no_other_sees(tmp_path: Path) -> None:
+    body = (
+        LIGHT
+        + "import math\nassert not hasattr(math, 'seen'), 'not the first'\nmath.seen = True\n"
+        + "assert os.environ.get('MARK') is None\nos.environ['MARK'] = '1'\n"
+        + "os.chdir('/')\n"
+        + REPORT
+    )
+    folder, ended, _ = run(settings(tmp_path, body, maxTrialNumber=4), warm=True)
+    assert ended.status == "DONE", ended.error
+    counts = Experiment(folder).log.counts()
+    assert (counts["complete"], counts["failed"]) == (4, 0)
+
+
+def test_a_script_that_needs_a_shell_runs_in_one_and_that_is_said(tmp_path: Path) -> None:
+    config = settings(tmp_path, maxTrialNumber=2)
+    config["trialCommand"] += " && true"
+    folder, ended, said = run(config, warm=True)
+    assert ended.status == "DONE"
+    assert any("needs a shell" in line for line in said)
+    assert Experiment(folder).log.counts()["complete"] == 2
