@@ -17,10 +17,10 @@ SYSTEM_PACKAGES := chromium chromium-driver gcc-arm-none-eabi libnewlib-arm-none
 export PATH := $(BIN):$(PATH)
 
 # What has no NNI server, browser, emulator or long training: under two minutes on two cores.
-FAST := not (nni or browser or emulator or slow)
+FAST := not (nightly or nni or browser or emulator or slow)
 
 # What takes too long for CI, each a target of its own; add yours to the list.
-NIGHTLY := nightly-long-run nightly-kills nightly-resume nightly-fuzz nightly-coverage nightly-versions
+NIGHTLY := nightly-tests nightly-long-run nightly-kills nightly-resume nightly-fuzz nightly-coverage nightly-versions
 FAULTS := benchmarks/faults/results
 
 .PHONY: help run test test-fast nightly $(NIGHTLY) check prose docs hashes system clean coverage-env
@@ -49,6 +49,9 @@ test-fast: $(VENV)/.dev
 # One that fails does not keep the others from running.
 nightly: $(VENV)/.dev
 	@$(MAKE) --keep-going $(NIGHTLY)
+
+nightly-tests: $(VENV)/.dev
+	pytest -n 2 --dist worksteal -m nightly
 
 nightly-long-run: $(VENV)/.dev
 	python -m benchmarks.faults.long_run --output $(FAULTS)/long_run.json

@@ -10,10 +10,11 @@ from support.paths import REPOSITORY
 
 
 def search_script(name: str) -> ModuleType:
-    """Imports `benchmarks/search/<name>.py` and what lies beside it."""
+    """Imports `benchmarks/search/<name>.py` and what lies beside it.
+
+    The folder stays on the path, last: some of the scripts import others when they run.
+    """
     folder = str(REPOSITORY / "benchmarks/search")
-    sys.path.insert(0, folder)
-    try:
-        return importlib.import_module(name)
-    finally:
-        sys.path.remove(folder)
+    if folder not in sys.path:
+        sys.path.append(folder)
+    return importlib.import_module(name)

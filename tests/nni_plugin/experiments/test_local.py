@@ -47,15 +47,15 @@ def test_crashing_silent_and_nan_trials_fail_alone(nni: Any, tmp_path: Path) -> 
         "bad = {**params, 'default': float('nan'), 'size': 1}\n"
         "if kind == 2: nni.report_final_result(bad); sys.exit(0)"
     )
-    nni.create(nni.config(body, trialConcurrency=3, maxTrialNumber=10))
+    nni.create(nni.config(body, trialConcurrency=3, maxTrialNumber=7))
     assert nni.wait("DONE", "ERROR", seconds=240) == "DONE"
     assert nni.wrong_pairs() == []
-    nni.wait_for(lambda: sum(e["event"] == "fail" for e in nni.journal()) >= 6)
+    nni.wait_for(lambda: sum(e["event"] == "fail" for e in nni.journal()) >= 4)
     failed = {e["uid"]: e["reason"] for e in nni.journal() if e["event"] == "fail"}
-    assert sorted(failed) == [1, 2, 5, 6, 9, 10]
+    assert sorted(failed) == [1, 2, 5, 6]
     assert "nan" in failed[2]
     told = {e["uid"] for e in nni.journal() if e["event"] == "tell"}
-    assert told == {3, 4, 7, 8}
+    assert told == {3, 4, 7}
 
 
 def test_an_error_in_the_tuner_ends_the_experiment_with_its_message(

@@ -122,7 +122,10 @@ def create(
     nni.create(settings)
 
 
-def test_two_machines(nni: Any, workers: list[Worker]) -> None:
+def test_two_machines_call_back_with_the_token(nni: Any, workers: list[Worker]) -> None:
+    """A manager that listens beyond this machine, reached from there by keepers and trials."""
+    address, token = own_address(), "t0ken-of_the.workers"
+    nni.guard(launcher.environment(address, token=token))
     # One trial dies: the parameters it left in NNI's queue must not reach another trial.
     # Another hangs: the machine that it runs on has no file of the tuner's with the limits.
     body = (
@@ -137,7 +140,7 @@ def test_two_machines(nni: Any, workers: list[Worker]) -> None:
             "trial_limits": {"seconds": 15},
         },
     }
-    create(nni, workers, body, tuner=tuner, maxTrialNumber=6)
+    create(nni, workers, body, address, tuner=tuner, maxTrialNumber=6)
     assert nni.wait("DONE", "ERROR", seconds=240) == "DONE"
     nni.wait_for(lambda: len([e for e in nni.journal() if e["event"] == "fail"]) == 2)
     assert nni.wrong_pairs() == []
@@ -150,8 +153,15 @@ def test_two_machines(nni: Any, workers: list[Worker]) -> None:
         3: "over its limit of 15 s (trial_limits.seconds)",
     }
     assert all(worker.trials() for worker in workers)
+    assert Requests(address, nni.port)("GET", "/api/v1/nni/check-status").status == 401
+    for worker in workers:
+        (launched,) = worker.folder.rglob("launcher_config.json")
+        channel = json.loads(launched.read_text())["managerCommandChannel"]
+        assert channel.endswith(f"?token={token}")
+        assert stat.S_IMODE(launched.parent.stat().st_mode) == 0o700
 
 
+@pytest.mark.nightly
 def test_a_machine_that_goes_away(nni: Any, workers: list[Worker]) -> None:
     create(nni, workers, "time.sleep(4)", maxTrialNumber=6)
 
@@ -174,17 +184,3 @@ def test_a_machine_that_goes_away(nni: Any, workers: list[Worker]) -> None:
     (failed,) = [e["uid"] for e in nni.journal() if e["event"] == "fail"]
     assert {e["uid"] for e in nni.journal() if e["event"] == "tell"} == {*range(1, 7)} - {failed}
     assert nni.wrong_pairs() == []
-
-
-def test_workers_call_back_with_the_token(nni: Any, workers: list[Worker]) -> None:
-    """A manager that listens beyond this machine, reached from there by keepers and trials."""
-    address, token = own_address(), "t0ken-of_the.workers"
-    nni.guard(launcher.environment(address, token=token))
-    create(nni, workers[:1], "time.sleep(0.3)", address, maxTrialNumber=3)
-    assert nni.wait("DONE", "ERROR", seconds=120) == "DONE"
-    assert nni.wrong_pairs() == []
-    assert len(nni.succeeded()) == 3
-    assert Requests(address, nni.port)("GET", "/api/v1/nni/check-status").status == 401
-    (told,) = workers[0].folder.rglob("launcher_config.json")
-    assert json.loads(told.read_text())["managerCommandChannel"].endswith(f"?token={token}")
-    assert stat.S_IMODE(told.parent.stat().st_mode) == 0o700

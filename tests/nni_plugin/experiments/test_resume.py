@@ -46,6 +46,7 @@ def test_stop_and_resume(nni: Any) -> None:
     assert told(nni)[: len(before)] == before
 
 
+@pytest.mark.nightly  # `test_resume_at_once_after_a_kill_9` kills it in every run
 def test_kill_9_of_the_tuner(nni: Any) -> None:
     start(nni)
     nni.kill("--exp_params")
@@ -54,6 +55,7 @@ def test_kill_9_of_the_tuner(nni: Any) -> None:
     check_all_told_once(nni)
 
 
+@pytest.mark.nightly
 def test_kill_9_of_the_manager(nni: Any) -> None:
     start(nni)
     nni.kill("main.js")
