@@ -18,6 +18,7 @@ import shutil
 import signal
 import sys
 import traceback
+import weakref
 from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -89,14 +90,10 @@ def python_command(command: str) -> PythonCommand | str:
     if rest[:1] == ["-u"]:
         rest = rest[1:]
     if len(rest) > 1 and rest[0] == "-m":
-        wanted = PythonCommand(environment, rest[1], "", tuple(rest[2:]))
-    elif rest and not rest[0].startswith("-"):
-        wanted = PythonCommand(environment, "", rest[0], tuple(rest[1:]))
-    else:
-        return "the command gives Python options of its own"
-    if wanted.is_own and "--train-supernet" in wanted.arguments:
-        return "the first trial trains a supernet, on all cores"
-    return wanted
+        return PythonCommand(environment, rest[1], "", tuple(rest[2:]))
+    if rest and not rest[0].startswith("-"):
+        return PythonCommand(environment, "", rest[0], tuple(rest[1:]))
+    return "the command gives Python options of its own"
 
 
 def _is_this_python(program: str) -> bool:
@@ -161,16 +158,19 @@ class ForkServer:
             folder: of the trial.
             environment: variables of the trial's own.
         """
+        holders = _holders_of_variables()
         pid = os.fork()
         if pid == 0:
             status = 70
             try:
-                status = self._child(folder, environment)
+                status = self._child(folder, environment, holders)
             finally:
                 os._exit(status)
         return pid
 
-    def _child(self, folder: Path, environment: Mapping[str, str]) -> int:
+    def _child(
+        self, folder: Path, environment: Mapping[str, str], holders: Sequence[ModuleType]
+    ) -> int:
         os.setsid()
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -182,12 +182,12 @@ class ForkServer:
         for number in self.own_files:
             os.close(number)
         os.environ.update(environment)
-        if "numpy" in sys.modules and "torch" in sys.modules:
-            from evaluators.process_state import vary_again
-
-            vary_again()
-        renew_nni()
-        before = set(sys.modules)
+        # What was made before the fork is not this process's to tidy up, such as a temporary folder
+        # of the task. Torch alone leaves hundreds of such duties.
+        weakref.finalize._registry = {}  # type: ignore[attr-defined]  # nothing public forgets them
+        _vary_numpy()
+        _renew_nni(holders)
+        before = set(sys.modules) if self._is_learning else set()
         status = _exit_status(self._program)
         if self._is_learning and not status:
             self._write_down(folder, before)
@@ -259,6 +259,18 @@ def _keep_for_good() -> None:
     gc.freeze()
 
 
+def _vary_numpy() -> None:
+    """Gives a forked process a random state of numpy of its own, as a fresh process has one.
+
+    Python sees to its own; torch begins every process with the same state.
+    """
+    if "numpy.random" in sys.modules:
+        # Imported here: a process that forks scripts without numpy stays a small one.
+        import numpy as np
+
+        np.random.seed(None)
+
+
 def _open_files() -> set[str]:
     """The regular files that this process has open; none where the system doesn't tell."""
     found = set()
@@ -287,17 +299,32 @@ def _exit_status(program: Callable[[], int | None]) -> int:
         return 1
 
 
-def renew_nni() -> None:
-    """Lets NNI's package, if it was imported before the fork, read the trial's variables again."""
+def _holders_of_variables() -> list[ModuleType]:
+    """The modules of NNI's package that have read a trial's variables.
+
+    Found before the fork: a look at each module in the child copies as many pages of memory.
+    """
     if "nni.runtime.env_vars" not in sys.modules:
+        return []
+    from nni.runtime import env_vars
+
+    known = env_vars.trial_env_vars
+    return [
+        module
+        for name, module in list(sys.modules.items())
+        if name.startswith("nni.") and vars(module).get("trial_env_vars") is known
+    ]
+
+
+def _renew_nni(holders: Sequence[ModuleType]) -> None:
+    """Lets NNI's package, if it was imported before the fork, read the trial's variables again."""
+    if not holders:
         return
     from nni.runtime import env_vars
 
-    old = env_vars.trial_env_vars
     new = env_vars._load_env_vars(env_vars._trial_env_var_names)
-    for name, module in list(sys.modules.items()):
-        if name.startswith("nni.") and getattr(module, "trial_env_vars", None) is old:
-            vars(module)["trial_env_vars"] = new
+    for module in holders:
+        vars(module)["trial_env_vars"] = new
     trial = sys.modules.get("nni.trial")
     if trial is not None:
         number = new.NNI_TRIAL_SEQ_ID

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -20,6 +24,8 @@ def test_a_python_program_is_told_from_a_shells() -> None:
     assert found.is_own
     assert found.environment == {"SIZE": "3"}
     assert found.trial().task == "m:f"
+    found = python_command(f"{OWN} --train-supernet s.json")
+    assert isinstance(found, PythonCommand), "the first trial trains it, forked or not"
     script = python_command(f"{sys.executable} -u trial.py --x 1")
     assert isinstance(script, PythonCommand)
     assert (script.script, script.arguments) == ("trial.py", ("--x", "1"))
@@ -30,7 +36,6 @@ def test_a_python_program_is_told_from_a_shells() -> None:
     [
         (f"cd there && {OWN}", "needs a shell"),
         (f"{OWN} > out.txt", "needs a shell"),
-        (f"{OWN} --supernet f.pt --train-supernet s.json", "trains a supernet"),
         ("/no/such/python trial.py", "is not this Python"),
         ("bash trial.sh", "is not this Python"),
         (f"{sys.executable} -c pass", "Python options"),
@@ -69,26 +74,26 @@ def test_a_forked_trial_gives_what_a_fresh_one_gives(tmp_path: Path) -> None:
         "--device stm32f746 --epochs 1"
     )
     goals = {"accuracy": "maximize", "size_kb": "minimize"}
-    tuner = {"name": "JointGA", "classArgs": {"objectives": goals, "seed": 1}}
-    found = []
-    for warm in (None, False):
-        config = settings(
-            tmp_path / str(warm),
-            searchSpace=template_space(),
-            trialCommand=command,
-            tuner=tuner,
-            maxTrialNumber=2,
-        )
-        folder, ended, said = run(config, warm=warm)
-        assert ended.status == "DONE", ended.error
-        assert not said
-        trials = Experiment(folder).log.finished("complete")
-        found.append([(t.uid, t.params, t.metrics) for t in trials])
-        output = (folder / "environments/local-env/trials/t2/trial.stdout").read_text()
-        # A fresh one tells how long its imports took.
-        assert ("import " in output) == (warm is False)
-    assert len(found[0]) == 2
-    assert found[0] == found[1]
+    config = settings(
+        tmp_path,
+        searchSpace=template_space(),
+        trialCommand=command,
+        tuner={"name": "JointGA", "classArgs": {"objectives": goals, "seed": 1}},
+        maxTrialNumber=2,
+    )
+    folder, ended, said = run(config)
+    assert ended.status == "DONE", ended.error
+    assert not said
+    _, second = Experiment(folder).log.finished("complete")
+    place = folder / "environments/local-env/trials/t2"
+    fresh = subprocess.run(
+        [*shlex.split(command), "--params", str(place / "parameter.cfg")],
+        cwd=tmp_path, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert json.loads(fresh.stdout.splitlines()[-1]) == {**second.metrics, "uid": 2}
+    # A fresh one tells how long its imports took.
+    assert "import " in fresh.stdout
+    assert "import " not in (place / "trial.stdout").read_text()
 
 
 def template_space() -> dict[str, object]:
@@ -100,18 +105,28 @@ def template_space() -> dict[str, object]:
     return dict(for_network(evaluators.trace(task), hardware.load_device("stm32f746")))
 
 
-def test_what_one_forked_trial_does_to_its_process_no_other_sees(tmp_path: Path) -> None:
+def test_what_one_forked_trial_does_to_its_process_no_other_sees(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "installed").mkdir()
+    (tmp_path / "installed" / "shared_folder.py").write_text(
+        "import tempfile\nfolder = tempfile.TemporaryDirectory()\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "installed"), prepend=os.pathsep)
     body = (
         LIGHT
+        + "import shared_folder\n"
+        + "assert os.path.isdir(shared_folder.folder.name), 'an earlier trial has removed it'\n"
         + "import math\nassert not hasattr(math, 'seen'), 'not the first'\nmath.seen = True\n"
         + "assert os.environ.get('MARK') is None\nos.environ['MARK'] = '1'\n"
         + "os.chdir('/')\n"
         + REPORT
     )
-    folder, ended, _ = run(settings(tmp_path, body, maxTrialNumber=4), warm=True)
+    folder, ended, _ = run(settings(tmp_path / "code", body, maxTrialNumber=4), warm=True)
     assert ended.status == "DONE", ended.error
-    counts = Experiment(folder).log.counts()
-    assert (counts["complete"], counts["failed"]) == (4, 0)
+    log = Experiment(folder).log
+    assert not [trial.reason for trial in log.finished("failed")]
+    assert log.counts()["complete"] == 4
 
 
 def test_a_script_that_needs_a_shell_runs_in_one_and_that_is_said(tmp_path: Path) -> None:
