@@ -4,7 +4,8 @@
 
 One trial runs at a time. Both hashes are of text that holds every digit: the first of all
 chromosomes in the order in which they were asked for, the second of the front's chromosomes with
-their objectives. Optuna's front is the one that Optuna itself finds (``study.best_trials``).
+their objectives. Numbers count by their value: NNI's server writes 8.0 as 8. Optuna's front is the
+one that Optuna itself finds (``study.best_trials``).
 """
 
 from __future__ import annotations
@@ -35,10 +36,10 @@ _POPULATION = 8
 """Small, so that a few trials are more than the first generation."""
 
 _ENGINES = {
-    "nni": (),
     "local, warm": ("--engine", "local", "--warm"),
     "local, fresh": ("--engine", "local", "--no-warm"),
     "ray": ("--engine", "ray", "--warm"),
+    "nni": (),
 }
 _NEEDS = {"nni": "nni", "ray": "ray", "Optuna": "optuna"}
 _DIGITS = 12
@@ -76,17 +77,22 @@ class Found:
         """That of an experiment's folder."""
         experiment = Experiment(folder)
         log = experiment.log
-        points = [
-            (t.params, {m: float(t.metrics[m]) for m in log.objectives}) for t in experiment.front()
-        ]
+        points = [(t.params, {m: t.metrics[m] for m in log.objectives}) for t in experiment.front()]
         asked = [log.trials[uid].params for uid in sorted(log.trials)]
         return cls.of(asked, points)
 
     @classmethod
     def of(cls, asked: list[Params], points: list[tuple[Params, Mapping[str, float]]]) -> Found:
         """The same of chromosomes and points."""
-        text = [json.dumps(params, sort_keys=True) for params in asked]
-        return cls(tuple(text), tuple(sorted(json.dumps(p, sort_keys=True) for p in points)))
+        return cls(
+            tuple(_text(params) for params in asked),
+            tuple(sorted(f"{_text(params)}: {_text(metrics)}" for params, metrics in points)),
+        )
+
+
+def _text(named: Mapping[str, object]) -> str:
+    values = {n: float(x) if isinstance(x, int) else x for n, x in named.items()}
+    return json.dumps(values, sort_keys=True)
 
 
 def in_process(problem: Problem, trials: int, folder: Path) -> Found:

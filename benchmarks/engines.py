@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.faults.table_task import REPOSITORY, Table, class_args
-from nni_plugin.results.experiment import Experiment
+from nni_plugin.results.experiment import Experiment, known_folders
 
 ENGINES = {
     "local-warm": ("--engine", "local", "--warm"),
@@ -149,8 +149,8 @@ def run(folder: Path, config: Path, options: Sequence[str]) -> Path:
     if done.returncode:
         sys.exit(done.stdout + done.stderr)
     time.sleep(1.0)
-    (journal,) = folder.glob("experiments/*/checkpoint/journal.jsonl")
-    return journal.parents[1]
+    (experiment,) = known_folders(folder / "experiments")
+    return experiment
 
 
 def read(experiment: Experiment) -> tuple[float, float, float]:

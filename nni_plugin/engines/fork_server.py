@@ -21,11 +21,15 @@ import traceback
 import weakref
 from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from nni_plugin.engines.trial_files import stderr_of, stdout_of
+
+if TYPE_CHECKING:
+    from nni_plugin.trial import Prepared
 
 __all__ = ["ForkServer", "PythonCommand", "python_command"]
 
@@ -135,7 +139,6 @@ class ForkServer:
         return reason
 
     def _prepare_own(self) -> str | None:
-        from evaluators.process_state import why_not_to_fork
         from nni_plugin import trial
 
         before = _open_files()
@@ -144,12 +147,12 @@ class ForkServer:
             prepared = trial.prepare(self.command.trial())
         except Exception as error:
             return f"the task can't be built ahead ({type(error).__name__}: {error})"
+        reason = _why_not_to_share(before)
+        if reason is None:
+            prepared = _ready(prepared)
+            reason = _why_not_to_share(before)
         self._program = lambda: trial.main(list(self.command.arguments), prepared)
-        held = sorted(_open_files() - before)
-        if held:
-            # Two trials that read it would move each other's place in it.
-            return f"the task keeps {held[0]} open"
-        return why_not_to_fork()
+        return reason
 
     def fork(self, folder: Path, environment: Mapping[str, str]) -> int:
         """Starts a trial; returns its process id.
@@ -238,6 +241,37 @@ class ForkServer:
             with contextlib.suppress(Exception):
                 importlib.import_module(name)
         _keep_for_good()
+
+
+def _why_not_to_share(open_before: set[str]) -> str | None:
+    """Why trials that are forked from here would disturb each other; None if they would not."""
+    from evaluators.process_state import why_not_to_fork
+
+    held = sorted(_open_files() - open_before)
+    if held:
+        # Two trials that read it would move each other's place in it.
+        return f"the task keeps {held[0]} open"
+    return why_not_to_fork()
+
+
+def _ready(prepared: Prepared) -> Prepared:
+    """With the network that each trial would trace anew, and with what each would import.
+
+    What can't be had is left to the trials: they say why.
+    """
+    from evaluators.nni_imports import nni_pruning, nni_quantization
+    from evaluators.tracing.trace import trace
+
+    with contextlib.suppress(ModuleNotFoundError):
+        importlib.import_module("evaluators.pipeline")
+        nni_pruning()
+        nni_quantization()
+    if prepared.network is not None:
+        return prepared
+    # A user's model may raise anything.
+    with contextlib.suppress(Exception):
+        return replace(prepared, network=trace(prepared.task))
+    return prepared
 
 
 def _is_installed(module: ModuleType, code: Path) -> bool:

@@ -53,15 +53,19 @@ def test_a_run_gives_what_its_trials_report(tmp_path: Path) -> None:
 def test_the_same_seed_finds_the_same_front_everywhere(tmp_path: Path) -> None:
     """One trial at a time; NNI and Ray need a start of their own, see `benchmarks.engines`."""
     extra("optuna", "optuna")
-    config = settings(tmp_path / "local", maxTrialNumber=14)
-    folder, ended, _ = run(config)
+    folder, ended, _ = run(settings(tmp_path / "local", maxTrialNumber=14), warm=True)
     assert ended.status == "DONE", ended.error
-    problem = Problem(SPACE, config["tuner"]["classArgs"], evaluate)
     local = Found.in_folder(folder)
     assert len(set(local.asked)) == 14
     assert len(local.front) > 1
+    problem = problem_in(tmp_path)
     assert in_process(problem, 14, tmp_path) == local
     assert in_optuna(problem, 14) == local
+
+
+def problem_in(folder: Path) -> Problem:
+    """What the experiments here search, for a search without processes."""
+    return Problem(SPACE, settings(folder)["tuner"]["classArgs"], evaluate)
 
 
 def evaluate(params: Mapping[str, object]) -> dict[str, float]:
@@ -72,14 +76,14 @@ def evaluate(params: Mapping[str, object]) -> dict[str, float]:
 
 @pytest.mark.slow
 def test_an_nni_script_runs_as_it_is_forked_or_fresh(tmp_path: Path) -> None:
-    fronts = []
-    for warm in (True, False):
-        config = settings(tmp_path / str(warm), NNI_SCRIPT, maxTrialNumber=2)
+    for warm, number in ((True, 2), (False, 1)):
+        # The second one is forked with what the first has imported.
+        config = settings(tmp_path / str(warm), NNI_SCRIPT, maxTrialNumber=number)
         folder, ended, _ = run(config, warm=warm)
         assert ended.status == "DONE", ended.error
-        fronts.append(results(folder))
-    assert len(fronts[0]) == 2, "the second one is forked with what the first has imported"
-    assert fronts[0] == fronts[1]
+        assert [metrics == evaluate(params) for params, metrics in results(folder)] == [
+            True
+        ] * number
 
 
 def kill_once(target: Callable[[Run], int | None]) -> Callable[[Run], None]:
@@ -117,8 +121,7 @@ def test_a_killed_worker_costs_no_chromosome(
     assert ended.status == "DONE", ended.error
     assert counts(folder) == {"complete": 4}
     assert any("runs again" in line for line in said)
-    undisturbed, _, _ = run(settings(tmp_path / "calm", maxTrialNumber=4))
-    assert results(folder) == results(undisturbed)
+    assert Found.in_folder(folder) == in_process(problem_in(tmp_path), 4, tmp_path)
 
 
 def test_a_trial_that_is_always_killed_is_given_up(tmp_path: Path) -> None:
