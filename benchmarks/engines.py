@@ -1,13 +1,13 @@
 """Trials of a table-backed task on each engine: how many a minute, and what each costs.
 
     python -m benchmarks.engines [--engines local-warm local-fresh nni] [--trials 100] [--seeds 1]
-        [--surrogate auto]
+        [--surrogate auto] [--fronts]
 
 A trial imports torch, as one that trains would, and looks its metrics up in the published table of
 keyword-spotting networks (`benchmarks/search/tables/kws.csv.xz`). Each engine gets the same config
 with two trials at once. Seconds of CPU are those of all processes of the run. A trial's overhead is
 the time from the engine's start of it to its end, without the time between the trial's first line
-of code and its last.
+of code and its last. With ``--fronts`` one search runs everywhere instead, see ``engine_fronts``.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.faults.table_task import REPOSITORY, Table, class_args
-from nni_plugin.results.experiment import Experiment
+from nni_plugin.results.experiment import Experiment, known_folders
 
 ENGINES = {
     "local-warm": ("--engine", "local", "--warm"),
@@ -75,7 +75,12 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=100)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--surrogate", default="auto", help="the search's own time: none, auto")
+    parser.add_argument("--fronts", action="store_true", help="compare the fronts, not the speed")
     args = parser.parse_args()
+    if args.fronts:
+        from benchmarks.engine_fronts import print_table
+
+        sys.exit(not print_table(args.trials, args.seeds, args.surrogate))
     load = os.getloadavg()[0]
     print(f"{args.trials} trials, {CONCURRENCY} at once; {os.cpu_count()} CPUs, load {load:.1f}")
     print("| Engine | Trials a minute | In its second half | Overhead, s | CPU a trial, s |")
@@ -95,19 +100,18 @@ def measured(engine: str, trials: int, seed: int, surrogate: str) -> Figures:
     """Runs the task on an engine."""
     with tempfile.TemporaryDirectory(prefix="engines-") as name:
         folder = Path(name)
-        config = write(folder, trials, seed, surrogate)
+        config = write(folder, trials, {**class_args(seed), "surrogate": surrogate}, CONCURRENCY)
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        run(folder, config, ENGINES[engine])
+        experiment = run(folder, config, ENGINES[engine])
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        (journal,) = folder.glob("experiments/*/checkpoint/journal.jsonl")
-        figures = read(Experiment(journal.parents[1]))
+        figures = read(Experiment(experiment))
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return Figures(*figures, cpu / trials)
 
 
-def write(folder: Path, trials: int, seed: int, surrogate: str) -> Path:
+def write(folder: Path, trials: int, tuner_args: Mapping[str, object], concurrency: int) -> Path:
     """Writes config, table and trial into a folder; returns the config's path."""
-    table = Table.load(seed, share=0.0)
+    table = Table.load(0, share=0.0)
     rows = {key: row.metrics for key, row in table.rows.items()}
     (folder / "table.json").write_text(json.dumps(rows))
     (folder / "trial.py").write_text(_TRIAL)
@@ -115,13 +119,13 @@ def write(folder: Path, trials: int, seed: int, surrogate: str) -> Path:
         "searchSpace": table.space(),
         "trialCommand": "python3 trial.py",
         "trialCodeDirectory": ".",
-        "trialConcurrency": CONCURRENCY,
+        "trialConcurrency": concurrency,
         "maxTrialNumber": trials,
         "experimentWorkingDirectory": str(folder / "experiments"),
         "tuner": {
             "className": "nni_plugin.JointGATuner",
             "codeDirectory": str(REPOSITORY),
-            "classArgs": {**class_args(seed), "surrogate": surrogate},
+            "classArgs": dict(tuner_args),
         },
         "trainingService": {"platform": "local"},
     }
@@ -130,8 +134,8 @@ def write(folder: Path, trials: int, seed: int, surrogate: str) -> Path:
     return config
 
 
-def run(folder: Path, config: Path, options: Sequence[str]) -> None:
-    """``joint-ga run``, quietly; what it said is shown if it fails."""
+def run(folder: Path, config: Path, options: Sequence[str]) -> Path:
+    """``joint-ga run``, quietly; what it said is shown if it fails. Returns the experiment."""
     environment = {
         **os.environ,
         "HOME": str(folder),
@@ -145,6 +149,8 @@ def run(folder: Path, config: Path, options: Sequence[str]) -> None:
     if done.returncode:
         sys.exit(done.stdout + done.stderr)
     time.sleep(1.0)
+    (experiment,) = known_folders(folder / "experiments")
+    return experiment
 
 
 def read(experiment: Experiment) -> tuple[float, float, float]:

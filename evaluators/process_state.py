@@ -68,14 +68,6 @@ def why_not_to_fork() -> str | None:
     return None
 
 
-def vary_again() -> None:
-    """Gives a forked process a random state of numpy of its own, as a fresh process has one.
-
-    Python sees to its own; torch begins every process with the same state.
-    """
-    np.random.seed(None)
-
-
 @contextmanager
 def rare_collections() -> Iterator[None]:
     """Lets Python look for cycles of garbage seldom: each time it walks all that torch imported."""

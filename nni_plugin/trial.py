@@ -155,14 +155,17 @@ def _run(args: argparse.Namespace, prepared: Prepared | None) -> None:
 
             nni.report_intermediate_result(metrics)
 
-    result = _evaluated(args, genes, task, network, start_from, report)
+    from evaluators.process_state import process_as_found
+    from evaluators.training import score
+
+    # A forked process has none of torch's other threads, and would wait for them for ever.
+    with process_as_found(threads=1):
+        result = _evaluated(args, genes, task, network, start_from, report)
+        if final is not None and final.test:
+            on_test = score(task, result.model, task.test, "test")
+            result.metrics[f"{ON_TEST}{task.metric_name}"] = round(on_test, 6)
     for note in result.notes:
         print(f"note: {note}")
-    if final is not None and final.test:
-        from evaluators.training import score
-
-        on_test = score(task, result.model, task.test, "test")
-        result.metrics[f"{ON_TEST}{task.metric_name}"] = round(on_test, 6)
     _report_final(result, timings, echo, to_nni=not args.params)
 
 

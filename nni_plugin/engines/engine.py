@@ -117,7 +117,10 @@ def jobs_of(folder: Path, uid: int) -> list[Path]:
         folder: of all trials, see ``trials_folder``.
         uid: the chromosome's number.
     """
-    found = [folder / job_name(uid, 0), *folder.glob(f"{job_name(uid, 0)}.*")]
+    first = folder / job_name(uid, 0)
+    if not first.is_dir():
+        return []  # without a look at the folders of all the others
+    found = [first, *folder.glob(f"{first.name}.*")]
     numbered = [(int(path.suffix[1:] or 0), path) for path in found if path.is_dir()]
     return [path for _, path in sorted(numbered)]
 

@@ -18,13 +18,18 @@ import shutil
 import signal
 import sys
 import traceback
+import weakref
 from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from nni_plugin.engines.trial_files import stderr_of, stdout_of
+
+if TYPE_CHECKING:
+    from nni_plugin.trial import Prepared
 
 __all__ = ["ForkServer", "PythonCommand", "python_command"]
 
@@ -89,14 +94,10 @@ def python_command(command: str) -> PythonCommand | str:
     if rest[:1] == ["-u"]:
         rest = rest[1:]
     if len(rest) > 1 and rest[0] == "-m":
-        wanted = PythonCommand(environment, rest[1], "", tuple(rest[2:]))
-    elif rest and not rest[0].startswith("-"):
-        wanted = PythonCommand(environment, "", rest[0], tuple(rest[1:]))
-    else:
-        return "the command gives Python options of its own"
-    if wanted.is_own and "--train-supernet" in wanted.arguments:
-        return "the first trial trains a supernet, on all cores"
-    return wanted
+        return PythonCommand(environment, rest[1], "", tuple(rest[2:]))
+    if rest and not rest[0].startswith("-"):
+        return PythonCommand(environment, "", rest[0], tuple(rest[1:]))
+    return "the command gives Python options of its own"
 
 
 def _is_this_python(program: str) -> bool:
@@ -138,7 +139,6 @@ class ForkServer:
         return reason
 
     def _prepare_own(self) -> str | None:
-        from evaluators.process_state import why_not_to_fork
         from nni_plugin import trial
 
         before = _open_files()
@@ -147,12 +147,12 @@ class ForkServer:
             prepared = trial.prepare(self.command.trial())
         except Exception as error:
             return f"the task can't be built ahead ({type(error).__name__}: {error})"
+        reason = _why_not_to_share(before)
+        if reason is None:
+            prepared = _ready(prepared)
+            reason = _why_not_to_share(before)
         self._program = lambda: trial.main(list(self.command.arguments), prepared)
-        held = sorted(_open_files() - before)
-        if held:
-            # Two trials that read it would move each other's place in it.
-            return f"the task keeps {held[0]} open"
-        return why_not_to_fork()
+        return reason
 
     def fork(self, folder: Path, environment: Mapping[str, str]) -> int:
         """Starts a trial; returns its process id.
@@ -161,16 +161,19 @@ class ForkServer:
             folder: of the trial.
             environment: variables of the trial's own.
         """
+        holders = _holders_of_variables()
         pid = os.fork()
         if pid == 0:
             status = 70
             try:
-                status = self._child(folder, environment)
+                status = self._child(folder, environment, holders)
             finally:
                 os._exit(status)
         return pid
 
-    def _child(self, folder: Path, environment: Mapping[str, str]) -> int:
+    def _child(
+        self, folder: Path, environment: Mapping[str, str], holders: Sequence[ModuleType]
+    ) -> int:
         os.setsid()
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -182,12 +185,12 @@ class ForkServer:
         for number in self.own_files:
             os.close(number)
         os.environ.update(environment)
-        if "numpy" in sys.modules and "torch" in sys.modules:
-            from evaluators.process_state import vary_again
-
-            vary_again()
-        renew_nni()
-        before = set(sys.modules)
+        # What was made before the fork is not this process's to tidy up, such as a temporary folder
+        # of the task. Torch alone leaves hundreds of such duties.
+        weakref.finalize._registry = {}  # type: ignore[attr-defined]  # nothing public forgets them
+        _vary_numpy()
+        _renew_nni(holders)
+        before = set(sys.modules) if self._is_learning else set()
         status = _exit_status(self._program)
         if self._is_learning and not status:
             self._write_down(folder, before)
@@ -240,6 +243,37 @@ class ForkServer:
         _keep_for_good()
 
 
+def _why_not_to_share(open_before: set[str]) -> str | None:
+    """Why trials that are forked from here would disturb each other; None if they would not."""
+    from evaluators.process_state import why_not_to_fork
+
+    held = sorted(_open_files() - open_before)
+    if held:
+        # Two trials that read it would move each other's place in it.
+        return f"the task keeps {held[0]} open"
+    return why_not_to_fork()
+
+
+def _ready(prepared: Prepared) -> Prepared:
+    """With the network that each trial would trace anew, and with what each would import.
+
+    What can't be had is left to the trials: they say why.
+    """
+    from evaluators.nni_imports import nni_pruning, nni_quantization
+    from evaluators.tracing.trace import trace
+
+    with contextlib.suppress(ModuleNotFoundError):
+        importlib.import_module("evaluators.pipeline")
+        nni_pruning()
+        nni_quantization()
+    if prepared.network is not None:
+        return prepared
+    # A user's model may raise anything.
+    with contextlib.suppress(Exception):
+        return replace(prepared, network=trace(prepared.task))
+    return prepared
+
+
 def _is_installed(module: ModuleType, code: Path) -> bool:
     """Whether it is not of the trial's own folder, whose files may change between trials."""
     spec = getattr(module, "__spec__", None)
@@ -257,6 +291,18 @@ def _keep_for_good() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+def _vary_numpy() -> None:
+    """Gives a forked process a random state of numpy of its own, as a fresh process has one.
+
+    Python sees to its own; torch begins every process with the same state.
+    """
+    if "numpy.random" in sys.modules:
+        # Imported here: a process that forks scripts without numpy stays a small one.
+        import numpy as np
+
+        np.random.seed(None)
 
 
 def _open_files() -> set[str]:
@@ -287,17 +333,32 @@ def _exit_status(program: Callable[[], int | None]) -> int:
         return 1
 
 
-def renew_nni() -> None:
-    """Lets NNI's package, if it was imported before the fork, read the trial's variables again."""
+def _holders_of_variables() -> list[ModuleType]:
+    """The modules of NNI's package that have read a trial's variables.
+
+    Found before the fork: a look at each module in the child copies as many pages of memory.
+    """
     if "nni.runtime.env_vars" not in sys.modules:
+        return []
+    from nni.runtime import env_vars
+
+    known = env_vars.trial_env_vars
+    return [
+        module
+        for name, module in list(sys.modules.items())
+        if name.startswith("nni.") and vars(module).get("trial_env_vars") is known
+    ]
+
+
+def _renew_nni(holders: Sequence[ModuleType]) -> None:
+    """Lets NNI's package, if it was imported before the fork, read the trial's variables again."""
+    if not holders:
         return
     from nni.runtime import env_vars
 
-    old = env_vars.trial_env_vars
     new = env_vars._load_env_vars(env_vars._trial_env_var_names)
-    for name, module in list(sys.modules.items()):
-        if name.startswith("nni.") and getattr(module, "trial_env_vars", None) is old:
-            vars(module)["trial_env_vars"] = new
+    for module in holders:
+        vars(module)["trial_env_vars"] = new
     trial = sys.modules.get("nni.trial")
     if trial is not None:
         number = new.NNI_TRIAL_SEQ_ID

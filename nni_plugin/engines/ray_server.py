@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import select
+import socket
 import time
 from collections import deque
 from collections.abc import Callable
@@ -30,9 +31,10 @@ _LOOK_S = 0.02
 _EVENTS_S = 2.0
 _TOLD_AFTER_S = 20.0
 _LEAVE_S = 3.0
+_RECONNECT = "RAY_gcs_rpc_server_reconnect_timeout_s"
 _RECONNECT_S = "15"
 """Ray waits a minute for a head that is gone."""
-
+_AGAIN_S = 0.5
 
 Handle = Any
 """Of an actor or of an answer to come: Ray's types say nothing of either."""
@@ -73,6 +75,7 @@ class RayBridge:
         address = self.told["address"]
         named = address or os.environ.get("RAY_ADDRESS") or "a cluster of this machine"
         try:
+            _wait_for(str(address or os.environ.get("RAY_ADDRESS") or ""))
             ray.init(address=address, log_to_driver=False, include_dashboard=_dashboard(address))
         # Whatever Ray raises: what a user must hear is the same.
         except Exception as error:
@@ -194,6 +197,28 @@ class RayBridge:
         ray.shutdown()
 
 
+def _wait_for(address: str) -> None:
+    """Waits until somebody listens at ``HOST:PORT``, so long as Ray does; other words mean nothing.
+
+    Ray would end this process if nobody did, after three times as long.
+
+    Raises:
+        OSError: nobody does.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not port.isdecimal():
+        return
+    deadline = time.monotonic() + float(os.environ.get(_RECONNECT, _RECONNECT_S))
+    while True:
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=_LEAVE_S).close()
+            return
+        except OSError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(_AGAIN_S)
+
+
 def _dashboard(address: str | None) -> bool | None:
     """None where there is a cluster: it has its own, or has not."""
     return False if address is None and not os.environ.get("RAY_ADDRESS") else None
@@ -241,7 +266,7 @@ def main() -> None:
     """Serves on stdin and stdout; what else would print to stdout prints to stderr."""
     commands, answers = os.dup(0), os.dup(1)
     os.dup2(2, 1)
-    os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", _RECONNECT_S)
+    os.environ.setdefault(_RECONNECT, _RECONNECT_S)
     with contextlib.suppress(KeyboardInterrupt, BrokenPipeError):
         serve(commands, answers)
 

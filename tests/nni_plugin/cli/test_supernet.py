@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from nni_plugin import trial
 from nni_plugin.cli.app import app
+from nni_plugin.engines.engine import Ended, Final, Job, Note
+from nni_plugin.engines.server_engine import ServerEngine
+from nni_plugin.engines.trial_files import stdout_of
+from nni_plugin.engines.trial_server import ServerSettings
+from nni_plugin.protocol.final_run import FinalRun
+from nni_plugin.protocol.json_types import Params
 from nni_plugin.study.study import Study
 from nni_plugin.study.tuner_args import TunerArgs
 from support.paths import REPOSITORY
@@ -97,30 +108,64 @@ def test_bits_that_the_device_does_not_run(folder: Path) -> None:
     assert "gene 'x' is no choice" in run("supernet", *NAMES, *SPACE, fails=True)
 
 
-def test_the_first_trial_trains_it_and_the_others_wait(folder: Path) -> None:
-    words = ["nni_plugin.trial", *NAMES, "--params", "params.json", "--epochs", "1"]
-    shared = [*words, "--supernet", "super.pt", "--train-supernet", "space.json"]
-    trials = [
-        subprocess.Popen(
-            command(*shared), env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(2)
-    ]  # fmt: skip
-    done = [trial.communicate(timeout=120) for trial in trials]
-    assert [trial.returncode for trial in trials] == [0, 0], done
-    assert sum("supernet: epoch 60 of 60" in out for out, _ in done) == 1
-    assert sum("is there already" in out for out, _ in done) == 1
-    finals = [json.loads(out.splitlines()[-1]) for out, _ in done]
-    assert finals[0] == finals[1]
+def test_the_first_trial_trains_it_and_the_others_wait(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Forked from one process, with the network and the metrics of a process of their own."""
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    # Torch in a forked process would wait for ever for threads that only its parent has.
+    alone = "metric=lambda out, target: 1 / (torch.get_num_threads() == 1) * "
+    text = TINY_TASK.replace("metric=lambda out, target: ", alone)
+    (folder / "supernet_task.py").write_text(text)
+    epochs = ("--supernet-epochs", "3")
+    words = ["nni_plugin.trial", *NAMES, "--epochs", "1", "--supernet"]
+    shared = [*words, "super.pt", "--train-supernet", "space.json", *epochs]
+    params = json.loads((folder / "params.json").read_text())
+    to_the_end = {**params, **FinalRun(epochs=1, seed=0, test=True).as_params()}
+    finals, outputs = forked(folder, shared, [params, to_the_end])
+    assert sum("supernet: epoch 3 of 3" in out for out in outputs) == 1
+    assert sum("is there already" in out for out in outputs) == 1
+    assert not any("import " in out for out in outputs), "a fresh process tells of its imports"
+    fresh = subprocess.run(
+        command(*shared, "--params", "params.json"),
+        env=environment(), capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    reports = [json.loads(line) for line in fresh.stdout.splitlines() if line.startswith("{")]
+    assert finals[0] == reports[-1]
     assert finals[0]["uid"] == 3
-    reports = [json.loads(line) for line in done[0][0].splitlines() if line.startswith("{")]
     assert reports[0]["accuracy"] == finals[0]["inherited_accuracy"]
-    alone = subprocess.run(
-        command(*words, "--supernet", "none.pt"), env=environment(), capture_output=True, text=True
-    )
-    assert alone.returncode == 1
-    assert "--supernet none.pt: there is no such file" in alone.stderr
+    assert finals[1].items() >= {**finals[0], "test_accuracy": finals[0]["accuracy"]}.items()
+    run("supernet", *NAMES, *SPACE, "-o", "again.pt", "--epochs", "3")
+    assert (folder / "again.pt").read_bytes() == (folder / "super.pt").read_bytes()
+    assert trial.main([*NAMES, "--params", "params.json", "--supernet", "none.pt"]) == 1
+    assert "--supernet none.pt: there is no such file" in capfd.readouterr().err
+
+
+def forked(
+    folder: Path, words: Sequence[str], chromosomes: Sequence[Params]
+) -> tuple[list[dict[str, float]], list[str]]:
+    """Final metrics and outputs of trials that run at once, forked from one prepared process."""
+    trials = folder / "trials"
+    settings = ServerSettings("forked", str(trials), shlex.join(command(*words)), str(folder))
+    module = "nni_plugin.engines.trial_server"
+    engine = ServerEngine("local", module, asdict(settings), trials, folder / "engine.log")
+    finals: dict[str, dict[str, float]] = {}
+    with contextlib.closing(engine):
+        jobs = [Job(f"t{n}", n, params) for n, params in enumerate(chromosomes)]
+        for job in jobs:
+            engine.start(job)
+        running = {job.id for job in jobs}
+        while running:
+            for event in engine.events(120.0):
+                assert not isinstance(event, Note), event
+                if isinstance(event, Final):
+                    finals[event.job] = event.value  # type: ignore[assignment]  # a trial's metrics
+                elif isinstance(event, Ended):
+                    assert event.reason is None, event
+                    running.remove(event.job)
+    outputs = [stdout_of(trials / job.id).read_text() for job in jobs]
+    return [finals[job.id] for job in jobs], outputs
 
 
 def test_an_interrupted_training_goes_on(folder: Path) -> None:

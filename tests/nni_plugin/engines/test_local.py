@@ -8,18 +8,20 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
+from benchmarks.engine_fronts import Found, Problem, in_optuna, in_process
 from nni_plugin.engines.run import Run
 from nni_plugin.engines.trial_files import kill_left_over
 from nni_plugin.results.experiment import Experiment
 from nni_plugin.study.journal import Journal, read
-from support.engine_runs import LIGHT, NNI_SCRIPT, REPORT, run, settings
+from support.engine_runs import LIGHT, NNI_SCRIPT, REPORT, SPACE, run, settings
+from support.extras import extra
 from support.joint_ga_run import JOINT_GA
 
 JOURNAL = Path("checkpoint", "journal.jsonl")
@@ -40,8 +42,7 @@ def test_a_run_gives_what_its_trials_report(tmp_path: Path) -> None:
     assert (ended.status, ended.reason) == ("DONE", "budget")
     assert counts(folder) == {"complete": 7}
     for params, metrics in results(folder):
-        x, y, z = (int(str(params[name])) for name in "xyz")
-        assert metrics == {"gain": (x - 3) ** 2 + y / 7, "size": x + 2 * y + z}
+        assert metrics == evaluate(params)
     frame = Experiment(folder).frame()
     assert set(frame["nni_status"]) == {"SUCCEEDED"}
     assert (frame["duration_s"] > 0).all()
@@ -49,16 +50,40 @@ def test_a_run_gives_what_its_trials_report(tmp_path: Path) -> None:
     assert folder.stat().st_mode & 0o777 == 0o700
 
 
+def test_the_same_seed_finds_the_same_front_everywhere(tmp_path: Path) -> None:
+    """One trial at a time; NNI and Ray need a start of their own, see `benchmarks.engines`."""
+    extra("optuna", "optuna")
+    folder, ended, _ = run(settings(tmp_path / "local", maxTrialNumber=14), warm=True)
+    assert ended.status == "DONE", ended.error
+    local = Found.in_folder(folder)
+    assert len(set(local.asked)) == 14
+    assert len(local.front) > 1
+    problem = problem_in(tmp_path)
+    assert in_process(problem, 14, tmp_path) == local
+    assert in_optuna(problem, 14) == local
+
+
+def problem_in(folder: Path) -> Problem:
+    """What the experiments here search, for a search without processes."""
+    return Problem(SPACE, settings(folder)["tuner"]["classArgs"], evaluate)
+
+
+def evaluate(params: Mapping[str, object]) -> dict[str, float]:
+    """What the trials of `support.engine_runs` report."""
+    x, y, z = (int(str(params[name])) for name in "xyz")
+    return {"gain": (x - 3) ** 2 + y / 7, "size": x + 2 * y + z}
+
+
 @pytest.mark.slow
 def test_an_nni_script_runs_as_it_is_forked_or_fresh(tmp_path: Path) -> None:
-    fronts = []
-    for warm in (True, False):
-        config = settings(tmp_path / str(warm), NNI_SCRIPT, maxTrialNumber=4)
+    for warm, number in ((True, 2), (False, 1)):
+        # The second one is forked with what the first has imported.
+        config = settings(tmp_path / str(warm), NNI_SCRIPT, maxTrialNumber=number)
         folder, ended, _ = run(config, warm=warm)
         assert ended.status == "DONE", ended.error
-        fronts.append(results(folder))
-    assert len(fronts[0]) == 4
-    assert fronts[0] == fronts[1]
+        assert [metrics == evaluate(params) for params, metrics in results(folder)] == [
+            True
+        ] * number
 
 
 def kill_once(target: Callable[[Run], int | None]) -> Callable[[Run], None]:
@@ -96,8 +121,7 @@ def test_a_killed_worker_costs_no_chromosome(
     assert ended.status == "DONE", ended.error
     assert counts(folder) == {"complete": 4}
     assert any("runs again" in line for line in said)
-    undisturbed, _, _ = run(settings(tmp_path / "calm", maxTrialNumber=4))
-    assert results(folder) == results(undisturbed)
+    assert Found.in_folder(folder) == in_process(problem_in(tmp_path), 4, tmp_path)
 
 
 def test_a_trial_that_is_always_killed_is_given_up(tmp_path: Path) -> None:

@@ -67,69 +67,50 @@ def trials(folder: Path) -> list[tuple[int, dict[str, object], dict[str, float]]
 
 
 def test_a_cluster_gives_the_same_search(cluster: Cluster, tmp_path: Path) -> None:
+    """One of its trials misses its data: that is told with the name of the machine."""
+    body = LIGHT + "if uid == 3: open('/no/such/data.npz')\n" + REPORT
     on_ray, ended, _ = run(
-        settings(tmp_path / "ray", maxTrialNumber=6), engine="ray", address=cluster.address
+        settings(tmp_path / "ray", body, maxTrialNumber=6), engine="ray", address=cluster.address
     )
     assert ended.status == "DONE", ended.error
-    here, _, _ = run(settings(tmp_path / "local", maxTrialNumber=6))
+    here, _, _ = run(settings(tmp_path / "local", body, maxTrialNumber=6))
     assert trials(on_ray) == trials(here)
-
-
-def test_a_machine_without_the_data_is_named_with_the_trial(
-    cluster: Cluster, tmp_path: Path
-) -> None:
-    body = "open('/no/such/data.npz')"
-    folder, ended, _ = run(
-        settings(tmp_path, body, maxTrialNumber=1), engine="ray", address=cluster.address
-    )
-    assert ended.status == "DONE", ended.error
-    (failed,) = Experiment(folder).log.finished("failed")
+    assert len(trials(here)) == 5
+    (failed,) = Experiment(on_ray).log.finished("failed")
     assert "No such file or directory: '/no/such/data.npz' (on " in failed.reason
-    (stderr,) = folder.glob("environments/*/trials/t1/trial.stderr")
+    (stderr,) = on_ray.glob("environments/*/trials/t3/trial.stderr")
     assert "FileNotFoundError" in stderr.read_text()
 
 
-def test_both_nodes_work_and_one_that_dies_costs_nothing(cluster: Cluster, tmp_path: Path) -> None:
-    body = LIGHT + "time.sleep(2)\n" + REPORT
-    killed: list[int] = []
-
-    def kill(started: Run) -> None:
-        finished = len(Experiment(started.folder).log.finished())
-        if finished >= 2 and not killed:
-            killed.append(1)
-            cluster.ray.remove_node(cluster.nodes[1], allow_graceful=False)
-
-    folder, ended, said = run(
-        settings(tmp_path, body, maxTrialNumber=6, trialConcurrency=2),
-        engine="ray",
-        address=cluster.address,
-        step=kill,
-    )
-    assert ended.status == "DONE", ended.error
-    assert Experiment(folder).log.counts()["complete"] == 6
-    assert any("is gone" in line for line in said), said
-
-
-def test_a_cluster_that_goes_leaves_a_search_that_can_be_resumed(
-    cluster: Cluster, tmp_path: Path
+def test_a_node_that_dies_costs_nothing_and_a_cluster_that_goes_can_be_resumed(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    body = LIGHT + "time.sleep(1 if uid < 3 else 120)\n" + REPORT
-    config = settings(tmp_path, body, maxTrialNumber=5)
-    gone: list[int] = []
+    monkeypatch.setenv("RAY_gcs_rpc_server_reconnect_timeout_s", "5")
+    body = LIGHT + "time.sleep(1)\n" + REPORT
+    config = settings(tmp_path, body, maxTrialNumber=40, trialConcurrency=2)
+    gone: list[str] = []
 
     def kill(started: Run) -> None:
-        if not gone and len(Experiment(started.folder).log.finished()) >= 2:
-            gone.append(1)
+        finished = {trial.uid for trial in Experiment(started.folder).log.finished()}
+        if not gone and len(finished) >= 2:
+            gone.append("node")
+            cluster.ray.remove_node(cluster.nodes[1], allow_graceful=False)
+        elif gone == ["node"] and finished >= {1, 2, 3, 4}:  # one of these was lost and ran again
+            gone.append("cluster")
             for _, process in cluster.nodes[0].live_processes():
                 os.kill(process.pid, signal.SIGKILL)
 
-    folder, ended, _ = run(config, engine="ray", address=cluster.address, step=kill)
+    folder, ended, said = run(config, engine="ray", address=cluster.address, step=kill)
+    assert gone == ["node", "cluster"]
+    assert any("is gone" in line for line in said), said
     assert ended.status == "ERROR"
     assert "can't be reached" in str(ended.error)
     assert "ray start" in str(ended.error)
     counts = Experiment(folder).log.counts()
     assert counts["failed"] == 0
-    assert counts["running"] == 1
-    _, ended, _ = run(settings(tmp_path, maxTrialNumber=5), folder)
+    assert counts["running"] in (1, 2)
+    done = counts["complete"]
+    assert done >= 4
+    _, ended, _ = run(settings(tmp_path, maxTrialNumber=done + 3), folder)
     assert ended.status == "DONE"
-    assert Experiment(folder).log.counts()["complete"] == 5
+    assert Experiment(folder).log.counts()["complete"] == done + 3
