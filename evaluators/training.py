@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -18,6 +20,10 @@ from evaluators.recipe import RATE_SCHEDULES, Loss
 from evaluators.scoring import DataError as DataError
 from evaluators.scoring import SplitScore, joined_split
 from evaluators.task import Batches, Task
+
+LOG = logging.getLogger(__name__)
+LINE_S = 10.0
+"""Seconds between lines of a float model's training."""
 
 
 def predict(model: nn.Module, batches: Batches, what: str = "val") -> tuple[Any, Any]:
@@ -163,7 +169,8 @@ def fit(
 ) -> None:
     """Trains a float model from its present weights, with AdamW and a cosine schedule.
 
-    Seeds torch for itself, so that a baseline comes out the same wherever it is trained.
+    Seeds torch for itself, so that a baseline comes out the same wherever it is trained. Logs how
+    far it is every ten seconds.
     """
     example = next(iter(batches), None)
     if example is not None:
@@ -172,9 +179,30 @@ def fit(
     steps = max(1, epochs * length(batches))
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=weight_decay)
     schedule = annealing("cosine", optimizer, steps, warmup=min(steps // 10, 100))
+    progress = _Progress(steps)
     for _ in range(epochs):
-        train_epoch(model, batches, loss, optimizer, after_step=[schedule])
+        train_epoch(model, batches, loss, optimizer, after_step=[schedule, progress])
     model.eval()
+
+
+class _Progress:
+    """Counts steps of a training and logs them now and then."""
+
+    def __init__(self, steps: int) -> None:
+        self._steps = steps
+        self._done = 0
+        self._began = self._told = time.monotonic()
+
+    def __call__(self) -> None:
+        self._done += 1
+        now = time.monotonic()
+        if now - self._told >= LINE_S:
+            self._told = now
+            # A warning, so that whoever waits sees it without setting up logging.
+            LOG.warning(
+                "training the float model: step %d of %d, %.0f s",
+                *(self._done, self._steps, now - self._began),
+            )
 
 
 def channels_last(model: nn.Module, inputs: object) -> nn.Module:

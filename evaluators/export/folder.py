@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluators.export import board, c_code, card, qdq
-from evaluators.export.network_files import export_model
+from evaluators.export.network_files import Say, export_model, silent
 from evaluators.pipeline import Report, Result, run_trial
 from evaluators.process_state import process_as_found
 from evaluators.supernet.weights import Supernet
@@ -41,6 +41,7 @@ def export_candidate(
     c_prefix: str = c_code.DEFAULT_PREFIX,
     onnx_integers: str = qdq.INTEGERS[0],
     supernet: Supernet | None = None,
+    say: Say = silent,
 ) -> dict[str, Any]:
     """Fine-tunes a chromosome fully, evaluates it once on test data, writes what can be deployed.
 
@@ -57,6 +58,7 @@ def export_candidate(
         c_prefix: of the files and external symbols in ``c/``.
         onnx_integers: type of integers of up to 8 bits in ``model.onnx``, of ``qdq.INTEGERS``.
         supernet: what fine-tuning starts from in place of the float model.
+        say: told a line about each file as it is written.
 
     Returns:
         What ``metrics.json`` holds: ``val`` (the search's metrics), ``test`` (the metric of this
@@ -86,7 +88,7 @@ def export_candidate(
         facts = _facts(task, params, device, network, result, epochs, seed, command)
         _write_json(folder / "params.json", facts["params"])
         network.save(folder / "network.json")
-        metrics = _write_network(task, result, folder, facts, c_prefix, onnx_integers)
+        metrics = _write_network(task, result, folder, facts, c_prefix, onnx_integers, say)
         metrics["exceeds"] = board.exceeded(metrics, device)
         _write_json(folder / "metrics.json", metrics)
         lines = f"{_samples(task)} `test` was read once, by this export."
@@ -102,6 +104,7 @@ def _write_network(
     facts: card.Metrics,
     c_prefix: str,
     onnx_integers: str,
+    say: Say,
 ) -> dict[str, Any]:
     """Writes the files that hold the network; returns what `metrics.json` is to say."""
     return export_model(
@@ -118,6 +121,7 @@ def _write_network(
         facts=facts,
         c_prefix=c_prefix,
         onnx_integers=onnx_integers,
+        say=say,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,12 @@ from evaluators.pytree import tensors
 from evaluators.task import Batches
 from hardware import Layer
 
+Say = Callable[[str], None]
+
+
+def silent(_line: str) -> None:
+    """For callers that tell nobody."""
+
 
 def export_model(
     model: nn.Module,
@@ -52,6 +58,7 @@ def export_model(
     facts: Metrics | None = None,
     c_prefix: str = c_code.DEFAULT_PREFIX,
     onnx_integers: str = qdq.INTEGERS[0],
+    say: Say = silent,
 ) -> dict[str, Any]:
     """Writes the files of an evaluated network into a folder and verifies them on the test split.
 
@@ -72,6 +79,7 @@ def export_model(
         facts: goes into the result; ``metric_name``, ``task``, ``params`` and ``val`` are used.
         c_prefix: of the files and symbols in ``c/``.
         onnx_integers: type of integers of up to 8 bits in ``model.onnx``, of ``qdq.INTEGERS``.
+        say: told a line about each file as it is written, and before they are verified.
 
     Returns:
         ``facts``, and what was measured on the files.
@@ -84,16 +92,36 @@ def export_model(
     name = str(facts.setdefault("metric_name", "accuracy"))
     folded = fold(model, calibration, inputs)
     options = _Options(c_prefix, onnx_integers)
-    written = _write(folded, layers, inputs, calibration_batches, folder, facts, options)
+    files = _NewFiles(folder, say)
+    written = _write(folded, layers, inputs, calibration_batches, files, facts, options)
+    say("verifying the files on the test split")
     runners = {**_runners(written, folder), "trained": verify.torch_runner(model.eval())}
     if float_model is not None:
         runners["float"] = verify.torch_runner(float_model.eval())
     measured = _measured(written, folder, runners, test, metric, name)
     if val is not None:
         facts["val"] = _val(runners["network"], val, metric, name, facts.get("val", {}))
-    files = (f for f in sorted(folder.rglob("*")) if f.is_file())
-    sizes = {str(f.relative_to(folder)): f.stat().st_size for f in files}
-    return {**facts, **measured, **asdict(options), "files": sizes}
+    return {**facts, **measured, **asdict(options), "files": files.sizes()}
+
+
+class _NewFiles:
+    """Says which files have come into a folder since it was last asked."""
+
+    def __init__(self, folder: Path, say: Say) -> None:
+        self.folder = folder
+        self._say = say
+        self._known = set(self.sizes())
+
+    def sizes(self) -> dict[str, int]:
+        """Bytes of all files, by their names within the folder."""
+        files = (f for f in sorted(self.folder.rglob("*")) if f.is_file())
+        return {str(f.relative_to(self.folder)): f.stat().st_size for f in files}
+
+    def tell(self) -> None:
+        for name, size in self.sizes().items():
+            if name not in self._known:
+                self._known.add(name)
+                self._say(f"wrote {name}, {size:,} bytes")
 
 
 @dataclass(frozen=True)
@@ -138,11 +166,12 @@ def _write(
     layers: Sequence[Layer],
     inputs: object,
     batches: Sequence[object],
-    folder: Path,
+    files: _NewFiles,
     facts: Mapping[str, object],
     options: _Options,
 ) -> _Written:
     """Writes all files but the JSON ones and the card."""
+    folder = files.folder
     title = f"{facts.get('task', 'network')}, exported by nni-joint-ga"
     given, calibration = tensors(inputs), [tensors(batch)[0] for batch in batches]
     folded, reason = _as_stored(evaluated, given, calibration)
@@ -158,27 +187,23 @@ def _write(
         )
     except UnsupportedNetworkError as error:
         onnx_reason = str(error)
+    files.tell()
     keys = ("task", "params", "seed", "epochs", "device", "versions")
     metadata = {k: facts[k] for k in keys if k in facts}
     model_file = folder / checkpoint.FILE
     batch_reason = checkpoint.save(network, inputs, metadata, model_file, batches=batches)
+    files.tell()
     floats = float_files.write_float(evaluated.plain, inputs, folder, metadata, batches=batches)
+    files.tell()
     integer, c_reason = _lower(folded, given, calibration, reason)
     modules = _pack(folded, layers, integer)
-    content = None
+    size = None
     if modules:
-        content, _ = packed.weights_file(modules)
-        (folder / "weights.bin").write_bytes(content)
-        (folder / "weights.h").write_text(packed.header(modules, title), encoding="utf-8")
-        if integer is not None:
-            c_code.write_c(
-                integer,
-                modules,
-                folder / "c",
-                title,
-                example=given[0].detach().cpu().numpy(),
-                prefix=options.c_prefix,
-            )
+        size = _write_weights(modules, integer, given[0], folder, title, options.c_prefix)
+    files.tell()
+    tflite = tflite_files.write(folded, given[0], calibration, folder, reason)
+    pte_reason = _write_pte(folded, inputs, batches, folder)
+    files.tell()
     return _Written(
         network,
         batch_reason,
@@ -187,10 +212,28 @@ def _write(
         floats,
         integer,
         c_reason,
-        tflite_files.write(folded, given[0], calibration, folder, reason),
-        _write_pte(folded, inputs, batches, folder),
-        None if content is None else len(content),
+        tflite,
+        pte_reason,
+        size,
     )
+
+
+def _write_weights(
+    modules: Sequence[packed.PackedLayer],
+    integer: IntegerNetwork | None,
+    inputs: torch.Tensor,
+    folder: Path,
+    title: str,
+    prefix: str,
+) -> int:
+    """Writes the packed weights and, of an integer network, the C; returns the weights' bytes."""
+    content, _ = packed.weights_file(modules)
+    (folder / "weights.bin").write_bytes(content)
+    (folder / "weights.h").write_text(packed.header(modules, title), encoding="utf-8")
+    if integer is not None:
+        example = inputs.detach().cpu().numpy()
+        c_code.write_c(integer, modules, folder / "c", title, example=example, prefix=prefix)
+    return len(content)
 
 
 def _lower(

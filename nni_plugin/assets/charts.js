@@ -1,6 +1,5 @@
 // The Plotly charts. Each function redraws one of them from the store and the controls.
 
-const MOST_LINES = 300;   // dominated trials drawn in the parallel coordinates
 const PLOT_CONFIG = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d"] };
 
 function baseLayout(extra) {
@@ -75,6 +74,7 @@ function drawScatter() {
     drawSketch();
     return;
   }
+  cloud.sketch = null;
   if (!x || !y) {
     Plotly.react("scatter", [], baseLayout({}), PLOT_CONFIG);
     return;
@@ -148,79 +148,6 @@ function markTraces(x, y) {
       line: { color: theme(colour), dash: "dash" },
     };
   });
-}
-
-// Lines as one path per group, broken by nulls: thousands of trials cost two SVG elements. Where the
-// names have no room side by side, the axes lie one below the other.
-function drawParallel() {
-  const complete = store.rows.filter((r) => r.status === COMPLETE);
-  const names = ownMetrics().filter((m) => new Set(complete.map((r) => value(r, m))).size > 1).slice(0, 9);
-  $("parallel-card").hidden = names.length < 2;
-  if (!window.Plotly || names.length < 2) return;
-  const lying = widthOf("parallel") < 115 * names.length;
-  $("parallel-note").textContent = `${lying ? "right" : "up"} is better on every axis; click a line to choose it`;
-  $("parallel").setAttribute("aria-label", `Parallel lines of ${names.map(label).join(", ")}, one per trial; the table of trials holds the same`);
-  const spans = names.map((m) => {
-    const { range } = axisRange(complete.map((r) => value(r, m)).filter((v) => v !== null), false, 0);
-    return range || [0, 1];
-  });
-  const scaled = (row, i) => {
-    const v = value(row, names[i]), [low, high] = spans[i];
-    if (v === null) return null;
-    const at = (v - low) / (high - low);
-    return direction(names[i]) === "maximize" ? at : 1 - at;
-  };
-  const place = (along, share) => (lying ? { x: share, y: -along } : { x: along, y: share });
-  const lines = (rows, name, line) => {
-    const x = [], y = [], customdata = [];
-    for (const row of rows) {
-      for (let i = 0; i < names.length; i++) {
-        const at = place(i, scaled(row, i));
-        x.push(at.x);
-        y.push(at.y);
-        customdata.push(row.uid);
-      }
-      x.push(null);
-      y.push(null);
-      customdata.push(null);
-    }
-    return { type: "scatter", mode: "lines", name, hoverinfo: "none", x, y, customdata, line };
-  };
-  const front = complete.filter((r) => store.front.has(r.uid));
-  const rest = complete.filter((r) => !store.front.has(r.uid)).slice(-MOST_LINES);
-  const chosen = store.byUid.get(controls.chosen);
-  const traces = [
-    lines(rest, "dominated", { color: theme("line"), width: 1 }),
-    lines(front.slice(0, MOST_LINES), "Pareto front", { color: theme("front"), width: 1.3 }),
-    lines(chosen && chosen.status === COMPLETE ? [chosen] : [], "chosen", { color: theme("text"), width: 3 }),
-  ];
-  const annotations = [];
-  names.forEach((m, i) => {
-    const [worst, best] = direction(m) === "maximize" ? spans[i] : [...spans[i]].reverse();
-    const say = (share, text, look) => annotations.push({ ...place(i, share), showarrow: false, text, font: { size: 11, color: theme("soft") }, ...look });
-    if (lying) {
-      say(0, `<b>${label(m)}</b>`, { xanchor: "left", yshift: 22, font: { size: 12, color: theme("text") } });
-      say(0, format(worst), { xanchor: "left", yshift: 9 });
-      say(1, format(best), { xanchor: "right", yshift: 9 });
-    } else {
-      say(1.08, format(best));
-      say(-0.08, format(worst));
-      say(1.2, `<b>${m}</b>${unit(m) ? `<br>${unit(m)}` : ""}`, { font: { size: 12, color: theme("text") } });
-    }
-  });
-  const along = lying ? [0.4 - names.length, 0.7] : [-0.4, names.length - 0.6], share = lying ? [-0.02, 1.02] : [-0.15, 1.32];
-  $("parallel").style.height = lying ? `${58 * names.length + 20}px` : "";
-  Plotly.react("parallel", traces, baseLayout({
-    annotations, margin: lying ? { l: 6, r: 6, t: 4, b: 4 } : { l: 50, r: 50, t: 10, b: 10 },
-    height: lying ? 58 * names.length + 20 : undefined,
-    shapes: names.map((_, i) => {
-      const from = place(i, 0), to = place(i, 1);
-      return { type: "line", layer: "below", x0: from.x, x1: to.x, y0: from.y, y1: to.y, line: { color: theme("soft"), width: 1 } };
-    }),
-    xaxis: { visible: false, range: lying ? share : along, fixedrange: true },
-    yaxis: { visible: false, range: lying ? along : share, fixedrange: true },
-  }), { ...PLOT_CONFIG, displayModeBar: false });
-  listen("parallel");
 }
 
 // Of one objective the main chart already shows all: the best so far.

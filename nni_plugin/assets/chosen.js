@@ -5,7 +5,7 @@ function choose(uid) {
   controls.follow = false;
   drawChosen();
   drawScatter();
-  drawParallel();
+  drawPart("parallel");
   drawTrials();
 }
 
@@ -37,11 +37,15 @@ function fillPoints(select, uid, first) {
   select.value = uid === null ? "" : String(uid);
 }
 
+// Until somebody chooses, the chosen point is the knee of the front, wherever that moves.
+function followKnee() {
+  if (!controls.follow && store.byUid.has(controls.chosen)) return;
+  const knee = kneeRow();
+  controls.chosen = knee ? knee.uid : null;
+}
+
 function drawChosen() {
-  if (controls.follow || !store.byUid.has(controls.chosen)) {
-    const knee = kneeRow();
-    controls.chosen = knee ? knee.uid : null;
-  }
+  followKnee();
   const row = store.byUid.get(controls.chosen), other = store.byUid.get(controls.against);
   $("h-chosen").textContent = isSingle() ? "Chosen trial" : "Chosen point";
   $("pick-label").textContent = isSingle() ? "best" : "front";

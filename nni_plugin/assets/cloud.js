@@ -3,7 +3,7 @@
 
 const HOVER_PX = 8;
 const VIRIDIS = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]];
-const cloud = { x: "", y: "", rows: [], infeasible: [], colours: null, range: [0, 1] };
+const cloud = { x: "", y: "", rows: [], infeasible: [], colours: null, range: [0, 1], sketch: null };
 
 function viridis(share) {
   const at = Math.max(0, Math.min(1, share)) * (VIRIDIS.length - 1), i = Math.min(Math.floor(at), VIRIDIS.length - 2);
@@ -22,6 +22,7 @@ function setCloud(x, y, rows, infeasible) {
 
 // Pixel position of a row within the plot's element, or null outside the axes.
 function pixel(row) {
+  if (cloud.sketch) return cloud.sketch(row);
   const { xaxis, yaxis } = $("scatter")._fullLayout;
   const px = xaxis.d2p(value(row, cloud.x)), py = yaxis.d2p(value(row, cloud.y));
   if (!(px >= 0 && px <= xaxis._length && py >= 0 && py <= yaxis._length)) return null;
@@ -62,7 +63,7 @@ function cloudRowAt(event) {
   const bounds = $("scatter").getBoundingClientRect();
   const x = event.clientX - bounds.left, y = event.clientY - bounds.top;
   let nearest = null, least = HOVER_PX ** 2;
-  for (const row of [...cloud.rows, ...cloud.infeasible]) {
+  for (const row of [...cloud.rows, ...cloud.infeasible, ...(cloud.sketch ? frontRows() : [])]) {
     const at = pixel(row);
     if (!at) continue;
     const distance = (at[0] - x) ** 2 + (at[1] - y) ** 2;
@@ -72,15 +73,19 @@ function cloudRowAt(event) {
 }
 
 // Plotly reports hovers over its own points; what lies between them may be the cloud's.
-function listenToCloud() {
+let overPlotly = false;
+function listenToPlotly() {
   const box = $("scatter");
-  let overPlotly = false;
   box.on("plotly_hover", () => { overPlotly = true; });
   box.on("plotly_unhover", () => { overPlotly = false; });
   for (const event of ["plotly_relayout", "plotly_relayouting", "plotly_afterplot"]) box.on(event, drawCloud);
+}
+
+function listenToCloud() {
+  const box = $("scatter");
   box.addEventListener("mousemove", (event) => {
     if (overPlotly) return;
-    const row = event.buttons ? null : cloudRowAt(event);
+    const row = event.buttons || !store.state ? null : cloudRowAt(event);
     if (row) showTip(row, event);
     else $("tip").hidden = true;
   });

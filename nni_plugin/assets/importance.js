@@ -10,10 +10,11 @@ function explained(genes, values, bins) {
   let total = 0, squares = 0;
   const n = values.length;
   for (let i = 0; i < n; i++) {
-    sums[genes[i]] += values[i];
+    const v = values[i];
+    sums[genes[i]] += v;
     counts[genes[i]] += 1;
-    total += values[i];
-    squares += values[i] * values[i];
+    total += v;
+    squares += v * v;
   }
   const sst = squares - total * total / n;
   let between = -total * total / n, groups = 0;
@@ -48,12 +49,14 @@ function binned(raw) {
 // Genes that go together in the trials claim the same variance twice: then all are scaled down.
 function geneImportance(metric) {
   const rows = store.rows.filter((r) => r.status === COMPLETE && r.genes && known(r, metric) !== null);
-  const values = rows.map((r) => value(r, metric));
-  const alone = [];
+  const values = Float64Array.from(rows, (r) => value(r, metric));
+  const alone = [], raw = new Array(rows.length);   // one array for all genes: there may be hundreds
   store.space.genes.forEach(({ name, values: choices }, g) => {
     if (fixedGenes.has(name)) return;
-    const raw = rows.map((r) => r.genes[g]);
-    if (raw.some((v) => typeof v !== "number")) return;
+    for (let i = 0; i < rows.length; i++) {
+      raw[i] = rows[i].genes[g];
+      if (typeof raw[i] !== "number") return;
+    }
     alone.push([name, choices ? explained(raw, values, choices.length) : explained(binned(raw), values, 8)]);
   });
   const whole = Math.max(1, alone.reduce((sum, [, share]) => sum + share, 0));

@@ -106,31 +106,67 @@ function listen(id) {
   });
 }
 
+// What the first look needs, and no more.
 function drawFront() {
   fillControls();
   drawHeader();
-  drawChosen();
+  followKnee();
   drawScatter();
   window.jointGA.points = store.rows.length;
 }
 
-// The parts below the fold wait for the browser to have painted the front.
+// Costly parts wait until they come near the window: out of sight they may be some updates behind.
+const COSTLY = { hypervolume: drawHypervolume, parallel: drawParallel, importance: drawImportance, slice: drawSlice };
+const NEAR = "400px 0px";
+const sight = { near: new Set(), late: new Set() };
+
+function listenToSight() {
+  const watcher = new IntersectionObserver((entries) => {
+    for (const { target, isIntersecting } of entries) {
+      const name = target.dataset.part;
+      sight.near[isIntersecting ? "add" : "delete"](name);
+      if (isIntersecting && sight.late.delete(name)) COSTLY[name]();
+    }
+  }, { rootMargin: NEAR });
+  for (const name of Object.keys(COSTLY)) {
+    const card = $(name).closest(".card");
+    card.dataset.part = name;
+    watcher.observe(card);
+  }
+  addEventListener("beforeprint", () => drawLate());
+}
+
+function drawLate() {
+  for (const name of sight.late) COSTLY[name]();
+  sight.late.clear();
+}
+
+// The parts below the front.
 function drawRest() {
   fixedGenes = neverVaried();
-  drawHypervolume();
-  drawParallel();
-  drawLayers();
+  drawChosen();
   drawFinalists();
-  drawImportance();
-  drawSlice();
   drawTrials();
   drawFailures();
+  for (const name of Object.keys(COSTLY)) drawPart(name);
+}
+
+// A costly part, now or once it is near. One that hides itself is drawn, to find out whether it still has to.
+function drawPart(name) {
+  const waits = window.jointGA.updates && !sight.near.has(name) && !$(name).closest(".card").hidden;
+  sight.late[waits ? "add" : "delete"](name);
+  if (!waits) COSTLY[name]();
 }
 
 const painted = () => new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
 
 // Reading 4.8 MB of Plotly takes a browser longer than all else together, so the front is sketched
-// first. (The file has been fetched meanwhile: the page asks for it in its head.)
+// first, and the file is asked for once that is painted: its megabytes would be in the way.
+function askForPlotly() {
+  if (window.Plotly || document.querySelector("link[rel=preload]")) return;
+  document.head.append(Object.assign(element("link"), { rel: "preload", href: `${FOLDER}plotly.min.js`, as: "script" }));
+}
+
 function loadPlotly() {
   if (window.Plotly) return Promise.resolve();
   return new Promise((loaded, failed) => {
@@ -148,15 +184,18 @@ async function follow() {
     if (changed === "points" || !window.jointGA.updates) {
       drawFront();
       await painted();
-      if (!window.jointGA.updates) {
-        performance.mark("joint-ga-front");
-        await loadPlotly();
-        drawScatter();
-        await painted();
-        performance.mark("joint-ga-interactive");
-      }
+      if (!window.jointGA.updates) performance.mark("joint-ga-front");
+      askForPlotly();
       await pollGenes();
       drawRest();
+      if (!window.jointGA.updates) {
+        await painted();
+        performance.mark("joint-ga-content");
+        await loadPlotly();
+        drawScatter();
+        drawHypervolume();
+        await painted();
+      }
       finishUpdate(start);
     } else if (changed === "counts" || controls.lost) {
       drawHeader();
@@ -164,17 +203,17 @@ async function follow() {
     controls.lost = false;
     if (store.state.ended) wait = IDLE_POLL_MS;
   } catch (error) {
+    wait = controls.lost ? IDLE_POLL_MS : POLL_MS;
     controls.lost = true;
     setStatus("disconnected", "lost");
     $("status").title = `${error}. The last state is shown; this page tries again.`;
-    wait = IDLE_POLL_MS;
   }
   setTimeout(follow, wait);
 }
 
 function finishUpdate(start) {
   if (!window.jointGA.updates) {
-    listenToCloud();
+    listenToPlotly();
     performance.mark("joint-ga-ready");
   }
   window.jointGA.updates += 1;
@@ -213,6 +252,9 @@ function start() {
     chooseAlong(step);
   });
   listenToTrials();
+  listenToParallel();
+  listenToCloud();
+  listenToSight();
   listenToWidth();
   $("theme").addEventListener("click", () => {
     const dark = getComputedStyle(document.documentElement).getPropertyValue("--bg").trim() === "#10141b";

@@ -1,5 +1,5 @@
 // The trade-off in plain ink, for the second that the browser takes to read Plotly: all points, the
-// front, axes with ticks, where Plotly will draw them.
+// front, axes with ticks, where Plotly will draw them. It answers the mouse as the chart will.
 
 const SCATTER_MARGIN = { l: 60, r: 12, t: 26, b: 44 };
 
@@ -62,6 +62,7 @@ function drawSketch() {
   const { l, r, t, b } = SCATTER_MARGIN;
   const xs = sketchAxis(across, l, width - r, log), ys = sketchAxis(up, height - b, t, false);
   inkAxes(ink, width, height, xs, ys, [label(x), label(y)]);
+  cloud.sketch = (row) => [xs.at(value(row, x)), ys.at(value(row, y))];
   const dots = (rows, size, colour, alpha, hollow) => {
     Object.assign(ink, { globalAlpha: alpha, fillStyle: theme(colour), strokeStyle: theme(colour) });
     for (const row of rows) {

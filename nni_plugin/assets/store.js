@@ -75,14 +75,21 @@ async function fetchLines(name, from, to) {
   return text ? JSON.parse(`[${text.replaceAll("\n", ",")}]`) : [];
 }
 
+// State and space as the page's head has asked for them, once; null for what did not come.
+async function early() {
+  const asked = window.askedEarly || [];
+  window.askedEarly = null;
+  return Promise.all(asked);
+}
+
 // One poll. Resolves to what changed: "nothing", "counts" (no finished trial is new) or "points".
 async function pollStore() {
-  const state = await fetchJson("state.json");
-  const previous = store.state;
+  const previous = store.state, [first, space] = await early();
+  const state = first || await fetchJson("state.json");
   if (previous && state.version === previous.version) return "nothing";
   if (!previous || state.generation !== previous.generation) {
     resetStore();
-    store.space = await fetchJson("space.json");
+    store.space = space && space.generation === state.generation ? space : await fetchJson("space.json");
   }
   const grown = state.bytes.points > store.read.points;
   addPoints(await fetchLines("points.jsonl", store.read.points, state.bytes.points));
@@ -100,7 +107,13 @@ async function pollGenes() {
   return true;
 }
 
-const metricIndex = (name) => store.state.metrics.indexOf(name);
+// Asked for some hundred thousand times an update.
+const columns = { of: null, at: new Map() };
+function metricIndex(name) {
+  const { metrics } = store.state;
+  if (columns.of !== metrics) Object.assign(columns, { of: metrics, at: new Map(metrics.map((m, i) => [m, i])) });
+  return columns.at.get(name) ?? -1;
+}
 const value = (row, name) => (name === ORDER ? row.order : row.metrics[metricIndex(name)]);
 // What ranks a trial: the value that is expected of the finished network, where there is one.
 const ranked = (row, name) => {

@@ -18,6 +18,7 @@ import typer
 from nni_plugin.cli import (
     agent_server,
     device,
+    export,
     finish,
     model,
     results,
@@ -41,7 +42,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for module in (
-    run, results, finish, model, sensitivity, supernet, supernet_seeds, device, setup, agent_server,
+    run, results, export, finish, model, sensitivity, supernet, supernet_seeds, device, setup,
+    agent_server,
 ):  # fmt: skip
     module.add_commands(app)
 for command in app.registered_commands:

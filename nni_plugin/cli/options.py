@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,4 +12,9 @@ TimeLimit = Annotated[
     typer.Option(
         min=1.0, help="Seconds for each step of trying the task; its build may take ten times that."
     ),
+]
+Name = Annotated[str, typer.Argument(help="Experiment id, or its folder.", metavar="EXPERIMENT")]
+Directory = Annotated[
+    Path | None,
+    typer.Option("--dir", help="The experimentWorkingDirectory, if not ~/nni-experiments."),
 ]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import typer
@@ -11,7 +12,15 @@ import typer
 if TYPE_CHECKING:
     from evaluators.supernet.forecast import Forecast
 
-__all__ = ["ask_device", "ask_limits", "ask_supernet", "ask_task", "ask_trials", "can_ask"]
+__all__ = [
+    "ask_device",
+    "ask_limits",
+    "ask_supernet",
+    "ask_task",
+    "ask_to_replace",
+    "ask_trials",
+    "can_ask",
+]
 
 DEFAULT_TRIALS = 48
 _DEFAULT_DEVICE = "stm32f746"
@@ -82,6 +91,12 @@ def ask_supernet(costs: Forecast) -> bool:
     """Whether trials are to start from a supernet that costs so much."""
     text = "Supernet, so that scores are near those of finished networks"
     return typer.confirm(f"{text} ({costs})", default=True)
+
+
+def ask_to_replace(files: Sequence[Path]) -> bool:
+    """Whether files that are there may be written anew; ``my_task.py`` is kept anyhow."""
+    named = ", ".join(map(str, files))
+    return typer.confirm(f"There already: {named}. Write anew (my_task.py is kept)?", default=False)
 
 
 def _ask(question: str, read: Callable[[str], _Answer], default: str = "") -> _Answer:

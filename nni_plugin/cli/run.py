@@ -12,6 +12,7 @@ import typer
 
 from nni_plugin.cli.options import TimeLimit
 from nni_plugin.cli.run_end import conclude, leave
+from nni_plugin.cli.steps import said_at_interrupt
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -267,7 +268,8 @@ def check(
     from nni_plugin.setup.task_check import TaskOptions
 
     options = TaskOptions(time_limit, _READ_S, _say, anywhere=task is True)
-    _check_or_exit(config, options if task is not False else None)
+    with said_at_interrupt("check", "nothing is changed; a float model in training begins anew"):
+        _check_or_exit(config, options if task is not False else None)
     print(f"{config}: no problem found")
 
 

@@ -41,7 +41,7 @@ def sensitivity(
     """Compress one layer at a time, without fine-tuning, and show what the metric loses."""
     import evaluators
     import hardware
-    from nni_plugin.cli.steps import counted
+    from nni_plugin.cli.steps import counted, said_at_interrupt
     from nni_plugin.cli.tables import dict_table, make_console
 
     # Before minutes of measuring, whatever may be wrong with the files.
@@ -53,8 +53,9 @@ def sensitivity(
     described = None if space is None else hardware.Network.load(network_file(space))
     for file in [] if space is None else [network_file(space), _ladder_file(space)]:
         check_writable_file(file, "--space")
-    built = evaluators.load_task(task, data)
-    network = evaluators.trace(built) if described is None else described
+    with said_at_interrupt("sensitivity", "nothing is written"):
+        built = evaluators.load_task(task, data)
+        network = evaluators.trace(built) if described is None else described
     console = make_console()
     with counted(console, "measuring", "nothing is written") as step:
         table = evaluators.sensitivity(

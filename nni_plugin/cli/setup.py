@@ -18,9 +18,11 @@ from nni_plugin.cli.prompts import (
     ask_limits,
     ask_supernet,
     ask_task,
+    ask_to_replace,
     ask_trials,
     can_ask,
 )
+from nni_plugin.cli.steps import said_at_interrupt
 from nni_plugin.user_paths import check_writable
 
 if TYPE_CHECKING:
@@ -136,6 +138,10 @@ def init(
         bool, typer.Option("--check/--no-check", help="Try a batch of the task first.")
     ] = True,
     time_limit: TimeLimit = 60.0,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Replace files that are there, but for my_task.py."),
+    ] = False,
 ) -> None:
     """Write the config, the search space and, if you have none yet, a task to start from.
 
@@ -149,6 +155,7 @@ def init(
     from nni_plugin.setup.scaffold import Plan, write_plan
     from nni_plugin.setup.space_files import missing_lines, network_file
 
+    force = force or _may_replace(folder, task)
     asks = can_ask() and not (task or device or limit or trials)
     if asks and labels:
         task = ask_task()
@@ -173,12 +180,30 @@ def init(
 
     tried = {"try_task": try_task} if check else {}
     offer = ask_supernet if asks else _tell_supernet
-    for path in write_plan(plan, **tried, say=print, offer=offer):
+    with said_at_interrupt("init", f"nothing is changed in {folder}"):
+        written = write_plan(plan, **tried, say=print, offer=offer, overwrite=force)
+    for path in written:
         print(f"written: {path}")
     described = hardware.Network.load(network_file(folder / "space.json"))
     for line in missing_lines(described.metadata):
         print(f"note: {line}")
     print(f"Start it with: joint-ga run {folder / 'ga_joint.yml'}")
+
+
+def _may_replace(folder: Path, task: str | None) -> bool:
+    """Whether whoever sits at a terminal lets files in the way be replaced; asked before the rest.
+
+    Raises:
+        FileExistsError: they don't; without a terminal nobody is asked.
+    """
+    from nni_plugin.setup.scaffold import already_there, files_in_the_way
+
+    there = files_in_the_way(folder, template=task is None)
+    if not there:
+        return False
+    if not can_ask() or not ask_to_replace(there):
+        raise FileExistsError(already_there(there))
+    return True
 
 
 def _tell_supernet(costs: Forecast) -> bool:

@@ -27,6 +27,7 @@ _ASSETS = Path(__file__).parents[1] / "assets"
 _SCRIPTS = (
     *("store.js", "labels.js", "sketch.js", "charts.js", "legend.js", "cloud.js", "layers.js"),
     *(
+        "parallel.js",
         "importance.js",
         "slice.js",
         "chosen.js",
@@ -39,6 +40,12 @@ _SCRIPTS = (
 )
 _INDEX_SCRIPTS = ("store.js", "labels.js", "sketch.js", "index.js")
 _FOLDER = "joint-ga"
+_EARLY = f"""<script>
+window.askedEarly = ["state", "space"].map((name) =>
+  fetch(`{_FOLDER}/${{name}}.json`, {{ cache: "no-store" }})
+    .then((answer) => (answer.ok ? answer.json() : null)).catch(() => null));
+</script>"""
+"""Asks for the small files before the rest of the page is read."""
 _INTERVAL_S = 1.0
 
 
@@ -65,15 +72,14 @@ def render(data: JsonObject | None = None) -> str:
     """
     if data is None:
         embedded = plotly = ""
-        # Fetched at once, run by main.js once the front has been sketched.
-        preload = f'<link rel="preload" href="{_FOLDER}/plotly.min.js" as="script">'
+        early = _EARLY
     else:
-        preload = ""
+        early = ""
         # "<" must not appear in the text: "</script>" would end the element.
         text = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
         embedded = f'<script type="application/json" id="joint-ga-data">{text}</script>'
         plotly = f"<script>{plotly_js().read_text(encoding='utf-8')}</script>"
-    marks = {"<!--PRELOAD-->": preload, "<!--DATA-->": embedded, "<!--PLOTLY-->": plotly}
+    marks = {"<!--EARLY-->": early, "<!--DATA-->": embedded, "<!--PLOTLY-->": plotly}
     return _filled("page.html", _SCRIPTS, marks)
 
 
@@ -184,7 +190,8 @@ class LivePage:
         anew = data.generation != self._generation
         if anew:
             self._generation = data.generation
-            _replace(folder / "space.json", json.dumps(data.space()))
+            space = {**data.space(), "generation": data.generation}
+            _replace(folder / "space.json", json.dumps(space))
         for name, lines in (("points", points), ("genes", genes)):
             size = 0 if anew else self._sizes[name]
             self._sizes[name] = size + _append(folder / f"{name}.jsonl", lines, anew)

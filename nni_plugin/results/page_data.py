@@ -40,7 +40,7 @@ class PageData:
     def _reset(self, metrics: list[str]) -> None:
         self.metrics = metrics
         self.genes = _genes(self.log)
-        self._codes = [_codes(gene["values"]) for gene in self.genes]
+        self._codes = [(gene["name"], _codes(gene["values"])) for gene in self.genes]
         self.points: list[str] = []
         self.chromosomes: list[str] = []
         self._finish_times: list[float] = []
@@ -106,11 +106,13 @@ class PageData:
         return json.dumps(row, separators=(",", ":"))
 
     def _chromosome(self, trial: Trial) -> str:
-        flat = flatten(trial.params)
-        coded = []
-        for gene, codes in zip(self.genes, self._codes, strict=True):
-            value = flat.get(gene["name"])
-            coded.append(value if codes is None else codes.get(_key(value)))
+        # Of hundreds of genes each call counts.
+        is_nested = any(type(value) is dict for value in trial.params.values())
+        value_of = (flatten(trial.params) if is_nested else trial.params).get
+        coded = [
+            value_of(name) if codes is None else codes.get(_key(value_of(name)))
+            for name, codes in self._codes
+        ]
         return json.dumps([trial.uid, coded], separators=(",", ":"))
 
     def state(self) -> JsonObject:

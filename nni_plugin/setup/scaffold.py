@@ -6,9 +6,10 @@ import os
 import re
 import shlex
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,20 +19,25 @@ from ga.problem.objectives import Constraint
 from nni_plugin.protocol.json_types import Settings
 from nni_plugin.protocol.metrics import COSTS
 from nni_plugin.protocol.suggestions import did_you_mean
+from nni_plugin.setup.space_files import network_file
 from nni_plugin.study.user_functions import import_path
 from nni_plugin.user_paths import check_writable
 
 if TYPE_CHECKING:
     from evaluators import Task
     from evaluators.supernet.forecast import Forecast
-    from hardware import Network
+    from hardware import Device, Network
     from hardware.ir.restrictions import Restrictions
 
-__all__ = ["Plan", "code_folder", "write_plan"]
+__all__ = ["Plan", "already_there", "code_folder", "files_in_the_way", "write_plan"]
 
 _TEMPLATE = Path(__file__).with_name("template_task.py")
 _UNLABELLED = Path(__file__).with_name("template_unlabelled_task.py")
-_TEMPLATE_TASK = "my_task:build"
+_TEMPLATE_FILE, _TEMPLATE_TASK = "my_task.py", "my_task:build"
+_SPACE, _CONFIG = "space.json", "ga_joint.yml"
+_NETWORK = network_file(Path(_SPACE)).name
+_FILES = (_TEMPLATE_FILE, _SPACE, _NETWORK, _CONFIG)
+"""In the order in which they take their places: the config last, since it needs the others."""
 _POPULATION = 20
 
 
@@ -101,13 +107,35 @@ class Plan:
         return cls(limits=parsed, trials=trials, concurrency=concurrency, **rest)
 
 
+def files_in_the_way(folder: Path, template: bool) -> list[Path]:
+    """Those of the files that ``init`` writes that are there already.
+
+    Args:
+        folder: where they go.
+        template: whether a task to start from is one of them.
+    """
+    names = _FILES if template else _FILES[1:]
+    return [folder / name for name in names if (folder / name).exists()]
+
+
+def already_there(files: Sequence[Path]) -> str:
+    """What is said of files in the way, and what can be done."""
+    kept = f" ({_TEMPLATE_FILE} is kept)" if files[0].name == _TEMPLATE_FILE else ""
+    are = "is" if len(files) == 1 else "are"
+    return (
+        f"{', '.join(map(str, files))} {are} there already: --force writes anew{kept}, or give "
+        "another folder (joint-ga init FOLDER)"
+    )
+
+
 def write_plan(
     plan: Plan,
     try_task: Callable[[str, Path], None] = lambda _task, _folder: None,
     say: Callable[[str], None] = lambda _line: None,
     offer: Callable[[Forecast], bool] = lambda _costs: False,
+    overwrite: bool = False,
 ) -> list[Path]:
-    """Writes the files and returns their paths, the config last.
+    """Writes the files, all or none, and returns their paths, the config last.
 
     Args:
         plan: what to write.
@@ -116,68 +144,95 @@ def write_plan(
         say: called with a line about what could be had besides.
         offer: called with the costs of a supernet where the plan leaves it open; whether trials
             are to start from one.
+        overwrite: whether files that are there are replaced. Not ``my_task.py``, which holds the
+            user's work by now: it becomes the task.
 
     Raises:
-        FileExistsError: one of them is there already; nothing is overwritten.
+        FileExistsError: some are there already, all named, and are not to be replaced.
         OSError: the folder can't be written.
         ValueError: the task, its model or the device can't be used.
     """
     import hardware
-    from evaluators import load_task
-    from evaluators.compression.dead_channels import find
-    from nni_plugin.setup.space_files import network_file, write_space
 
     folder = plan.folder
-    space, config = folder / "space.json", folder / "ga_joint.yml"
-    template = folder / "my_task.py"
     if folder.is_file():
         raise NotADirectoryError(f"{folder} is a file: give a folder to write into")
-    for path in (space, config, *([template] if plan.task is None else [])):
-        if path.exists():
-            raise FileExistsError(
-                f"{path} is there already: give another folder (joint-ga init FOLDER), or remove it"
-            )
+    there = files_in_the_way(folder, plan.task is None)
+    if there and not overwrite:
+        raise FileExistsError(already_there(there))
+    for path in there:
+        if path.is_dir():
+            raise IsADirectoryError(f"{path} is a folder: give another one (joint-ga init FOLDER)")
+    if plan.task is None and folder / _TEMPLATE_FILE in there:
+        say(f"{folder / _TEMPLATE_FILE} is kept, and is the task")
+        plan = replace(plan, task=_TEMPLATE_TASK)
     device = hardware.load_device(plan.device)
     check_writable(folder)
+    code = folder.resolve() if plan.task is None else code_folder(plan.task, folder)
     if plan.task is not None:
-        try_task(plan.task, code_folder(plan.task, folder))
-    written = [*([template] if plan.task is None else []), space, network_file(space), config]
-    with _whole_or_not(folder, written):
+        try_task(plan.task, code)
+    with _all_or_none(folder) as staged:
         if plan.task is None:
             text = (_TEMPLATE if plan.labels else _UNLABELLED).read_text(encoding="utf-8")
-            template.write_text(text, encoding="utf-8")
-        name = plan.task or _TEMPLATE_TASK
-        code = code_folder(name, folder)
-        with import_path(code, first=True):
-            task = load_task(name, plan.data)
-            _check_limits(plan, task.metric_name)
-            described, _ = write_space(task, name, device, space, {}, restrictions=plan.decided)
-            if (dead := find(task, described)).count:
-                remedy = f"{name}{'&' if '?' in name else '?'}remove_dead=1"
-                say(f"{dead.summary}; --task '{remedy}' takes them out before the search")
-            supernet = _supernet(plan, task, described, space, code, say, offer)
-        direction = "maximize" if task.metric_mode == "max" else "minimize"
-        settings = _settings(plan, name, task.metric_name, direction, code, supernet)
-        text = yaml.safe_dump(settings, sort_keys=False, width=100)
-        config.write_text(f"# joint-ga run {config.name}\n{text}", encoding="utf-8")
+            (staged / _TEMPLATE_FILE).write_text(text, encoding="utf-8")
+        with import_path(staged if plan.task is None else code, first=True):
+            _write_config(plan, device, staged, code, say, offer)
+        written = [folder / name for name in _FILES if (staged / name).exists()]
     return written
 
 
-@contextmanager
-def _whole_or_not(folder: Path, files: Iterable[Path]) -> Iterator[None]:
-    """Makes a folder; after an error it is gone, or without the files if it was there before.
+def _write_config(
+    plan: Plan,
+    device: Device,
+    staged: Path,
+    code: Path,
+    say: Callable[[str], None],
+    offer: Callable[[Forecast], bool],
+) -> None:
+    """Writes space, network and config into a folder, as they will be in the plan's own."""
+    from evaluators import load_task
+    from evaluators.compression.dead_channels import find
+    from nni_plugin.setup.space_files import read_values, write_space
 
-    A second try would be told that they are there already.
+    name = plan.task or _TEMPLATE_TASK
+    task = load_task(name, plan.data)
+    _check_limits(plan, task.metric_name)
+    space = staged / _SPACE
+    described, _ = write_space(task, name, device, space, {}, restrictions=plan.decided)
+    if (dead := find(task, described)).count:
+        remedy = f"{name}{'&' if '?' in name else '?'}remove_dead=1"
+        say(f"{dead.summary}; --task '{remedy}' takes them out before the search")
+    supernet: tuple[str, ...] = ()
+    if _starts_from_supernet(plan, task, described, read_values(space), say, offer):
+        supernet = (
+            f"--train-supernet {os.path.relpath(plan.folder.resolve() / _SPACE, code)}",
+            f"--epochs {min(1, task.recipe.epochs)}",
+        )
+    direction = "maximize" if task.metric_mode == "max" else "minimize"
+    settings = _settings(plan, name, task.metric_name, direction, code, supernet)
+    text = yaml.safe_dump(settings, sort_keys=False, width=100)
+    (staged / _CONFIG).write_text(f"# joint-ga run {_CONFIG}\n{text}", encoding="utf-8")
+
+
+@contextmanager
+def _all_or_none(folder: Path) -> Iterator[Path]:
+    """A temporary folder in a folder that is made; at the end its files take their places.
+
+    After an error or Ctrl-C all is as it was: a second try would be told of files in its way.
     """
     missing = [place for place in (folder, *folder.parents) if not place.exists()]
     folder.mkdir(parents=True, exist_ok=True)
+    staged = Path(tempfile.mkdtemp(prefix=".joint-ga-init-", dir=folder))
     try:
-        yield
+        yield staged
+        for name in _FILES:
+            if (staged / name).exists():
+                (staged / name).replace(folder / name)
+        shutil.rmtree(staged)
     except BaseException:
-        for file in files:
-            file.unlink(missing_ok=True)
+        shutil.rmtree(staged, ignore_errors=True)
         if missing:
-            shutil.rmtree(missing[-1])
+            shutil.rmtree(missing[-1], ignore_errors=True)
         raise
 
 
@@ -193,37 +248,32 @@ def _check_limits(plan: Plan, metric: str) -> None:
             )
 
 
-def _supernet(
+def _starts_from_supernet(
     plan: Plan,
     task: Task,
     network: Network,
-    space: Path,
-    code: Path,
+    values: dict[str, list[object]],
     say: Callable[[str], None],
     offer: Callable[[Forecast], bool],
-) -> tuple[str, ...]:
-    """Words of the trial command for trials that start from a supernet; none without one."""
+) -> bool:
+    """Whether trials are to start from a supernet of the values by gene."""
     from evaluators.supernet.forecast import forecast
-    from nni_plugin.setup.space_files import read_values
 
     # The template's model will be replaced, so its costs say nothing.
     if plan.supernet is False or (plan.supernet is None and plan.task is None):
-        return ()
+        return False
     try:
-        costs = forecast(task, network, read_values(space))
+        costs = forecast(task, network, values)
     # The smaller networks run the user's own code.
     except (ValueError, RuntimeError) as error:
         if plan.supernet:
             raise ValueError(f"--supernet: {error}") from error
         say(f"trials can't start from a supernet: {error}")
-        return ()
+        return False
     if plan.supernet is None and not offer(costs):
-        return ()
+        return False
     say(f"the first trial trains a supernet: {costs}")
-    return (
-        f"--train-supernet {os.path.relpath(space.resolve(), code)}",
-        f"--epochs {min(1, task.recipe.epochs)}",
-    )
+    return True
 
 
 def _unit(cost: str) -> str:

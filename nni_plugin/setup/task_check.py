@@ -29,6 +29,8 @@ _IMPORT_S = 300.0
 """No fault of the task's, but of a machine that is very busy."""
 _PATIENCE_S, _IMPORT_PATIENCE_S = 5.0, 30.0
 _ANSWER_S = 1.0
+_LINE_S = 10.0
+"""Seconds between lines about a step that goes on."""
 _FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+) in (?P<name>\S+)')
 
 
@@ -111,7 +113,8 @@ class TaskCheck:
         """Waits for the answer; nothing of the check is left running.
 
         Args:
-            say: told after some seconds what takes so long and when it is ended.
+            say: told after some seconds what takes so long and when it is ended, then every ten
+                seconds the last line that the task printed, if it is a new one.
         """
         try:
             return self._wait(say)
@@ -127,7 +130,7 @@ class TaskCheck:
         self._output.close()
 
     def _wait(self, say: Callable[[str], None]) -> TaskFindings:
-        told, rest, ended = False, b"", False
+        told, said, rest, ended = 0.0, "", b"", False
         with selectors.DefaultSelector() as selector:
             selector.register(self._answers, selectors.EVENT_READ)
             while not ended:
@@ -140,17 +143,19 @@ class TaskCheck:
                         if "problems" in answer:
                             return TaskFindings(answer["problems"], answer["notes"])
                         self._step, self._since = answer["step"], time.monotonic()
-                        told, ended = False, False
+                        told, ended = 0.0, False
                 spent = time.monotonic() - self._since
                 if spent > self._limit():
                     return self._late()
-                if (
-                    spent > (_IMPORT_PATIENCE_S if self._step == IMPORTING else _PATIENCE_S)
-                    and not told
-                ):
-                    told = True
-                    said = f" ({last})" if (last := self._last_line()) else ""
-                    say(f"{self._step} takes a while{said}; it is ended after {self._limit():g} s")
+                patience = _IMPORT_PATIENCE_S if self._step == IMPORTING else _PATIENCE_S
+                if not told and spent > patience:
+                    told, said = spent, self._last_line()
+                    its = f" ({said})" if said else ""
+                    say(f"{self._step} takes a while{its}; it is ended after {self._limit():g} s")
+                elif told and spent - told > _LINE_S:
+                    told, before, said = spent, said, self._last_line()
+                    if said != before:
+                        say(f"{self._step}: {said}")
         return TaskFindings([self._died()])
 
     def _read(self) -> bytes:

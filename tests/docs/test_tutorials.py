@@ -85,7 +85,9 @@ def test_init_overwrites_nothing(own_model):
         stdin=subprocess.DEVNULL,
     )
     assert done.returncode == 1
-    assert "is there already" in done.stderr
+    for name in ("space.json", "space.network.json", "ga_joint.yml"):
+        assert name in done.stderr
+    assert "are there already: --force" in done.stderr
 
 
 @pytest.mark.slow

@@ -108,7 +108,10 @@ def test_the_files_have_the_bytes(folder: Path) -> None:
     }  # fmt: skip
     Path("params.json").write_text(json.dumps(params))
     export = ["export", *NAMES, "--params", "params.json", "--epochs", "1"]
-    joint_ga(*export, "--c-prefix", "wake_word", "-o", "out")
+    said = joint_ga(*export, "--c-prefix", "wake_word", "-o", "out")
+    # As they come, then all of them with their places.
+    for line in ("wrote model.onnx, ", "verifying the files", "  out/model.onnx  "):
+        assert line in said, line
     metrics = json.loads(Path("out/metrics.json").read_text())
     size = Path("out/weights.bin").stat().st_size
     assert round(size / 1024, 3) == metrics["size_kb"]

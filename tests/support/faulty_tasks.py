@@ -335,7 +335,8 @@ def waiting_loader() -> Task:
 
 
 def waiting_build() -> Task:
-    for _ in itertools.count():
+    for epoch in itertools.count():
+        print(f"epoch {epoch}", flush=True)
         time.sleep(1)
     raise AssertionError("never here")
 

@@ -40,7 +40,13 @@ def mixed_bits(network):
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory):
+def said():
+    """What the export told while it wrote."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory, said):
     task = load_task("evaluators.tasks.digits:build")
     task.test = ReadOnce(task.test)
     folder = tmp_path_factory.mktemp("export") / "candidate"
@@ -55,6 +61,7 @@ def exported(tmp_path_factory):
         seed=3,
         network=network,
         command="joint-ga export 7 --trial x",
+        say=said.append,
     )
     return task, folder, metrics
 
@@ -113,6 +120,15 @@ def test_what_flash_holds_is_a_file_that_tflite_micro_runs(tmp_path):
     card = (tmp_path / "out" / "card.md").read_text()
     assert f"tflite-micro and LiteRT ({files['model_int4.tflite']} bytes)" in card
     assert "`model.onnx` has opset 13, and 8-bit integers of type int8." in card
+
+
+def test_each_file_is_told_as_it_is_written(exported, said):
+    _, _, metrics = exported
+    told = [line.split()[1].rstrip(",") for line in said if line.startswith("wrote ")]
+    assert len(told) == len(set(told))
+    assert set(told) == set(metrics["files"]) - {"params.json", "network.json"}
+    assert f"wrote weights.bin, {metrics['weights_bytes']:,} bytes" in said
+    assert said[-1] == "verifying the files on the test split"
 
 
 def test_the_size_quoted_is_the_size_of_the_file(exported):

@@ -8,12 +8,24 @@ import pytest
 import torch
 from torch import nn
 
-from evaluators import evaluate, load_task, trace
+from evaluators import evaluate, load_task, trace, training
 from evaluators.compression.decisions import read_candidate
 from evaluators.compression.pruning_schedule import Epochs, coarse_step, cut
 from evaluators.training import annealing
 from support.nets import ZOO
 from support.tasks import build_task
+
+
+def test_a_long_training_tells_how_far_it_is(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    task = build_task(nn.Sequential(nn.Flatten(), nn.Linear(12, 5)), (3, 2, 2))
+    steps = 2 * len(list(task.train))
+    for every_s, lines in ((1e9, 0), (0.0, steps)):
+        monkeypatch.setattr(training, "LINE_S", every_s)
+        training.fit(task.model, task.train, task.loss, epochs=2, learning_rate=1e-3)
+        assert len(caplog.messages) == lines
+    assert caplog.messages[-1].startswith(f"training the float model: step {steps} of {steps}, ")
 
 
 def test_epochs_are_shared_out() -> None:

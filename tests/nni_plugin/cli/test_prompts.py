@@ -94,6 +94,13 @@ def test_a_budget(answer: Answer, capsys: pytest.CaptureFixture[str]) -> None:
         assert f"{bad} is no number of trials" in said
 
 
+def test_files_in_the_way(answer: Answer, capsys: pytest.CaptureFixture[str]) -> None:
+    for typed, expected in (("y", True), ("", False)):
+        answer(typed)
+        assert prompts.ask_to_replace([Path("a/space.json"), Path("a/ga_joint.yml")]) is expected
+        assert "There already: a/space.json, a/ga_joint.yml." in capsys.readouterr().out
+
+
 def test_the_end_of_the_input_ends_the_questions(answer: Answer) -> None:
     answer("0")
     with pytest.raises(typer.Abort):

@@ -171,9 +171,18 @@ def test_the_page_follows_the_run(chromium, served, write, events, tmp_path):
     open_page(chromium, f"{served}/pareto.html")
     assert chromium.execute_script("return window.jointGA.points") == 2
     assert "exp1" in chromium.title
+    small = {"width": 1500, "height": 500, "deviceScaleFactor": 1, "mobile": False}
+    chromium.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", small)
+    wait_for(chromium, "return !sight.near.has('slice')")
     write(events)
     page.write()
-    wait_for(chromium, "return window.jointGA.points === 6")
+    wait_for(chromium, "return window.jointGA.points === 6 && window.jointGA.updates > 1")
+    # What is out of sight is drawn once somebody comes near.
+    slice_of = "return $('slice').getAttribute('aria-label')"
+    before = chromium.execute_script(slice_of)
+    chromium.execute_script("$('slice').scrollIntoView()")
+    wait_for(chromium, f"return (() => {{ {slice_of} }})() !== arguments[0]", before)
+    chromium.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     front = "return document.querySelectorAll('#scatter .scatterlayer .point').length"
     assert wait_for(chromium, front) >= 4  # three on the front, and the marks
     text = chromium.find_element("tag name", "body").text
@@ -220,6 +229,15 @@ def test_the_front_is_sketched_before_plotly_is_read(chromium, served, write, tm
     assert chromium.execute_script(inked) > 500
     assert chromium.execute_script("return typeof Plotly") == "undefined"
     assert "uid" in chromium.find_element("id", "chosen-metrics").text
+    # The sketch answers the mouse, and the rest of the page is there.
+    uid, tip = chromium.execute_script(
+        "const row = frontRows()[0], [x, y] = pixel(row), box = $('scatter');"
+        "const { left, top } = box.getBoundingClientRect();"
+        "box.dispatchEvent(new MouseEvent('mousemove', { clientX: left + x, clientY: top + y }));"
+        "return [row.uid, $('tip').hidden ? '' : $('tip').textContent]"
+    )
+    assert tip.startswith(f"uid {uid} ")
+    assert "1 to 6 of 6" in chromium.find_element("id", "trials-count").text
     plotly.symlink_to(target)
     wait_for(chromium, "return window.jointGA.updates > 0")
 

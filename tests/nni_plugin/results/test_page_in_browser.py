@@ -20,7 +20,7 @@ from nni_plugin.results.report import write_html
 from nni_plugin.study.trial_log import TrialLog
 from support.axe import grave_findings
 from support.browser import complaints, open_page, wait_for
-from support.journals import plain_search, searched
+from support.journals import plain_search, searched, write_experiment
 
 TOO_WIDE = """
 const wide = document.documentElement.clientWidth, found = [];
@@ -34,6 +34,19 @@ for (const node of document.querySelectorAll('.card, .card > *, .bar, header, he
     found.push(`scrolls ${node.tagName} ${node.id} ${node.scrollWidth} > ${node.clientWidth}`);
 }
 return found;
+"""
+
+REDRAWN = """
+const low = getComputedStyle(document.documentElement).getPropertyValue('--low').trim();
+return document.getElementById('layers').dataset.key.includes(`${innerWidth},${low},`);
+"""
+AS_OPENED = """
+Object.assign(controls, { chosen: null, against: null, follow: true });
+Object.assign(trialTable, { by: ORDER, down: true, page: 0 });
+$('trials-filter').value = '';
+$('trials-show').value = 'all';
+drawFront();
+drawRest();
 """
 
 
@@ -55,6 +68,26 @@ def page(chromium: Any) -> Iterator[Any]:
     prefer(chromium, "light")
 
 
+@pytest.fixture(scope="module")
+def layered(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
+    """A search of eight layers, its report beside its folder."""
+    folder = tmp_path_factory.mktemp("layered")
+    experiment = Experiment(write_experiment(folder / "exp1", searched(40, 8)))
+    write_html(experiment, folder / "report.html")
+    return experiment
+
+
+@pytest.fixture
+def layers_page(page: Any, layered: Experiment) -> Any:
+    """That report, as it looks when it is opened; the browser reads it once for all tests."""
+    url = (layered.folder.parent / "report.html").as_uri()
+    if page.current_url == url:
+        page.execute_script(AS_OPENED)
+    else:
+        open_page(page, url)
+    return page
+
+
 def select(driver: Any, control: str, value: str, event: str = "change") -> None:
     driver.execute_script(
         "const e = document.getElementById(arguments[0]); e.value = arguments[1];"
@@ -69,26 +102,29 @@ def report_of(write: Any, tmp_path: Path, events: list[dict[str, Any]]) -> str:
     return report.as_uri()
 
 
-@pytest.mark.parametrize("events", [searched(40, 8), plain_search(30), searched(4, 60)])
-def test_nothing_overflows_at_400_pixels(page, write, tmp_path, events) -> None:
+@pytest.mark.parametrize(
+    ("events", "looks"),
+    [
+        (searched(40, 8), [(400, "light"), (400, "dark"), (1400, "dark"), (1400, "light")]),
+        # It has the same colours and fewer parts.
+        (plain_search(30), [(400, "light"), (1400, "dark")]),
+        (searched(4, 60), []),
+    ],
+    ids=["layers", "plain", "many layers"],
+)
+def test_any_width_and_any_scheme(page, write, tmp_path, events, looks) -> None:
+    """Nothing overflows at 400 pixels; axe has no grave finding, narrow or wide, light or dark."""
     resize(page, 400)
     open_page(page, report_of(write, tmp_path, events))
     assert page.execute_script(TOO_WIDE) == []
     select(page, "against", "1")
     assert page.execute_script(TOO_WIDE) == []
-    assert complaints(page) == []
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("events", [searched(40, 8), plain_search(30)], ids=["layers", "plain"])
-def test_axe_has_no_grave_finding(page, write, tmp_path, events, scheme) -> None:
-    prefer(page, scheme)
-    url = report_of(write, tmp_path, events)
-    for width in (400, 1400):
+    for width, scheme in looks:
         resize(page, width)
-        open_page(page, url)
-        select(page, "against", "1")
-        assert grave_findings(page) == []
+        prefer(page, scheme)
+        wait_for(page, REDRAWN)
+        assert grave_findings(page) == [], (width, scheme)
+    assert complaints(page) == []
 
 
 def test_axe_finds_what_is_wrong(page, tmp_path) -> None:
@@ -97,8 +133,8 @@ def test_axe_finds_what_is_wrong(page, tmp_path) -> None:
     assert {text.split()[1] for text in grave_findings(page)} >= {"image-alt:", "label:"}
 
 
-def test_every_axis_has_its_unit_and_the_legend_covers_no_point(page, write, tmp_path) -> None:
-    open_page(page, report_of(write, tmp_path, searched(40, 8)))
+def test_every_axis_has_its_unit_and_the_legend_covers_no_point(layers_page) -> None:
+    page = layers_page
     titles = page.execute_script(
         "return [...document.querySelectorAll('#scatter .xtitle, #scatter .ytitle')]"
         ".map((t) => t.textContent)"
@@ -114,10 +150,10 @@ def test_every_axis_has_its_unit_and_the_legend_covers_no_point(page, write, tmp
         assert word in words
 
 
-def test_a_keyboard_alone_goes_along_the_front(page, write, tmp_path) -> None:
+def test_a_keyboard_alone_goes_along_the_front(layers_page) -> None:
     from selenium.webdriver.common.keys import Keys
 
-    open_page(page, report_of(write, tmp_path, searched(40, 8)))
+    page = layers_page
     before = page.execute_script("return controls.chosen")
     page.find_element("id", "scatter").send_keys(Keys.ARROW_RIGHT)
     after = page.execute_script("return controls.chosen")
@@ -130,6 +166,63 @@ def test_a_keyboard_alone_goes_along_the_front(page, write, tmp_path) -> None:
     page.execute_script("document.querySelector('#trials td button').focus()")
     page.switch_to.active_element.send_keys(Keys.ENTER)
     assert page.execute_script("return controls.chosen") == 40
+
+
+def test_two_points_layer_by_layer(layers_page) -> None:
+    page = layers_page
+    page.execute_script("choose(2)")
+    select(page, "against", "1")
+    differs = page.execute_script(
+        "const [a, b] = [2, 1].map((uid) => store.byUid.get(uid).genes);"
+        "return [document.querySelectorAll('#layers .differs').length,"
+        " 2 * a.filter((v, i) => v !== b[i]).length]"
+    )
+    assert differs[0] == differs[1] > 0
+    heads = [th.text for th in page.find_elements("css selector", "#chosen-metrics thead th")]
+    assert heads[:3] == ["uid 2", "uid 1", "difference"]
+    assert "weight bits, uid 1" in page.find_element("id", "layers").text
+
+
+def test_a_line_of_all_metrics_is_shown_and_chosen(layers_page) -> None:
+    page = layers_page
+    found = page.execute_script(
+        "const { row, points } = parallel.lines[0], box = $('parallel').getBoundingClientRect();"
+        "const i = points.findIndex((p, k) => parallel.lines.every((l) => l.row === row ||"
+        "  Math.abs(l.points[k] - p) > 2));"
+        "const at = { clientX: box.left + parallel.at[i], clientY: box.top + points[i] };"
+        "const shown = ['mousemove', 'click'].map((type) => {"
+        "  $('parallel').dispatchEvent(new MouseEvent(type, at)); return $('tip').textContent; });"
+        "return [row.uid, shown[0], controls.chosen, parallel.lines.at(-1).row.uid];"
+    )
+    uid, tip, chosen, last = found
+    assert tip.startswith(f"uid {uid} ")
+    assert chosen == last == uid
+    said = page.find_element("id", "parallel").get_attribute("aria-label")
+    assert said.startswith("Parallel lines of accuracy")
+    assert "latency_ms (ms)" in said
+
+
+def test_a_slice_says_the_means_of_a_gene(layers_page, layered) -> None:
+    select(layers_page, "slice-gene", "layer0.w_bits")
+    frame = layered.frame()
+    said = layers_page.find_element("id", "slice").get_attribute("aria-label")
+    for bits, group in frame.groupby("layer0.w_bits"):
+        assert f"{bits}: {group['accuracy'].mean():.4g}"[:8] in said
+        assert f"({len(group)})" in said
+
+
+def test_importances_are_shares_of_one_whole_and_fixed_genes_are_named(layers_page) -> None:
+    page = layers_page
+    bars = page.find_elements("css selector", "#importance .gene span:last-child")
+    shares = page.execute_script(
+        "const { scores, rest } = geneImportance('accuracy');"
+        "return [...scores.map(([, share]) => share), rest]"
+    )
+    assert sum(shares) == pytest.approx(1)
+    assert len(bars) == len(shares)
+    text = page.find_element("id", "importance").text
+    assert "Never varied" in text
+    assert "layer0.a_bits = 8" in text
 
 
 def test_trials_are_sorted_filtered_and_downloaded(page, write, tmp_path) -> None:
@@ -169,46 +262,6 @@ def test_trials_are_sorted_filtered_and_downloaded(page, write, tmp_path) -> Non
     (row,) = csv.DictReader(io.StringIO(page.execute_script("return trialsCsv()")))
     assert row["reason"] == '\'=1+1, "quoted"'
     assert row["origin"] == "'=cmd()"
-
-
-def test_two_points_layer_by_layer(page, write, tmp_path) -> None:
-    open_page(page, report_of(write, tmp_path, searched(40, 8)))
-    page.execute_script("choose(2)")
-    select(page, "against", "1")
-    differs = page.execute_script(
-        "const [a, b] = [2, 1].map((uid) => store.byUid.get(uid).genes);"
-        "return [document.querySelectorAll('#layers .differs').length,"
-        " 2 * a.filter((v, i) => v !== b[i]).length]"
-    )
-    assert differs[0] == differs[1] > 0
-    heads = [th.text for th in page.find_elements("css selector", "#chosen-metrics thead th")]
-    assert heads[:3] == ["uid 2", "uid 1", "difference"]
-    assert "weight bits, uid 1" in page.find_element("id", "layers").text
-
-
-def test_a_slice_says_the_means_of_a_gene(page, write, tmp_path) -> None:
-    events = searched(40, 8)
-    open_page(page, report_of(write, tmp_path, events))
-    select(page, "slice-gene", "layer0.w_bits")
-    frame = Experiment(write(events)).frame()
-    said = page.find_element("id", "slice").get_attribute("aria-label")
-    for bits, group in frame.groupby("layer0.w_bits"):
-        assert f"{bits}: {group['accuracy'].mean():.4g}"[:8] in said
-        assert f"({len(group)})" in said
-
-
-def test_importances_are_shares_of_one_whole_and_fixed_genes_are_named(page, write, tmp_path):
-    open_page(page, report_of(write, tmp_path, searched(40, 8)))
-    bars = page.find_elements("css selector", "#importance .gene span:last-child")
-    shares = page.execute_script(
-        "const { scores, rest } = geneImportance('accuracy');"
-        "return [...scores.map(([, share]) => share), rest]"
-    )
-    assert sum(shares) == pytest.approx(1)
-    assert len(bars) == len(shares)
-    text = page.find_element("id", "importance").text
-    assert "Never varied" in text
-    assert "layer0.a_bits = 8" in text
 
 
 def test_one_plain_number_gets_a_page_that_fits_it(page, write, tmp_path) -> None:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import termios
 import time
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -123,6 +124,27 @@ def test_options_of_a_task_survive_the_shell(tmp_path, monkeypatch):
     command = yaml.safe_load(config.read_text())["trialCommand"]
     assert shlex.split(command)[4] == task
     assert check_config(config) == []
+    _check_that_only_force_replaces(plan)
+
+
+def _check_that_only_force_replaces(plan):
+    """Files are replaced all or none, also where it is stopped half-way."""
+
+    def stop(costs):
+        raise KeyboardInterrupt
+
+    config = plan.folder / "ga_joint.yml"
+    before = {file: file.read_bytes() for file in plan.folder.iterdir()}
+    assert len(before) == 3
+    more = replace(plan, trials=9)
+    with pytest.raises(FileExistsError, match=r"space\.json, .*network\.json, .*\.yml are there"):
+        write_plan(more)
+    with pytest.raises(KeyboardInterrupt):
+        write_plan(more, offer=stop, overwrite=True)
+    assert {file: file.read_bytes() for file in plan.folder.iterdir()} == before
+    write_plan(replace(more, supernet=False), overwrite=True)
+    assert yaml.safe_load(config.read_text())["maxTrialNumber"] == 9
+    assert {file.name for file in plan.folder.iterdir()} == {file.name for file in before}
 
 
 DEAD = """
@@ -173,6 +195,13 @@ def test_a_supernet_is_offered_with_what_it_costs(tmp_path):
     assert lines[-1].startswith("the first trial trains a supernet: about ")
     # The template's model goes, so that its costs say nothing.
     assert "--train-supernet" not in written("template")
+    # What became of the template is the user's, and kept.
+    mine = tmp_path / "template" / "my_task.py"
+    mine.write_text(mine.read_text() + "MINE = True\n")
+    told: list[str] = []
+    write_plan(_plan(mine.parent, supernet=False), say=told.append, overwrite=True)
+    assert mine.read_text().endswith("MINE = True\n")
+    assert told == [f"{mine} is kept, and is the task"]
     assert "--train-supernet" not in written("refused", task=task, supernet=False)
     assert len(asked) == 1
 
