@@ -5,7 +5,8 @@ process outlives both, and knows from the last line what it was about.
 
 Arguments: the number of an open file to answer to, the process that asks, and a :class:`Request` as
 JSON. Each line of the answer is a JSON object: ``{"step": "..."}`` before each step, at the end
-``{"problems": [...], "notes": [...]}``. On SIGUSR1 it prints where it is.
+``{"problems": [...], "notes": [...], "supernet_is_missing": false}``. On SIGUSR1 it prints where it
+is.
 """
 
 from __future__ import annotations
@@ -74,17 +75,17 @@ def main() -> None:
 
     say(step=IMPORTING)
     try:
-        problems, notes = _check(Request.read(sys.argv[3]), say)
+        answered = _check(Request.read(sys.argv[3]), say)
     # Not a traceback: the line says what the input's fault is, as in a trial.
     except (Exception, SystemExit) as error:
         known = isinstance(error, (ValueError, OSError))
         text = str(error) if known else f"{type(error).__name__}: {error}"
-        problems, notes = [" ".join(text.split()) or type(error).__name__], []
-    say(problems=problems, notes=notes)
+        answered = {"problems": [" ".join(text.split()) or type(error).__name__], "notes": []}
+    say(**answered)
     _leave(answer)
 
 
-def _check(request: Request, say: Callable[..., None]) -> tuple[list[str], list[str]]:
+def _check(request: Request, say: Callable[..., None]) -> dict[str, object]:
     import torch
 
     from evaluators.one_batch import check_one_batch
@@ -102,6 +103,7 @@ def _check(request: Request, say: Callable[..., None]) -> tuple[list[str], list[
             found.problems.append(
                 f"no trial reports the metric {name!r}: the task's metric is {task.metric_name!r}"
             )
+    is_missing = False
     if request.supernet is not None and not found.problems:
         from evaluators.supernet.check import check_supernet
         from evaluators.tracing.trace import trace
@@ -111,7 +113,12 @@ def _check(request: Request, say: Callable[..., None]) -> tuple[list[str], list[
         more = check_supernet(task, network or trace(task), request.supernet)
         found.problems += more.problems
         found.notes += more.notes
-    return found.problems, found.notes
+        is_missing = more.is_missing
+    return {
+        "problems": found.problems,
+        "notes": found.notes,
+        "supernet_is_missing": is_missing,
+    }
 
 
 def _shown(path: str) -> str:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from nni_plugin.protocol.final_run import EPOCHS, ON_TEST, split
 from nni_plugin.protocol.json_types import Params
 from nni_plugin.protocol.metrics import UID, reported_uid
+from nni_plugin.setup.supernet_training import ONLY_SUPERNET
 from nni_plugin.study.journal import read_chromosome
 from nni_plugin.trial_supernet import SupernetChoice
 
@@ -91,6 +92,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--train-supernet", metavar="SPACE", help="train it for this space where it is missing")
     add("--supernet-epochs", type=int, metavar="N", help="of that training (default: 60)")
     add("--accelerator", default="auto", metavar="NAME", help="auto, cpu, cuda or mps")
+    add(ONLY_SUPERNET, action="store_true", help="end when the supernet is trained")
     add("--early-end", help=argparse.SUPPRESS)  # so that commands of before run on
     add("--inherit", help=argparse.SUPPRESS)
     add("--inherit-mb", help=argparse.SUPPRESS)
@@ -126,7 +128,21 @@ def prepare(args: argparse.Namespace) -> Prepared:
     return Prepared(task, network, timings)
 
 
+def _train_supernet(args: argparse.Namespace) -> None:
+    """What ``--only-supernet`` asks for; no trial."""
+    from evaluators.accelerator import chosen
+
+    choice = SupernetChoice.of(args)
+    if choice is None:
+        raise ValueError(f"{ONLY_SUPERNET} needs --train-supernet SPACE beside it")
+    prepared = prepare(args)
+    choice.ready(prepared.task, prepared.network, _print, chosen(args.accelerator))
+
+
 def _run(args: argparse.Namespace, prepared: Prepared | None) -> None:
+    if args.only_supernet:
+        _train_supernet(args)
+        return
     # `python -m` has imported next to nothing so far: what the process took is Python's own start.
     timings = {"python": _age_s()}
     start = time.perf_counter()
@@ -185,7 +201,7 @@ def _evaluated(
     supernet = None
     if start_from is not None:
         found = chosen(args.accelerator)
-        supernet = start_from.ready(task, network, lambda text: print(text, flush=True), found)
+        supernet = start_from.ready(task, network, _print, found)
 
     def result_on(accelerator: str) -> Result:
         return evaluate(
@@ -209,6 +225,10 @@ def _evaluated(
         line = str(error).partition("\n")[0]
         print(f"note: on {accelerator}: {line}; the trial is run again on the CPU", flush=True)
     return result_on("cpu")
+
+
+def _print(text: str) -> None:
+    print(text, flush=True)
 
 
 def _report_final(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from evaluators.one_batch import Findings
@@ -15,7 +16,14 @@ from evaluators.task import Task
 from hardware import Network
 
 
-def check_supernet(task: Task, network: Network, request: SupernetRequest) -> Findings:
+@dataclass
+class SupernetFindings(Findings):
+    """What was found, and whether the supernet is yet to be trained."""
+
+    is_missing: bool = False
+
+
+def check_supernet(task: Task, network: Network, request: SupernetRequest) -> SupernetFindings:
     """Looks at the file, or at what keeps it from being trained, and at the genes of the search.
 
     Args:
@@ -23,15 +31,16 @@ def check_supernet(task: Task, network: Network, request: SupernetRequest) -> Fi
         network: of its model.
         request: what the trial command and the config say.
     """
-    found = Findings()
+    found = SupernetFindings()
     try:
         _check(task, network, request, found)
     except (ValueError, OSError) as error:
         found.problems.append(str(error))
-    return Findings(*([f"--supernet: {x}" for x in xs] for xs in (found.problems, found.notes)))
+    problems, notes = ([f"--supernet: {x}" for x in xs] for xs in (found.problems, found.notes))
+    return SupernetFindings(problems, notes, found.is_missing)
 
 
-def _check(task: Task, network: Network, request: SupernetRequest, found: Findings) -> None:
+def _check(task: Task, network: Network, request: SupernetRequest, found: SupernetFindings) -> None:
     space, settings = request.space, Settings(epochs=request.epochs or Settings.epochs)
     if request.file is None:
         assert space is not None
@@ -50,7 +59,7 @@ def _check(task: Task, network: Network, request: SupernetRequest, found: Findin
     except DamagedError as error:
         if space is None:
             raise
-        found.notes.append(f"{error}: the first trial trains it anew")
+        found.notes.append(f"{error}: it is trained anew")
     if supernet is not None:
         supernet.check_task(task)
         _check_genes(supernet.choices, network, request.genes, str(path))
@@ -59,9 +68,9 @@ def _check(task: Task, network: Network, request: SupernetRequest, found: Findin
     _check_genes(Choices.of(space), network, request.genes, "the --train-supernet space")
     check_trainable(task, network, space, settings)
     going_on = f", from {partial_file(path)} on" if partial_file(path).exists() else ""
+    found.is_missing = True
     found.notes.append(
-        f"the first trial trains a supernet for {settings.epochs} epochs{going_on}, the others "
-        f"wait for it; it is kept in {path}"
+        f"a supernet is trained first, for {settings.epochs} epochs{going_on}; it is kept in {path}"
     )
 
 

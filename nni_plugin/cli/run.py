@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from nni_plugin.setup.launcher import Session
-    from nni_plugin.setup.task_check import TaskOptions
+    from nni_plugin.setup.task_check import TaskFindings, TaskOptions
 
 __all__ = ["add_commands"]
 
@@ -93,7 +93,10 @@ def run(
     on_nni = _is_nni(engine, host=host, keep=keep, warm=warm, address=address)
     if check:
         task = TaskOptions(say=_say, anywhere=False, wait=False)
-        _check_or_exit(config, task, _known_to_nni, on_nni=on_nni)
+        found = _check_or_exit(config, task, _known_to_nni, on_nni=on_nni)
+        if found.training is not None and address is None:
+            with said_at_interrupt("training the supernet", "the same command goes on from there"):
+                found.training.run()
     else:
         existing_file(config, suffixes=(".yml", ".yaml"))
         _known_to_nni()
@@ -283,7 +286,7 @@ def _check_or_exit(
     meanwhile: Callable[[], object] = lambda: None,
     *,
     on_nni: bool = True,
-) -> None:
+) -> TaskFindings:
     from nni_plugin.setup.config_check import examine_config
     from nni_plugin.setup.outdated_settings import outdated_settings
 
@@ -294,6 +297,7 @@ def _check_or_exit(
         raise typer.Exit(4)
     for note in (*found.notes, *outdated_settings(config)):
         print(f"joint-ga: note: {note}", file=sys.stderr)
+    return found
 
 
 def _announce(console: Console, session: Session) -> None:

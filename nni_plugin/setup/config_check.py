@@ -15,8 +15,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import yaml
-
 import ga
 from evaluators.cache import cache_dir
 from evaluators.supernet.request import SupernetRequest
@@ -25,15 +23,15 @@ from nni_plugin import search_space
 from nni_plugin.protocol import dispatcher
 from nni_plugin.protocol.json_types import Settings
 from nni_plugin.protocol.metrics import COSTS, DEFAULT
-from nni_plugin.protocol.suggestions import did_you_mean, file_near
+from nni_plugin.protocol.suggestions import did_you_mean
 from nni_plugin.registration import registered_class
-from nni_plugin.setup import first_format
 from nni_plugin.setup.allele_costs import try_all_alleles
+from nni_plugin.setup.config_file import genes_of_config, read_config
 from nni_plugin.setup.space_files import missing_lines
+from nni_plugin.setup.supernet_training import SupernetTraining
 from nni_plugin.setup.task_check import TaskCheck, TaskFindings, TaskOptions
 from nni_plugin.setup.trial_request import (
     assigned,
-    genes_of_config,
     of_trial,
     supernet_request,
     task_request,
@@ -46,7 +44,6 @@ from nni_plugin.user_paths import check_writable, inside
 
 OWN_TUNER = ("nni_plugin.JointGATuner", "nni_plugin.tuner.JointGATuner")
 OWN_ASSESSOR = ("nni_plugin.ParetoAssessor", "nni_plugin.assessor.ParetoAssessor")
-_CONFIGS = (".yml", ".yaml")
 _TEXTS = (
     "searchSpaceFile", "trialCommand", "trialCodeDirectory", "name", "className", "codeDirectory",
 )  # fmt: skip
@@ -77,9 +74,12 @@ def examine_config(
         meanwhile: work of the caller's, done while the task is tried and before NNI's names are
             looked up.
         on_nni: whether NNI is to run it, and has to find nothing wrong with it either.
+
+    Returns:
+        Also what would train the trials' supernet, if it is missing and the task was tried.
     """
     path = Path(path)
-    config = _read(path)
+    config = read_config(path)
     if isinstance(config, str):
         return TaskFindings([config])
     check = _Check(path.resolve().parent, config, task)
@@ -91,24 +91,8 @@ def examine_config(
         check.finish()
     finally:
         check.end()
-    return TaskFindings(list(dict.fromkeys(check.problems)), check.notes)
-
-
-def _read(path: Path) -> Settings | str:
-    """The settings, or what is wrong with the file."""
-    try:
-        config = yaml.safe_load(path.read_text())
-    except (FileNotFoundError, NotADirectoryError):
-        return f"{path}: no such file{file_near(path, _CONFIGS)}"
-    except IsADirectoryError:
-        return f"{path}: a folder, not an experiment's YAML file{file_near(path, _CONFIGS)}"
-    # PyYAML raises what its constructors do, an AttributeError at a bad date for one.
-    except Exception as error:
-        return f"{path}: not readable as YAML: {error}"
-    if not isinstance(config, dict):
-        return f"{path}: holds {type(config).__name__}, not an experiment's settings"
-    old = first_format.told(config)
-    return config if old is None else f"{path}: {old}"
+    problems = list(dict.fromkeys(check.problems))
+    return TaskFindings(problems, check.notes, training=check.training)
 
 
 @dataclass
@@ -120,6 +104,8 @@ class _Check:
     notes: list[str] = field(default_factory=list)
     task: TaskCheck | None = None
     supernet: SupernetRequest | None = None
+    training: SupernetTraining | None = None
+    words: list[str] = field(default_factory=list)
 
     def has_wrong_types(self) -> bool:
         """Whether a setting isn't of the type that all the rest takes for granted; it is noted."""
@@ -308,6 +294,7 @@ class _Check:
             options.read_s,
             self.supernet,
         )
+        self.words = list(words)
         self.task = TaskCheck(request, self._code_folder(), assigned(words), options.limit_s)
 
     def finish(self) -> None:
@@ -321,6 +308,10 @@ class _Check:
         else:
             self.problems += said
         self.notes += map(of_trial, found.notes)
+        if found.supernet_is_missing and self._is_local():
+            self.training = SupernetTraining.of(
+                self.words, self._code_folder(), assigned(self.words)
+            )
 
     def end(self) -> None:
         """Leaves nothing running."""

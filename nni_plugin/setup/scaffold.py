@@ -272,7 +272,7 @@ def _starts_from_supernet(
         return False
     if plan.supernet is None and not offer(costs):
         return False
-    say(f"the first trial trains a supernet: {costs}")
+    say(f"a supernet is trained before the first trial: {costs}")
     return True
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from evaluators.one_batch_process import BUILDING, IMPORTING, Request
+from nni_plugin.setup.supernet_training import SupernetTraining
 
 __all__ = ["LIMIT_S", "TaskCheck", "TaskFindings", "TaskOptions"]
 
@@ -65,11 +66,15 @@ class TaskFindings:
         problems: what would break the trials, a line each.
         notes: what may be meant.
         is_late: whether the check was ended in the build, which may just take long.
+        supernet_is_missing: whether the trials' supernet is yet to be trained.
+        training: of that supernet, where trials run on this machine; see :func:`examine_config`.
     """
 
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     is_late: bool = False
+    supernet_is_missing: bool = False
+    training: SupernetTraining | None = None
 
 
 class TaskCheck:
@@ -141,7 +146,7 @@ class TaskCheck:
                     for line in lines:
                         answer = json.loads(line)
                         if "problems" in answer:
-                            return TaskFindings(answer["problems"], answer["notes"])
+                            return TaskFindings(**answer)
                         self._step, self._since = answer["step"], time.monotonic()
                         told, ended = 0.0, False
                 spent = time.monotonic() - self._since

@@ -10,14 +10,13 @@ from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import yaml
-
 import hardware
 from evaluators.one_batch_process import Request
 from evaluators.supernet.request import SupernetRequest
 from nni_plugin.protocol import dispatcher
 from nni_plugin.protocol.json_types import Settings
 from nni_plugin.protocol.metrics import COSTS
+from nni_plugin.setup.config_file import genes_of_config
 from nni_plugin.setup.space_files import read_values
 from nni_plugin.trial_supernet import SupernetChoice
 from nni_plugin.user_paths import existing_file
@@ -85,28 +84,6 @@ def task_request(
         read_s=read_s,
         supernet=supernet,
     )
-
-
-def genes_of_config(config: Settings, folder: Path) -> Settings:
-    """The NNI search space of a config, from its file if it names one.
-
-    Args:
-        config: NNI's settings.
-        folder: of the config's file.
-
-    Raises:
-        ValueError: there is no such file, or it is no YAML or JSON.
-        OSError: it can't be read.
-    """
-    space: Settings | None = config.get("searchSpace")
-    if space is not None:
-        return space
-    file = dispatcher.find_file(str(config.get("searchSpaceFile")), [folder], "the file")
-    try:
-        found: Settings = yaml.safe_load(file.read_text())
-    except yaml.YAMLError as error:
-        raise ValueError(f"{file}: {error}") from error
-    return found
 
 
 def of_trial(text: str) -> str:

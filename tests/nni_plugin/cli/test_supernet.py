@@ -142,6 +142,35 @@ def test_the_first_trial_trains_it_and_the_others_wait(
     assert "--supernet none.pt: there is no such file" in capfd.readouterr().err
 
 
+def test_a_run_trains_it_before_its_first_trial(folder: Path) -> None:
+    words = ["nni_plugin.trial", *NAMES, "--epochs", "0", "--train-supernet", "space.json"]
+    class_args = {"objectives": {"accuracy": "maximize", "size_kb": "minimize"}}
+    config = {
+        "searchSpaceFile": "space.json",
+        "trialCommand": shlex.join(["python3", "-m", *words, "--supernet-epochs", "3"]),
+        "trialConcurrency": 1,
+        "maxTrialNumber": 1,
+        "experimentWorkingDirectory": "experiments",
+        "tuner": {
+            "className": "nni_plugin.JointGATuner", "codeDirectory": ".", "classArgs": class_args,
+        },
+        "trainingService": {"platform": "local"},
+    }  # fmt: skip
+    (folder / "config.yml").write_text(json.dumps(config))
+    done = subprocess.run(
+        command("nni_plugin.cli", "run", "config.yml", "--engine", "local", "--no-warm"),
+        env=environment(), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (
+        "note: trialCommand: --supernet: a supernet is trained first, for 3 epochs" in done.stderr
+    )
+    before, _, _ = done.stdout.partition("0/1 complete")
+    assert "supernet: epoch 3 of 3" in before
+    (trial_folder,) = folder.glob("experiments/*/environments/*/trials/*")
+    assert "is there already" in stdout_of(trial_folder).read_text()
+
+
 def forked(
     folder: Path, words: Sequence[str], chromosomes: Sequence[Params]
 ) -> tuple[list[dict[str, float]], list[str]]:

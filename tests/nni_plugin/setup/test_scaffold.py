@@ -192,7 +192,7 @@ def test_a_supernet_is_offered_with_what_it_costs(tmp_path):
     command = written("taken", task=task, supernet=True)
     assert "--train-supernet " in command
     assert command.endswith("taken/space.json --epochs 1")
-    assert lines[-1].startswith("the first trial trains a supernet: about ")
+    assert lines[-1].startswith("a supernet is trained before the first trial: about ")
     # The template's model goes, so that its costs say nothing.
     assert "--train-supernet" not in written("template")
     # What became of the template is the user's, and kept.
