@@ -19,6 +19,7 @@ from ga.problem.objectives import Constraint
 from nni_plugin.protocol.json_types import Settings
 from nni_plugin.protocol.metrics import COSTS
 from nni_plugin.protocol.suggestions import did_you_mean
+from nni_plugin.protocol.units import unit_of
 from nni_plugin.setup.space_files import network_file
 from nni_plugin.study.user_functions import import_path
 from nni_plugin.user_paths import check_writable
@@ -101,7 +102,7 @@ class Plan:
             if near := [cost for cost in COSTS if cost.startswith(f"{metric}_")]:
                 raise ValueError(
                     f"--limit {text!r}: did you mean '{near[0]} {constraint.operator} "
-                    f"{constraint.bound:g}'{_unit(near[0])}?"
+                    f"{constraint.bound:g}', in {unit_of(near[0])}?"
                 )
             parsed[metric] = f"{constraint.operator} {constraint.bound:g}"
         return cls(limits=parsed, trials=trials, concurrency=concurrency, **rest)
@@ -274,11 +275,6 @@ def _starts_from_supernet(
         return False
     say(f"a supernet is trained before the first trial: {costs}")
     return True
-
-
-def _unit(cost: str) -> str:
-    unit = {"kb": "KB", "ms": "ms", "mj": "mJ"}.get(cost.rpartition("_")[2])
-    return f", in {unit}" if unit else ""
 
 
 def code_folder(task: str, folder: Path) -> Path:
