@@ -1,6 +1,8 @@
-"""Two searches on digits at equal CPU time: trials from a supernet against trials from float.
+"""Two searches at equal CPU time: trials from a supernet against trials from float.
 
     python -m benchmarks.supernet.equal_time --seeds 3 --output equal_time.csv
+
+Task, device and the tuner's settings are those of a config.
 
 The first arm trains a supernet and runs its trials. The second runs trials of the task's own epochs
 from the float model until it has spent as much. Then each arm picks finalists on ``val``: those
@@ -16,6 +18,7 @@ from __future__ import annotations
 import argparse
 import csv
 import itertools
+import shlex
 import statistics
 import tempfile
 import time
@@ -33,12 +36,11 @@ from evaluators.training import score
 from ga.history.pareto import hypervolume
 from hardware import Network
 from nni_plugin.setup.space_files import network_file, read_values
+from nni_plugin.setup.trial_request import trial_arguments
 from nni_plugin.study.study import Study
 from nni_plugin.study.trial_log import Trial
 from nni_plugin.study.tuner_args import TunerArgs
 
-CONFIG = Path("experiment_configs/ga_joint.yml")
-TASK, DEVICE = "evaluators.tasks.digits:build", "stm32f746"
 OBJECTIVES = ("accuracy", "size_kb", "latency_ms")
 COLUMNS = ("seed", "arm", "kind", "uid", "cpu_s", "accuracy", "test", "size_kb", "latency_ms")
 SUPERNET, FLOAT = "supernet", "float"
@@ -57,14 +59,17 @@ class Arm:
     Args:
         name: ``supernet`` or ``float``.
         seed: of the optimizer and the supernet.
-        file: rows go there.
+        args: of this program.
     """
 
-    def __init__(self, name: str, seed: int, file: Path) -> None:
-        self.name, self.seed, self.file = name, seed, file
-        self.task: Task = load_task(TASK)
-        self.config = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
-        self.space = CONFIG.parent / self.config["searchSpaceFile"]
+    def __init__(self, name: str, seed: int, args: argparse.Namespace) -> None:
+        self.name, self.seed, self.file = name, seed, args.output
+        self.folder: Path = args.config.parent
+        self.config = yaml.safe_load(args.config.read_text(encoding="utf-8"))
+        trial = trial_arguments(shlex.split(self.config["trialCommand"]))
+        self.task: Task = load_task(trial.task, args.data)
+        self.device: str = trial.device
+        self.space = self.folder / self.config["searchSpaceFile"]
         self.network = Network.load(network_file(self.space))
         self.start = time.process_time()
         self.supernet: Supernet | None = None
@@ -83,7 +88,7 @@ class Arm:
     def search(self, trials: int | None, budget_s: float | None, epochs: int | None) -> list[Trial]:
         """Runs trials until there are so many, or so much time is spent; returns the finished."""
         class_args = {**self.config["tuner"]["classArgs"], "seed": self.seed}
-        args = TunerArgs.parse(class_args, base=[CONFIG.parent.resolve()])
+        args = TunerArgs.parse(class_args, base=[self.folder.resolve()])
         space = yaml.safe_load(self.space.read_text(encoding="utf-8"))
         with tempfile.TemporaryDirectory() as folder:
             study = Study(args, space, Path(folder) / "journal.jsonl", class_args)
@@ -96,7 +101,7 @@ class Arm:
                     except ga.SpaceExhausted:
                         break
                     found = evaluate(
-                        self.task, trial.params, device=DEVICE, network=self.network,
+                        self.task, trial.params, device=self.device, network=self.network,
                         epochs=epochs, supernet=self.supernet,
                     )  # fmt: skip
                     study.tell(trial.uid, found.metrics)
@@ -107,7 +112,7 @@ class Arm:
         """Trains the finalists and looks at the test data."""
         for trial in chosen:
             found = evaluate(
-                self.task, trial.params, device=DEVICE, network=self.network, epochs=epochs,
+                self.task, trial.params, device=self.device, network=self.network, epochs=epochs,
                 supernet=self.supernet,
             )  # fmt: skip
             test = score(self.task, found.model, self.task.test, "test")
@@ -191,7 +196,7 @@ def main() -> None:
     args = _arguments()
     for seed in range(args.first_seed, args.first_seed + args.seeds):
         if not _is_done(args.output, seed, SUPERNET):
-            arm = Arm(SUPERNET, seed, args.output)
+            arm = Arm(SUPERNET, seed, args)
             arm.train(args.supernet_epochs)
             trials = arm.search(args.trials, None, args.epochs)
             arm.finish(finalists(trials, _reference(arm), args.finalists), args.finalist_epochs)
@@ -201,10 +206,10 @@ def main() -> None:
                 if (r["seed"], r["arm"]) == (str(seed), SUPERNET)
                 and r["kind"] in ("supernet", "trial")
             )  # fmt: skip
-            arm = Arm(FLOAT, seed, args.output)
+            arm = Arm(FLOAT, seed, args)
             trials = arm.search(None, budget, None)
             arm.finish(finalists(trials, _reference(arm), args.finalists), args.finalist_epochs)
-    last = Arm(FLOAT, 0, args.output)
+    last = Arm(FLOAT, 0, args)
     baseline = score(last.task, last.task.model, last.task.test, "test")
     report(_read(args.output), _reference(last), baseline)
 
@@ -212,7 +217,7 @@ def main() -> None:
 def _reference(arm: Arm) -> Point:
     from hardware import cost_function, load_device
 
-    costs = cost_function(arm.network, load_device(DEVICE))({})
+    costs = cost_function(arm.network, load_device(arm.device))({})
     return -WORST, costs["size_kb"], costs["latency_ms"]
 
 
@@ -230,6 +235,8 @@ def _read(path: Path) -> list[Row]:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
     add = parser.add_argument
+    add("--config", type=Path, default=Path("experiment_configs/ga_joint.yml"))
+    add("--data", help="of the task, in place of the config's")
     add("--seeds", type=int, default=3)
     add("--first-seed", type=int, default=0)
     add("--trials", type=int, default=48, help="of the arm with the supernet")
