@@ -99,7 +99,8 @@ def run(
                 found.training.run()
     else:
         existing_file(config, suffixes=(".yml", ".yaml"))
-        _known_to_nni()
+        if on_nni:
+            _known_to_nni()
     if not on_nni:
         from nni_plugin.cli.engine_run import EngineOptions, run_on_engine
 
@@ -113,7 +114,7 @@ def run(
 
 
 def _known_to_nni() -> None:
-    """Registers the tuner; on an engine without NNI there may be nobody to register it with."""
+    """Registers the tuner; if NNI is missing, what needs it says so."""
     from nni_plugin.registration import register
 
     with contextlib.suppress(ImportError):
