@@ -9,6 +9,7 @@ trials, the page's processor time, and what the page costs the tuner. Needs chro
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import http.server
 import json
@@ -211,9 +212,13 @@ def renderer_seconds(driver: Any) -> dict[int, float]:
     """CPU seconds so far of the pages' processes: what a busy machine doesn't stretch."""
     import psutil
 
-    children = psutil.Process(driver.service.process.pid).children(recursive=True)
-    times = {p.pid: p.cpu_times() for p in children if "--type=renderer" in p.cmdline()}
-    return {pid: t.user + t.system for pid, t in times.items()}
+    found = {}
+    for process in psutil.Process(driver.service.process.pid).children(recursive=True):
+        with contextlib.suppress(psutil.Error):  # one that ends just now
+            if "--type=renderer" in process.cmdline():
+                times = process.cpu_times()
+                found[process.pid] = times.user + times.system
+    return found
 
 
 def spent(before: dict[int, float], after: dict[int, float]) -> float:

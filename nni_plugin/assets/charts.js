@@ -1,4 +1,4 @@
-// The Plotly charts. Each function redraws one of them from the store and the controls.
+// The trade-off, drawn by Plotly from the store and the controls.
 
 const PLOT_CONFIG = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d"] };
 
@@ -76,6 +76,7 @@ function drawScatter() {
   }
   cloud.sketch = null;
   if (!x || !y) {
+    cloud.drawn = "";
     Plotly.react("scatter", [], baseLayout({}), PLOT_CONFIG);
     return;
   }
@@ -98,12 +99,20 @@ function drawScatter() {
     shapes.push({ type: "line", xref: "paper", x0: 0, x1: 1, y0: baseline[y], y1: baseline[y],
       line: { color: theme("baseline"), width: 1.5, dash: "dash" } });
   }
-  Plotly.react("scatter", traces, baseLayout({
+  const layout = baseLayout({
     shapes,
     uirevision: `${x}|${y}|${log}`, margin: SCATTER_MARGIN, modebar: { orientation: "v", bgcolor: "rgba(0,0,0,0)" },
     xaxis: { title: { text: label(x) }, type: log ? "log" : "linear", ...axisRange(spread(complete, x), log) },
     yaxis: { title: { text: label(y) }, ...axisRange(spread(complete, y), false) },
-  }), PLOT_CONFIG);
+  });
+  // Most trials of a long search change nothing that Plotly draws, which is the costliest part.
+  const drawn = JSON.stringify([traces, layout]);
+  if (drawn === cloud.drawn) {
+    drawCloud();
+    return;
+  }
+  cloud.drawn = drawn;
+  Plotly.react("scatter", traces, layout, PLOT_CONFIG);
   listen("scatter");
   // Later on it is redrawn by Plotly's own events, zooming included.
   if (!window.jointGA.updates) drawCloud();
@@ -148,25 +157,4 @@ function markTraces(x, y) {
       line: { color: theme(colour), dash: "dash" },
     };
   });
-}
-
-// Of one objective the main chart already shows all: the best so far.
-function drawHypervolume() {
-  $("hypervolume-card").hidden = isSingle();
-  if (!window.Plotly || isSingle()) return;
-  const over = Number($("hv-axis").value), { hypervolume: history, settled_after: first } = store.state;
-  const last = history.at(-1);
-  $("hypervolume-note").textContent = last
-    ? `The part that the front dominates of the box between the best and the worst of the first ${first} results. The box stays, so the curve never falls; above 1 the search has left that box behind.`
-    : `Shown from ${first} complete trials on, when its box is known.`;
-  $("hypervolume").setAttribute("aria-label", last ? `Hypervolume after ${last[0]} trials: ${last[2].toFixed(4)}` : "Nothing to show yet");
-  Plotly.react("hypervolume", [{
-    type: "scatter", mode: "lines", line: { shape: "hv", color: theme("front"), width: 2 },
-    x: history.map((h) => (over ? h[1] / 60 : h[0])), y: history.map((h) => h[2]),
-    hovertemplate: over ? "%{x:.1f} min: %{y:.4f}<extra></extra>" : "trial %{x}: %{y:.4f}<extra></extra>",
-  }], baseLayout({
-    uirevision: String(over),
-    xaxis: { title: { text: over ? "time (minutes)" : "complete trials" }, rangemode: "tozero" },
-    yaxis: { rangemode: "tozero", title: { text: `first ${first} results' box = 1` } },
-  }), { ...PLOT_CONFIG, displayModeBar: false });
 }

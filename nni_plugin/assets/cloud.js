@@ -3,7 +3,8 @@
 
 const HOVER_PX = 8;
 const VIRIDIS = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]];
-const cloud = { x: "", y: "", rows: [], infeasible: [], colours: null, range: [0, 1], sketch: null };
+const SHADES = 48;   // of the colour scale: as many as can be told apart
+const cloud = { x: "", y: "", rows: [], infeasible: [], colours: null, range: [0, 1], sketch: null, drawn: "" };
 
 function viridis(share) {
   const at = Math.max(0, Math.min(1, share)) * (VIRIDIS.length - 1), i = Math.min(Math.floor(at), VIRIDIS.length - 2);
@@ -17,7 +18,7 @@ function setCloud(x, y, rows, infeasible) {
   const values = by === "order" ? rows.map((_, i) => i + 1) : rows.map((r) => value(r, by));
   cloud.range = axisRange(values.filter((v) => v !== null), false, 0).range || [0, 1];
   const [low, high] = cloud.range;
-  cloud.colours = values.map((v) => viridis(high > low ? (v - low) / (high - low) : 0));
+  cloud.colours = values.map((v) => viridis(high > low ? Math.round((v - low) / (high - low) * SHADES) / SHADES : 0));
 }
 
 // Pixel position of a row within the plot's element, or null outside the axes.
@@ -39,24 +40,9 @@ function drawCloud() {
   const ink = canvas.getContext("2d");
   ink.scale(scale, scale);
   ink.globalAlpha = cloud.colours ? 0.85 : 0.5;
-  ink.fillStyle = theme("dominated");
-  cloud.rows.forEach((row, i) => {
-    const at = pixel(row);
-    if (!at) return;
-    if (cloud.colours) ink.fillStyle = cloud.colours[i];
-    ink.beginPath();
-    ink.arc(at[0], at[1], 3, 0, 2 * Math.PI);
-    ink.fill();
-  });
+  inkDots(ink, cloud.rows.map(pixel), 3, cloud.colours || theme("dominated"));
   ink.globalAlpha = 0.65;
-  ink.strokeStyle = theme("infeasible");
-  for (const row of cloud.infeasible) {
-    const at = pixel(row);
-    if (!at) continue;
-    ink.beginPath();
-    ink.arc(at[0], at[1], 3, 0, 2 * Math.PI);
-    ink.stroke();
-  }
+  inkDots(ink, cloud.infeasible.map(pixel), 3, theme("infeasible"), true);
 }
 
 function cloudRowAt(event) {

@@ -72,7 +72,7 @@ function setStatus(text, kind) {
   $("status").className = `pill ${kind}`;
 }
 
-function showTip(row, { clientX, clientY }) {
+function showTip(row, event) {
   const tip = $("tip"), table = element("table");
   for (const metric of ownMetrics().slice(0, 8)) {
     const line = table.insertRow();
@@ -85,6 +85,11 @@ function showTip(row, { clientX, clientY }) {
     if (layers.length) tip.append(heatMap([row], { named: layers.length <= 16, room: 400 }));
     if (other.length) tip.append(otherGenes([row], 12));
   }
+  placeTip(event);
+}
+
+function placeTip({ clientX, clientY }) {
+  const tip = $("tip");
   tip.hidden = false;
   const left = clientX + 16 + tip.offsetWidth > innerWidth ? clientX - 16 - tip.offsetWidth : clientX + 16;
   tip.style.left = `${Math.max(4, left)}px`;
@@ -193,7 +198,6 @@ async function follow() {
         performance.mark("joint-ga-content");
         await loadPlotly();
         drawScatter();
-        drawHypervolume();
         await painted();
       }
       finishUpdate(start);
@@ -253,6 +257,7 @@ function start() {
   });
   listenToTrials();
   listenToParallel();
+  listenToHypervolume();
   listenToCloud();
   listenToSight();
   listenToWidth();

@@ -30,13 +30,15 @@ function parallelPlaces(count, width, lying) {
 function inkParallelAxes(ink, axes, { at, along }, lying) {
   axes.forEach(({ name, low, high, up }, i) => {
     const [worst, best] = up ? [low, high] : [high, low], from = along(0), to = along(1);
-    ink.strokeStyle = theme("soft");
+    Object.assign(ink, { strokeStyle: theme("soft"), lineWidth: 1 });
     ink.beginPath();
     ink.moveTo(...(lying ? [from, at[i]] : [at[i], from]));
     ink.lineTo(...(lying ? [to, at[i]] : [at[i], to]));
     ink.stroke();
     const say = (text, x, y, align, colour, weight = "") => {
       Object.assign(ink, { textAlign: align, fillStyle: theme(colour), font: `${weight} 12px system-ui, sans-serif` });
+      Object.assign(ink, { strokeStyle: theme("card"), lineWidth: 3 });   // to be read above lines
+      ink.strokeText(text, x, y);
       ink.fillText(text, x, y);
     };
     if (lying) {
@@ -71,7 +73,7 @@ function drawParallel() {
   $("parallel-card").hidden = axes.length < 2;
   if (axes.length < 2) return;
   const width = widthOf("parallel"), lying = width < AXIS_PX * axes.length, canvas = $("parallel");
-  const height = lying ? LYING_PX * axes.length + 20 : STANDING_PX;
+  const height = lying ? LYING_PX * axes.length - 8 : STANDING_PX;
   canvas.style.height = `${height}px`;
   $("parallel-note").textContent = `${lying ? "right" : "up"} is better on every axis; click a line to choose it`;
   canvas.setAttribute("aria-label", `Parallel lines of ${axes.map(({ name }) => label(name)).join(", ")}, one per trial; the table of trials holds the same`);
@@ -95,7 +97,6 @@ function drawParallel() {
     for (const each of lines) inkLine(ink, each, parallel);
     parallel.lines.push(...lines);
   }
-  ink.lineWidth = 1;
   inkParallelAxes(ink, axes, places, lying);
 }
 

@@ -32,6 +32,42 @@ function inkOf(canvas, width, height) {
   return ink;
 }
 
+// A dot or a ring of a radius, in rows of whole pixels, [x, y, width, height] each: as arcs, thousands of
+// them take a browser without a GPU twenty times as long.
+const shapes = new Map();
+function dotShape(radius, hollow) {
+  const key = `${radius} ${hollow}`;
+  if (shapes.has(key)) return shapes.get(key);
+  const rows = Math.ceil(radius), hole = radius - Math.max(1, radius / 3), half = (r, y) => Math.round(Math.sqrt(Math.max(0, r * r - y * y)));
+  const rects = [], add = (x, y, w) => {
+    const above = rects.findLast((rect) => rect[0] === x && rect[2] === w);
+    if (above && above[1] + above[3] === y) above[3] += 1;
+    else if (w) rects.push([x, y, w, 1]);
+  };
+  for (let y = -rows; y < rows; y++) {
+    const outer = half(radius, y + 0.5), inner = hollow ? half(hole, y + 0.5) : 0;
+    if (!inner) add(-outer, y, 2 * outer);
+    else for (const x of [-outer, inner]) add(x, y, outer - inner);
+  }
+  shapes.set(key, rects);
+  return rects;
+}
+
+// Dots at places in CSS pixels (null: none), of one colour or of one each.
+function inkDots(ink, places, size, colour, hollow = false) {
+  const scale = devicePixelRatio || 1, shape = dotShape(size * scale, hollow);
+  ink.save();
+  ink.setTransform(1, 0, 0, 1, 0, 0);
+  if (typeof colour === "string") ink.fillStyle = colour;
+  places.forEach((at, i) => {
+    if (!at) return;
+    const left = Math.round(at[0] * scale), top = Math.round(at[1] * scale);
+    if (typeof colour !== "string") ink.fillStyle = colour[i];
+    for (const [x, y, w, h] of shape) ink.fillRect(left + x, top + y, w, h);
+  });
+  ink.restore();
+}
+
 // Grid, ticks and names of two axes; `xs.marks` and `ys.marks` may be [value, text].
 function inkAxes(ink, width, height, xs, ys, names) {
   const { l, r, t, b } = SCATTER_MARGIN;
@@ -64,12 +100,8 @@ function drawSketch() {
   inkAxes(ink, width, height, xs, ys, [label(x), label(y)]);
   cloud.sketch = (row) => [xs.at(value(row, x)), ys.at(value(row, y))];
   const dots = (rows, size, colour, alpha, hollow) => {
-    Object.assign(ink, { globalAlpha: alpha, fillStyle: theme(colour), strokeStyle: theme(colour) });
-    for (const row of rows) {
-      ink.beginPath();
-      ink.arc(xs.at(value(row, x)), ys.at(value(row, y)), size, 0, 2 * Math.PI);
-      if (hollow) ink.stroke(); else ink.fill();
-    }
+    ink.globalAlpha = alpha;
+    inkDots(ink, rows.map(cloud.sketch), size, theme(colour), hollow);
   };
   dots(feasible.filter((row) => !store.front.has(row.uid)), 3, "dominated", 0.5, false);
   dots(infeasible, 3, "infeasible", 0.65, true);

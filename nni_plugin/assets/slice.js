@@ -49,13 +49,18 @@ function drawSlice() {
     xs.marks = choices.map((v, i) => [i, format(v).slice(0, 12)]).filter((_, i) => i % every === 0);
   }
   inkAxes(ink, width, height, xs, ys, [name, label(metric)]);
-  for (const row of rows) {
+  const place = (row) => {
     const at = row.genes[gene] + (choices ? (scatterShare(row.uid) - 0.5) * 2 * SLICE_JITTER : 0);
-    const [colour, alpha] = store.front.has(row.uid) ? ["front", 0.9] : row.feasible ? ["dominated", 0.5] : ["infeasible", 0.5];
-    Object.assign(ink, { globalAlpha: alpha, fillStyle: theme(colour) });
-    ink.beginPath();
-    ink.arc(xs.at(at), ys.at(value(row, metric)), 2.6, 0, 2 * Math.PI);
-    ink.fill();
+    return [xs.at(at), ys.at(value(row, metric))];
+  };
+  const isFront = (row) => store.front.has(row.uid);
+  for (const [of, colour, alpha] of [
+    [rows.filter((row) => !isFront(row) && !row.feasible), "infeasible", 0.5],
+    [rows.filter((row) => !isFront(row) && row.feasible), "dominated", 0.5],
+    [rows.filter(isFront), "front", 0.9],
+  ]) {
+    ink.globalAlpha = alpha;
+    inkDots(ink, of.map(place), 3, theme(colour));
   }
   Object.assign(ink, { globalAlpha: 1, strokeStyle: theme("text"), lineWidth: 2 });
   ink.beginPath();

@@ -28,6 +28,7 @@ _SCRIPTS = (
     *("store.js", "labels.js", "sketch.js", "charts.js", "legend.js", "cloud.js", "layers.js"),
     *(
         "parallel.js",
+        "hypervolume.js",
         "importance.js",
         "slice.js",
         "chosen.js",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +23,26 @@ def axe_js() -> str:
     return (Path(spec.origin).parent / "axe-core" / "axe.min.js").read_text(encoding="utf-8")
 
 
-def grave_findings(driver: Any) -> list[str]:
-    """The serious and critical findings of the page that is open, each with where it is."""
-    driver.execute_script(axe_js())
+COLOUR_RULES = ("color-contrast", "link-in-text-block")
+"""All that a colour scheme can break."""
+
+
+def grave_findings(driver: Any, rules: Sequence[str] = ()) -> list[str]:
+    """The serious and critical findings of the page that is open, each with where it is.
+
+    Args:
+        driver: of the browser.
+        rules: look at these only; all if empty.
+    """
+    if not driver.execute_script("return Boolean(window.axe)"):
+        driver.execute_script(axe_js())
     driver.set_script_timeout(60)
     found = driver.execute_async_script(
-        "const done = arguments[arguments.length - 1];"
-        "axe.run(document, { resultTypes: ['violations'] }).then((r) => done(r.violations),"
-        "(error) => done([{ impact: 'critical', id: String(error), nodes: [] }]))"
+        "const [rules, done] = arguments, options = { resultTypes: ['violations'] };"
+        "if (rules.length) options.runOnly = rules;"
+        "axe.run(document, options).then((r) => done(r.violations),"
+        "(error) => done([{ impact: 'critical', id: String(error), nodes: [] }]))",
+        list(rules),
     )
     return [
         f"{finding['impact']} {finding['id']}: {node['target']} {node['failureSummary']}"

@@ -21,7 +21,8 @@ def test_the_table_seeds_the_population_of_an_init_config(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = CliRunner().invoke
-    done = run(app, ["init", str(tmp_path / "exp"), *TASK, "--trials", "40"])
+    quick = ("--no-check", "--no-supernet")
+    done = run(app, ["init", str(tmp_path / "exp"), *TASK, "--trials", "40", *quick])
     assert done.exit_code == 0, done.output
     monkeypatch.chdir(tmp_path / "exp")
 

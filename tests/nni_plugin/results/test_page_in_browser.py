@@ -18,7 +18,7 @@ from nni_plugin.results.page_data import PageData
 from nni_plugin.results.page_server import serve_folder
 from nni_plugin.results.report import write_html
 from nni_plugin.study.trial_log import TrialLog
-from support.axe import grave_findings
+from support.axe import COLOUR_RULES, grave_findings
 from support.browser import complaints, open_page, wait_for
 from support.journals import plain_search, searched, write_experiment
 
@@ -106,8 +106,7 @@ def report_of(write: Any, tmp_path: Path, events: list[dict[str, Any]]) -> str:
     ("events", "looks"),
     [
         (searched(40, 8), [(400, "light"), (400, "dark"), (1400, "dark"), (1400, "light")]),
-        # It has the same colours and fewer parts.
-        (plain_search(30), [(400, "light"), (1400, "dark")]),
+        (plain_search(30), [(400, "light"), (1400, "dark"), (1400, "light")]),
         (searched(4, 60), []),
     ],
     ids=["layers", "plain", "many layers"],
@@ -123,7 +122,8 @@ def test_any_width_and_any_scheme(page, write, tmp_path, events, looks) -> None:
         resize(page, width)
         prefer(page, scheme)
         wait_for(page, REDRAWN)
-        assert grave_findings(page) == [], (width, scheme)
+        rules = COLOUR_RULES if scheme == "dark" else ()
+        assert grave_findings(page, rules) == [], (width, scheme)
     assert complaints(page) == []
 
 
@@ -131,6 +131,8 @@ def test_axe_finds_what_is_wrong(page, tmp_path) -> None:
     (tmp_path / "bad.html").write_text("<html><body><img src='x'><input></body></html>")
     page.get((tmp_path / "bad.html").as_uri())
     assert {text.split()[1] for text in grave_findings(page)} >= {"image-alt:", "label:"}
+    page.execute_script("document.body.innerHTML = '<p style=\"color: #ccc\">pale</p>'")
+    assert [text.split()[1] for text in grave_findings(page, COLOUR_RULES)] == ["color-contrast:"]
 
 
 def test_every_axis_has_its_unit_and_the_legend_covers_no_point(layers_page) -> None:

@@ -118,19 +118,19 @@ def test_options_of_a_task_survive_the_shell(tmp_path, monkeypatch):
     task = "evaluators.tasks.digits:build?remove_dead=1"
     plan = Plan.make(
         folder=tmp_path / "new", task=task, device="stm32f746", trials=4, concurrency=1,
-        limits=(), costs=("size_kb",),
+        limits=(), costs=("size_kb",), supernet=False,
     )  # fmt: skip
     config = write_plan(plan)[-1]
     command = yaml.safe_load(config.read_text())["trialCommand"]
     assert shlex.split(command)[4] == task
     assert check_config(config) == []
-    _check_that_only_force_replaces(plan)
+    _check_that_only_force_replaces(plan, monkeypatch)
 
 
-def _check_that_only_force_replaces(plan):
+def _check_that_only_force_replaces(plan, monkeypatch):
     """Files are replaced all or none, also where it is stopped half-way."""
 
-    def stop(costs):
+    def stop(*_arguments, **_options):
         raise KeyboardInterrupt
 
     config = plan.folder / "ga_joint.yml"
@@ -139,10 +139,12 @@ def _check_that_only_force_replaces(plan):
     more = replace(plan, trials=9)
     with pytest.raises(FileExistsError, match=r"space\.json, .*network\.json, .*\.yml are there"):
         write_plan(more)
-    with pytest.raises(KeyboardInterrupt):
-        write_plan(more, offer=stop, overwrite=True)
+    with monkeypatch.context() as patched:
+        patched.setattr(yaml, "safe_dump", stop)  # of the config, the last of the files
+        with pytest.raises(KeyboardInterrupt):
+            write_plan(more, overwrite=True)
     assert {file: file.read_bytes() for file in plan.folder.iterdir()} == before
-    write_plan(replace(more, supernet=False), overwrite=True)
+    write_plan(more, overwrite=True)
     assert yaml.safe_load(config.read_text())["maxTrialNumber"] == 9
     assert {file.name for file in plan.folder.iterdir()} == {file.name for file in before}
 
