@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -23,6 +23,9 @@ _PLACES = (0.5, 0.25, 0.12)
 _PRICES = np.geomspace(1e-3, 300.0, 32)
 _SLACK = 1.2
 _NONE = 1e-9
+
+#: Known costs of networks that were looked at.
+Costed = MutableMapping[Genome, Mapping[str, float]]
 
 
 def knapsack_of(
@@ -103,7 +106,7 @@ class Knapsack:
         self._limits = [c for c in constraints if c.metric in costs.metrics]
         self._side = [c for c in self._limits if c.metric not in goals]
         order = np.argsort(self.prior, axis=1, kind="stable")
-        self.smallest = self._genome(order[range(len(order)), np.array(self._sizes) - 1])
+        self.smallest = self._genome(order[range(len(order)), np.array(self._sizes) - 1].tolist())
         self.mildest = self._mildest(order)
         self._open = self._allowed(order)
         self._unit = self._paid([start])[0]
@@ -124,18 +127,21 @@ class Knapsack:
         """Whether known costs break no limit."""
         return not broken_limits(self._limits, costs)
 
-    def solutions(self, losses: Array, weights: Array) -> list[Genome]:
+    def solutions(
+        self, losses: Array, weights: Array, costed: Costed | None = None
+    ) -> list[Genome]:
         """From nothing compressed to everything, for one direction of cost.
 
         Args:
             losses: loci x alleles, as `prior`.
             weights: of the costs, one for each of the objectives among them.
+            costed: known costs by genome; what is looked up is added.
         """
         found: dict[Genome, None] = {}
         edges = [np.inf, *(float(np.sqrt(a * b)) for (a, _), (b, _) in pairwise(self._bases)), 0.0]
         for (_, paid), (upper, lower) in zip(self._bases, pairwise(edges), strict=True):
             walk = self._walk(losses, weights, paid)
-            shares = self._shares(walk) @ weights
+            shares = self._shares(walk, costed) @ weights
             found.update(
                 (genome, None)
                 for genome, share in zip(walk, shares, strict=True)
@@ -144,7 +150,11 @@ class Knapsack:
         return list(found)
 
     def drawn(
-        self, generator: np.random.Generator, factors: Iterable[Array], spread: float = 0.0
+        self,
+        generator: np.random.Generator,
+        factors: Iterable[Array],
+        spread: float = 0.0,
+        costed: Costed | None = None,
     ) -> list[Genome]:
         """Solutions for losses as they may be, each in a random direction of cost.
 
@@ -152,19 +162,23 @@ class Knapsack:
             generator: source of randomness.
             factors: what the losses of each locus are multiplied with, once for each direction.
             spread: standard deviation of a further random factor's logarithm.
+            costed: known costs by genome; what is looked up is added.
         """
         found: dict[Genome, None] = {}
         for factor in factors:
             times = factor * np.exp(generator.normal(0.0, spread, len(self.loci)))
             weights = generator.dirichlet(np.ones(len(self._goals)))
-            found.update(dict.fromkeys(self.solutions(self.prior * times[:, None], weights)))
+            solved = self.solutions(self.prior * times[:, None], weights, costed)
+            found.update(dict.fromkeys(solved))
         return list(found)
 
     # ---- limits
 
-    def _genome(self, alleles: NDArray[np.int_]) -> Genome:
+    def _genome(self, alleles: Sequence[int]) -> Genome:
+        if len(alleles) == len(self._start):  # loci are in order
+            return tuple(alleles)
         genome = list(self._start)
-        for i, allele in zip(self.loci, alleles.tolist(), strict=True):
+        for i, allele in zip(self.loci, alleles, strict=True):
             genome[i] = allele
         return tuple(genome)
 
@@ -198,13 +212,16 @@ class Knapsack:
 
     # ---- costs
 
-    def _paid(self, genomes: Sequence[Genome]) -> Array:
-        found = self._costs.of_many([self._space.decode(genome) for genome in genomes])
-        table = [[costs.get(name, np.nan) for name in self._goals] for costs in found]
+    def _paid(self, genomes: Sequence[Genome], costed: Costed | None = None) -> Array:
+        costed = {} if costed is None else costed
+        fresh = [genome for genome in genomes if genome not in costed]
+        found = self._costs.of_many([self._space.decode(genome) for genome in fresh])
+        costed.update(zip(fresh, found, strict=True))
+        table = [[costed[genome].get(name, np.nan) for name in self._goals] for genome in genomes]
         return np.array(table, dtype=float).reshape(len(genomes), len(self._goals))
 
-    def _shares(self, genomes: Sequence[Genome]) -> Array:
-        return np.asarray(np.nan_to_num(self._paid(genomes) / self._unit, nan=1.0))
+    def _shares(self, genomes: Sequence[Genome], costed: Costed | None = None) -> Array:
+        return np.asarray(np.nan_to_num(self._paid(genomes, costed) / self._unit, nan=1.0))
 
     def _linearizations(self) -> list[tuple[float, Array]]:
         """Places, as mean shares of the start's costs, and the costs of each allele around them."""
@@ -239,5 +256,6 @@ class Knapsack:
         spans = np.ptp(np.where(finite, losses, 0.0), axis=1), np.ptp(cost, axis=1)
         loss, saving = (float(np.median(s[s > 0])) if (s > 0).any() else _NONE for s in spans)
         left = np.where(self._open, losses, np.inf)
-        chosen = [np.argmin(left + price * loss / saving * cost, axis=1) for price in _PRICES]
-        return list(dict.fromkeys(map(self._genome, chosen)))
+        prices = (_PRICES * loss / saving)[:, None, None]
+        chosen = dict.fromkeys(map(tuple, np.argmin(left + prices * cost, axis=2).tolist()))
+        return [self._genome(alleles) for alleles in chosen]
