@@ -209,6 +209,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--samplers", nargs="*", default=list(SAMPLERS), choices=list(SAMPLERS))
     parser.add_argument("--seeds", type=int, default=3)
+    everyone = [f"{network}-{number}" for network, number in INSTANCES]
+    parser.add_argument("--instances", nargs="*", default=everyone, choices=everyone)
     parser.add_argument("--output", type=Path, default=RESULTS)
     args = parser.parse_args()
     header = ["instance", "sampler", "seed", "seconds"]
@@ -216,9 +218,9 @@ def main() -> None:
     if not args.output.exists():
         args.output.write_text(",".join(header) + "\n", encoding="utf-8")
     done = {(r["instance"], r["sampler"], int(r["seed"])) for r in _rows(args.output)}
-    for network, number in INSTANCES:
-        instance = Instance(network, number)
-        for seed in range(args.seeds):
+    made = [Instance(*INSTANCES[everyone.index(name)]) for name in args.instances]
+    for seed in range(args.seeds):
+        for instance in made:
             for name in args.samplers:
                 if (instance.name, name, seed) in done:
                     continue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -127,20 +127,20 @@ class AcquisitionOptimizer:
         for family in (parents, front):
             for _ in range(self._offspring // 2):
                 yield self._child(rng, rng.choice(family), rng.choice(family))
-        yield from map(self._canonical, self._solved(rng))
+        yield from map(self._canonical, self._solved(rng, score))
         immigrants = [self._canonical(self._space.sample(rng)) for _ in range(self._immigrants)]
         yield from immigrants
         yield from self._inner_search(rng, [*parents, *front], immigrants, score)
 
-    def _solved(self, rng: random.Random) -> list[Genome]:
+    def _solved(self, rng: random.Random, score: _Score) -> list[Genome]:
         if self._knapsack is None:
             return []
         generator = np.random.default_rng(rng.getrandbits(32))
         factors = self._learner.surrogate.factors(generator, _SOLVED)
         if factors is not None:
-            return self._knapsack.drawn(generator, factors)
+            return self._knapsack.drawn(generator, factors, costed=score.costed)
         as_measured = np.ones((_SOLVED, len(self._knapsack.loci)))
-        return self._knapsack.drawn(generator, as_measured, _DOUBT)
+        return self._knapsack.drawn(generator, as_measured, _DOUBT, score.costed)
 
     def _inner_search(
         self,
@@ -167,7 +167,11 @@ class AcquisitionOptimizer:
 
 
 class _Score:
-    """Expected gains and forecast individuals of genomes, on normalized losses."""
+    """Expected gains and forecast individuals of genomes, on normalized losses.
+
+    Attributes:
+        costed: known costs of what was looked at for this request.
+    """
 
     def __init__(
         self,
@@ -177,7 +181,7 @@ class _Score:
         region: ImprovementRegion,
     ) -> None:
         self._space, self._surrogate, self._costs = space, learner.surrogate, costs
-        self._costed = dict(learner.costed)
+        self._told, self.costed = learner.costed, dict[Genome, Mapping[str, float]]()
         self._region = region
         self._forecasts: dict[Genome, tuple[Array, Array, float, float]] = {}
 
@@ -185,10 +189,11 @@ class _Score:
         fresh = [genome for genome in genomes if genome not in self._forecasts]
         if not fresh:
             return
-        uncosted = [genome for genome in fresh if genome not in self._costed]
+        told, looked_at = self._told, self.costed
+        uncosted = [g for g in fresh if g not in told and g not in looked_at]
         found = self._costs.of_many([self._space.decode(genome) for genome in uncosted])
-        self._costed.update(zip(uncosted, found, strict=True))
-        costs = [self._costed[genome] for genome in fresh]
+        looked_at.update(zip(uncosted, found, strict=True))
+        costs = [told[g] if g in told else looked_at[g] for g in fresh]
         forecast: Forecast = self._surrogate.forecast(fresh, costs)
         mean, deviation, self._floor = self._region.scaled(forecast)
         feasible = np.where(forecast.known, forecast.feasible, 0.0)

@@ -47,7 +47,7 @@ class Outlooks:
     def region(self, but: Collection[int] = ()) -> ImprovementRegion:
         """What is to be won; candidates in flight count as if told, but for some."""
         front = self._believed_front()
-        observed = np.array([scored.losses for scored in self._archive.scored.values()])
+        observed = self._archive.extremes
         pending = [
             (self._genomes[number], candidate.costs or {})
             for number, candidate in self._pending.items()
@@ -56,7 +56,7 @@ class Outlooks:
         running = None
         if pending:
             genomes, costs = zip(*pending, strict=True)
-            running = self._learner.surrogate.forecast(genomes, costs)
+            running = self._learner.surrogate.forecast(genomes, costs, again=True)
         return ImprovementRegion(front, observed, self._limits, running)
 
     def _believed_front(self) -> Array:
@@ -76,7 +76,7 @@ class Outlooks:
         if not known:
             return np.array([scored.losses for scored in self._archive.front()])
         genomes, costs = zip(*known, strict=True)
-        forecast = self._learner.surrogate.forecast(genomes, costs)
+        forecast = self._learner.surrogate.forecast(genomes, costs, again=True)
         return np.asarray(forecast.mean[(forecast.violation == 0) & forecast.known])
 
     def _contenders(self) -> Sequence[int]:

@@ -103,13 +103,13 @@ class UselessAlleles:
             for i, locus in enumerate(space.loci)
             if isinstance(locus.gene, Ordered) and locus.traits and locus.traits.milder
         ]
-        genomes = [
-            (*setting[:i], allele, *setting[i + 1 :])
+        compared = (
+            space.decode((*setting[:i], allele, *setting[i + 1 :]))
             for i, size in places
             for allele in range(size)
             for setting in settings
-        ]
-        losses = self._losses(self._costs.of_many([space.decode(genome) for genome in genomes]))
+        )
+        losses = self._losses(list(self._costs.of_very_many(compared)))
         found: dict[int, dict[Allele, Allele]] = {}
         at = 0
         for i, size in places:

@@ -44,13 +44,11 @@ def crossover(
         first, last = sorted(rng.sample(range(len(groups) + 1), 2))
         swapped = [first <= i < last for i in range(len(groups))]
     for group, swap in zip(groups, swapped, strict=True):
-        for i in group:
-            a, b = ind1[i], ind2[i]
-            if swap:
-                a, b = b, a
-            if i in space.blendable and a != b:
-                a, b = _blend(space.loci[i].gene, a, b, rng)
-            ind1[i], ind2[i] = a, b
+        for i in group if swap else ():
+            ind1[i], ind2[i] = ind2[i], ind1[i]
+    for i in space.blendable:
+        if ind1[i] != ind2[i]:
+            ind1[i], ind2[i] = _blend(space.loci[i].gene, ind1[i], ind2[i], rng)
     return ind1, ind2
 
 
@@ -86,12 +84,11 @@ def mutate(
     crowded = space.crowded_kinds
     if crowded and rng.random() < 0.5 and _shift(individual, space, rng.choice(crowded), rng):
         return (individual,)
-    active = space.active(individual)
-    open_loci = [i for i in space.variable if active[i]]
+    open_loci = space.open_loci(individual)
     if not open_loci:
         return (individual,)
-    rate = min(1.0, strength / len(open_loci))
-    chosen = [i for i in open_loci if rng.random() < rate] or [rng.choice(open_loci)]
+    rate, draw = min(1.0, strength / len(open_loci)), rng.random
+    chosen = [i for i in open_loci if draw() < rate] or [rng.choice(open_loci)]
     for i in chosen:
         individual[i] = step(space.loci[i].gene, individual[i], rng)
     return (individual,)
@@ -108,7 +105,7 @@ def _shift(individual: Alleles, space: SearchSpace, kind: str, rng: random.Rando
     Returns:
         Whether that changed anything.
     """
-    loci = [i for i, locus in enumerate(space.loci) if locus.kind == kind and locus.gene.numeric]
+    loci = space.crowds[kind]
     first, last = sorted(rng.sample(range(len(loci) + 1), 2))
     up = rng.random() < 0.5
     amount = rng.random() ** 2 / 2

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import replace
 
+import numpy as np
+
+from ga.arrays import Array
 from ga.evaluation import COMPLETE, Evaluation
 from ga.history.pareto import dominates, nondominated
 from ga.history.readings import pooled, readings_of
@@ -28,6 +31,7 @@ class Archive:
         self._finished: dict[int, Evaluation] = {}
         self.scored: dict[int, Evaluation] = {}
         self._front: dict[int, Evaluation] = {}
+        self._extremes: Array | None = None
         # Numbers of complete evaluations by network.
         self._alike: dict[Hashable, dict[int, None]] = {}
         self._network: dict[int, Hashable] = {}
@@ -70,6 +74,8 @@ class Archive:
         if complete:
             evaluation = self.score(evaluation)
         replaced = self._finished.pop(evaluation.id, None)
+        if replaced is not None:
+            self._extremes = None
         self.scored.pop(evaluation.id, None)
         self._finished[evaluation.id] = evaluation
         if replaced is not None and replaced.status == COMPLETE:
@@ -82,6 +88,9 @@ class Archive:
             alike[evaluation.id] = None
             if len(alike) > 1:
                 return self._pool(evaluation.id)
+            if self._extremes is not None:
+                low, high, losses = *self._extremes, np.array(evaluation.losses)
+                self._extremes = np.array([np.minimum(low, losses), np.maximum(high, losses)])
             if not evaluation.violation:
                 self._front = _front([*self._front.values(), evaluation], newest=evaluation)
         return evaluation
@@ -114,7 +123,7 @@ class Archive:
         for other in alike:
             now = replace(self._finished[other], metrics=mean, readings=readings)
             self.scored[other] = self.score(now)
-        self._front = _front(self.apart())
+        self._front, self._extremes = _front(self.apart()), None
         return self.scored[number]
 
     def apart(self) -> list[Evaluation]:
@@ -129,6 +138,14 @@ class Archive:
     def finished(self) -> list[Evaluation]:
         """All finished evaluations in order of completion."""
         return list(self._finished.values())
+
+    @property
+    def extremes(self) -> Array:
+        """The smallest and the largest losses of all results: 2 x m."""
+        if self._extremes is None:
+            losses = np.array([scored.losses for scored in self.scored.values()])
+            self._extremes = np.array([losses.min(axis=0), losses.max(axis=0)])
+        return self._extremes
 
     def front(self) -> list[Evaluation]:
         """Feasible evaluations that no other dominates, sorted by the first objective."""

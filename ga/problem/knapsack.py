@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -23,6 +23,9 @@ _PLACES = (0.5, 0.25, 0.12)
 _PRICES = np.geomspace(1e-3, 300.0, 32)
 _SLACK = 1.2
 _NONE = 1e-9
+
+#: Known costs of networks that were looked at.
+Costed = MutableMapping[Genome, Mapping[str, float]]
 
 
 def knapsack_of(
@@ -65,8 +68,9 @@ class Knapsack:
     A cost is linear in the alleles only around a network, since a pruned layer makes the next one
     cheaper too. So it is linearized around networks of several sizes, each of which counts for
     solutions of about its own size. A limit on a cost that is no objective (peak RAM is a maximum
-    over layers, so no sum) is kept by the alleles themselves: those milder than what `mildest` has
-    are left out.
+    over layers, so no sum) is kept in two ways: by the alleles themselves, those milder than what
+    `mildest` has being left out, and by luck: what is solved for without such limits may keep them.
+    The second costs less where what saves the one cost saves the other.
 
     Args:
         space: the search space.
@@ -102,8 +106,8 @@ class Knapsack:
         self._sizes = tuple(map(len, losses.values()))
         self._limits = [c for c in constraints if c.metric in costs.metrics]
         self._side = [c for c in self._limits if c.metric not in goals]
-        order = np.argsort(self.prior, axis=1, kind="stable")
-        self.smallest = self._genome(order[range(len(order)), np.array(self._sizes) - 1])
+        order = self._mild_first()
+        self.smallest = self._genome(order[range(len(order)), np.array(self._sizes) - 1].tolist())
         self.mildest = self._mildest(order)
         self._open = self._allowed(order)
         self._unit = self._paid([start])[0]
@@ -124,18 +128,24 @@ class Knapsack:
         """Whether known costs break no limit."""
         return not broken_limits(self._limits, costs)
 
-    def solutions(self, losses: Array, weights: Array) -> list[Genome]:
+    def solutions(
+        self, losses: Array, weights: Array, costed: Costed | None = None
+    ) -> list[Genome]:
         """From nothing compressed to everything, for one direction of cost.
 
         Args:
             losses: loci x alleles, as `prior`.
             weights: of the costs, one for each of the objectives among them.
+            costed: known costs by genome; what is looked up is added.
         """
         found: dict[Genome, None] = {}
+        costed = {} if costed is None else costed
         edges = [np.inf, *(float(np.sqrt(a * b)) for (a, _), (b, _) in pairwise(self._bases)), 0.0]
         for (_, paid), (upper, lower) in zip(self._bases, pairwise(edges), strict=True):
-            walk = self._walk(losses, weights, paid)
-            shares = self._shares(walk) @ weights
+            walk = self._walk(losses, weights, paid, self._open)
+            if self.mildest != self._start:
+                walk += self._keeping(self._walk(losses, weights, paid), costed)
+            shares = self._shares(walk, costed) @ weights
             found.update(
                 (genome, None)
                 for genome, share in zip(walk, shares, strict=True)
@@ -144,7 +154,11 @@ class Knapsack:
         return list(found)
 
     def drawn(
-        self, generator: np.random.Generator, factors: Iterable[Array], spread: float = 0.0
+        self,
+        generator: np.random.Generator,
+        factors: Iterable[Array],
+        spread: float = 0.0,
+        costed: Costed | None = None,
     ) -> list[Genome]:
         """Solutions for losses as they may be, each in a random direction of cost.
 
@@ -152,25 +166,40 @@ class Knapsack:
             generator: source of randomness.
             factors: what the losses of each locus are multiplied with, once for each direction.
             spread: standard deviation of a further random factor's logarithm.
+            costed: known costs by genome; what is looked up is added.
         """
         found: dict[Genome, None] = {}
         for factor in factors:
             times = factor * np.exp(generator.normal(0.0, spread, len(self.loci)))
             weights = generator.dirichlet(np.ones(len(self._goals)))
-            found.update(dict.fromkeys(self.solutions(self.prior * times[:, None], weights)))
+            solved = self.solutions(self.prior * times[:, None], weights, costed)
+            found.update(dict.fromkeys(solved))
         return list(found)
 
     # ---- limits
 
-    def _genome(self, alleles: NDArray[np.int_]) -> Genome:
+    def _mild_first(self) -> NDArray[np.int_]:
+        """Alleles by loss; of equal losses, that nearest to the uncompressed network's."""
+        own = np.array([self._start[i] for i in self.loci])[:, None]
+        away = np.abs(np.arange(self.prior.shape[1]) - own)
+        return np.lexsort((away, self.prior), axis=1)
+
+    def _genome(self, alleles: Sequence[int]) -> Genome:
+        if len(alleles) == len(self._start):  # loci are in order
+            return tuple(alleles)
         genome = list(self._start)
-        for i, allele in zip(self.loci, alleles.tolist(), strict=True):
+        for i, allele in zip(self.loci, alleles, strict=True):
             genome[i] = allele
         return tuple(genome)
 
     def _breaks(self, genome: Sequence[float]) -> bool:
         costs = self._costs.of(self._space.decode(tuple(genome)))
         return broken_limits(self._side, costs) > 0
+
+    def _keeping(self, walk: Sequence[Genome], costed: Costed) -> list[Genome]:
+        """Those of a walk that keep the limits on costs that are no objectives."""
+        self._paid(walk, costed)
+        return [genome for genome in walk if not broken_limits(self._side, costed[genome])]
 
     def _mildest(self, order: NDArray[np.int_]) -> Genome:
         """All compressed, then each gene as mild as the limits leave it, the dearest first."""
@@ -198,20 +227,26 @@ class Knapsack:
 
     # ---- costs
 
-    def _paid(self, genomes: Sequence[Genome]) -> Array:
-        found = self._costs.of_many([self._space.decode(genome) for genome in genomes])
-        table = [[costs.get(name, np.nan) for name in self._goals] for costs in found]
-        return np.array(table, dtype=float).reshape(len(genomes), len(self._goals))
+    def _paid(self, genomes: Sequence[Genome], costed: Costed | None = None) -> Array:
+        costed = {} if costed is None else costed
+        fresh = [genome for genome in genomes if genome not in costed]
+        found = self._costs.of_many([self._space.decode(genome) for genome in fresh])
+        costed.update(zip(fresh, found, strict=True))
+        return self._table([costed[genome] for genome in genomes])
 
-    def _shares(self, genomes: Sequence[Genome]) -> Array:
-        return np.asarray(np.nan_to_num(self._paid(genomes) / self._unit, nan=1.0))
+    def _table(self, costs: Sequence[Mapping[str, float]]) -> Array:
+        table = [[row.get(name, np.nan) for name in self._goals] for row in costs]
+        return np.array(table, dtype=float).reshape(len(costs), len(self._goals))
+
+    def _shares(self, genomes: Sequence[Genome], costed: Costed | None = None) -> Array:
+        return np.asarray(np.nan_to_num(self._paid(genomes, costed) / self._unit, nan=1.0))
 
     def _linearizations(self) -> list[tuple[float, Array]]:
         """Places, as mean shares of the start's costs, and the costs of each allele around them."""
         weights = np.full(len(self._goals), 1.0 / len(self._goals))
         found = [(1.0, self._around(self._start))]
         for place in _PLACES:
-            walk = self._walk(self.prior, weights, found[-1][1])
+            walk = self._walk(self.prior, weights, found[-1][1], self._open)
             shares = self._shares(walk) @ weights
             nearest = int(np.argmin(np.abs(shares - place)))
             if not 0 < shares[nearest] < found[-1][0] or shares.min() > _SLACK * place:
@@ -227,17 +262,27 @@ class Knapsack:
             for allele in range(self._sizes[row])
         ]
         table = np.zeros((*self.prior.shape, len(self._goals)))
-        shares = self._shares([(*base[:i], allele, *base[i + 1 :]) for _, i, allele in places])
-        for (row, _, allele), share in zip(places, shares, strict=True):
+        around = (
+            self._space.decode((*base[:i], allele, *base[i + 1 :])) for _, i, allele in places
+        )
+        shares = self._table(list(self._costs.of_very_many(around))) / self._unit
+        for (row, _, allele), share in zip(places, np.nan_to_num(shares, nan=1.0), strict=True):
             table[row, allele] = share
         return table
 
-    def _walk(self, losses: Array, weights: Array, paid: Array) -> list[Genome]:
+    def _walk(
+        self,
+        losses: Array,
+        weights: Array,
+        paid: Array,
+        allowed: NDArray[np.bool_] | None = None,
+    ) -> list[Genome]:
         """Solutions for rising prices, with costs linearized around one network."""
         cost = paid @ weights
         finite = np.isfinite(losses)
         spans = np.ptp(np.where(finite, losses, 0.0), axis=1), np.ptp(cost, axis=1)
         loss, saving = (float(np.median(s[s > 0])) if (s > 0).any() else _NONE for s in spans)
-        left = np.where(self._open, losses, np.inf)
-        chosen = [np.argmin(left + price * loss / saving * cost, axis=1) for price in _PRICES]
-        return list(dict.fromkeys(map(self._genome, chosen)))
+        left = losses if allowed is None else np.where(allowed, losses, np.inf)
+        prices = (_PRICES * loss / saving)[:, None, None]
+        chosen = dict.fromkeys(map(tuple, np.argmin(left + prices * cost, axis=2).tolist()))
+        return [self._genome(alleles) for alleles in chosen]

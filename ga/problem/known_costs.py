@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 
 from ga.messages import Messages
 from ga.problem.finite import shortened
 from ga.problem.objectives import Constraint, read_metric
 from ga.problem.search_space import Params
+
+# Candidates that are costed in one call, where there are very many. A choice.
+_AT_ONCE = 512
 
 CostFunction = Callable[[Params], Mapping[str, float]]
 
@@ -60,6 +64,12 @@ class KnownCosts:
             except Exception as error:  # as above; one by one tells the bad one from the good
                 self._trouble(error)
         return [self.of(params) or {} for params in many]
+
+    def of_very_many(self, many: Iterable[Params]) -> Iterator[dict[str, float]]:
+        """The costs of candidates that would fill the memory at once, a few hundred at a time."""
+        source = iter(many)
+        while part := list(islice(source, _AT_ONCE)):
+            yield from self.of_many(part)
 
     def compare(
         self, number: int, known: Mapping[str, float], reported: Mapping[str, object]

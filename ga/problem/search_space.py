@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import getitem
 from typing import Any
 
 from ga.problem.finite import shortened
@@ -78,21 +78,30 @@ class SearchSpace:
         self._conditional = any(locus.parent >= 0 for locus in self.loci)
         #: Loci with more than one allele, and those whose alleles crossover may blend.
         self.variable = tuple(i for i, locus in enumerate(self.loci) if locus.gene.size != 1)
-        self.blendable = frozenset(
+        self.blendable = tuple(
             i
-            for i, locus in enumerate(self.loci)
-            if locus.gene.numeric and not isinstance(locus.gene, Ordered)
+            for group in self.groups
+            for i in group
+            if self.loci[i].gene.numeric and not isinstance(self.loci[i].gene, Ordered)
         )
         # Decoding is the inner loop of a search: flat spaces of listed values get a short way.
-        self._tables = [
+        listed = [
             (locus.gene.name, locus.gene.values)
             for locus in self.loci
             if isinstance(locus.gene, (Ordered, Categorical))
             and not getattr(locus.gene, "children", ())
         ]
-        kinds = Counter(locus.kind for locus in self.loci if locus.gene.numeric)
-        #: Kinds with many numeric genes: the layers' genes of a deep network.
-        self.crowded_kinds = [kind for kind, count in kinds.items() if count >= _CROWD]
+        self._is_listed = len(listed) == len(self.loci)
+        self._names = [name for name, _ in listed]
+        self._values = [values for _, values in listed]
+        self._sizes = [len(values) for values in self._values]
+        kinds: dict[str, list[int]] = {}
+        for index, locus in enumerate(self.loci):
+            if locus.gene.numeric:
+                kinds.setdefault(locus.kind, []).append(index)
+        #: Kinds with many numeric genes, the layers' genes of a deep network, and their loci.
+        self.crowds = {kind: loci for kind, loci in kinds.items() if len(loci) >= _CROWD}
+        self.crowded_kinds = list(self.crowds)
 
     def __len__(self) -> int:
         return len(self.loci)
@@ -182,15 +191,22 @@ class SearchSpace:
             flags.append(parent < 0 or (flags[parent] and genome[parent] == locus.option))
         return flags
 
+    def open_loci(self, genome: Sequence[Allele]) -> Sequence[int]:
+        """Loci that count and have more than one allele."""
+        if not self._conditional:
+            return self.variable
+        active = self.active(genome)
+        return [i for i in self.variable if active[i]]
+
     def decode(self, genome: Sequence[Allele]) -> Params:
         """The parameters that a trial gets: nested choices as dicts with `_name`."""
         if len(genome) != len(self.loci):
             raise ValueError(f"a genome here has {len(self.loci)} alleles, got {len(genome)}")
-        if len(self._tables) == len(self.loci):
-            return {
-                name: values[int(allele)]
-                for (name, values), allele in zip(self._tables, genome, strict=True)
-            }
+        if self._is_listed:
+            try:
+                return dict(zip(self._names, map(getitem, self._values, genome), strict=True))
+            except TypeError:  # places that are floats
+                return self.decode([int(allele) for allele in genome])
         params: Params = {}
         homes: dict[int, Params] = {-1: params}
         flags = self.active(genome)
@@ -298,6 +314,9 @@ class SearchSpace:
         so without a level every random network would be of about the same size.
         """
         if rng.random() < 0.5:
+            if self._is_listed:  # the same, without a call for each gene
+                draw = rng.random
+                return tuple([int(draw() * size) for size in self._sizes])
             return tuple(locus.gene.sample(rng) for locus in self.loci)
         levels: dict[str, float] = {kind: rng.random() for kind in self.crowded_kinds}
         return self.around(levels, rng)
@@ -309,14 +328,15 @@ class SearchSpace:
             levels: kind -> level in [0, 1]; genes of other kinds are drawn freely.
             rng: source of randomness.
         """
+        half = _LEVEL_SPREAD / 2
+        ranges = {kind: (max(0.0, at - half), min(1.0, at + half)) for kind, at in levels.items()}
         genome: list[Allele] = []
         for locus in self.loci:
-            if locus.gene.numeric and locus.kind in levels:
-                level = levels[locus.kind]
-                low, high = max(0.0, level - _LEVEL_SPREAD / 2), min(1.0, level + _LEVEL_SPREAD / 2)
-                genome.append(locus.gene.from_unit(rng.uniform(low, high)))
+            gene = locus.gene
+            if gene.numeric and locus.kind in ranges:
+                genome.append(gene.from_unit(rng.uniform(*ranges[locus.kind])))
             else:
-                genome.append(locus.gene.sample(rng))
+                genome.append(gene.sample(rng))
         return tuple(genome)
 
     def distance(self, a: Sequence[Allele], b: Sequence[Allele]) -> float:

@@ -20,6 +20,8 @@ _FAMILY = 3
 _SLIGHT = 0.01
 # Up to this many loci each has a relevance of its own; more could not be told from few results.
 _SHORT = 16
+# Rows that are kept; beyond that they are all made anew. Bounds memory; a choice.
+_MOST_RECENT = 2048
 
 
 class Features:
@@ -52,6 +54,11 @@ class Features:
             )
             families.setdefault(label, []).append(i)
         self._families = [loci for loci in families.values() if len(loci) >= _FAMILY]
+        loci = list(enumerate(space.loci))
+        self._numeric = [i for i, locus in loci if locus.gene.numeric]
+        self._named = [i for i, locus in loci if not locus.gene.numeric]
+        self._measured = [i for i in range(len(loci)) if i not in self._indexed]
+        self._nested = [i for i, locus in loci if locus.parent >= 0]
         self._hardships = {
             i: table
             for i, locus in enumerate(space.loci)
@@ -70,6 +77,10 @@ class Features:
             elif gene.numeric and locus.group in sensitivities.layers:
                 self._weights[i] = sensitivities.layers[locus.group]
         self._lost = _Lookup(self._losses)
+        by_kind: dict[str, list[int]] = {}
+        for place, i in enumerate(self._weights or self._losses):
+            by_kind.setdefault(space.loci[i].kind, []).append(place)
+        self._by_kind = list(by_kind.values())
 
     @property
     def has_effects(self) -> bool:
@@ -122,17 +133,15 @@ class Features:
         chosen = alleles.astype(int)
         units = np.empty_like(alleles)
         units[:, self._units.loci] = self._units.of(chosen)
-        for i, locus in enumerate(self._space.loci):
-            if i not in self._indexed:
-                units[:, i] = [locus.gene.to_unit(a) for a in alleles[:, i]]
+        for i in self._measured:
+            gene = self._space.loci[i].gene
+            units[:, i] = [gene.to_unit(a) for a in alleles[:, i]]
         units = np.where(active, units, -1.0)
-        numeric = [i for i, locus in enumerate(self._space.loci) if locus.gene.numeric]
-        columns = [units[:, numeric]]
+        columns = [units[:, self._numeric]]
         hot: dict[int, Array] = {}
-        for i, locus in enumerate(self._space.loci):
-            if not locus.gene.numeric:
-                hot[i] = (alleles[:, i, None] == np.arange(self._indexed[i])) * active[:, i, None]
-                columns.append(hot[i])
+        for i in self._named:
+            hot[i] = (alleles[:, i, None] == np.arange(self._indexed[i])) * active[:, i, None]
+            columns.append(hot[i])
         for family in self._families:
             if family[0] in hot:
                 columns.append(np.mean([hot[i] for i in family], axis=0))
@@ -146,22 +155,56 @@ class Features:
 
     def _active(self, alleles: Array) -> NDArray[np.bool_]:
         active = np.ones(alleles.shape, dtype=bool)
-        for i, locus in enumerate(self._space.loci):
-            if locus.parent >= 0:
-                active[:, i] = active[:, locus.parent] & (alleles[:, locus.parent] == locus.option)
+        for i in self._nested:
+            locus = self._space.loci[i]
+            active[:, i] = active[:, locus.parent] & (alleles[:, locus.parent] == locus.option)
         return active
 
     def _guesses(self, lost: Array, units: Array) -> list[Array]:
         """A column for each kind, and one for all: what sensitivities say of the loss."""
-        known = self._weights or self._losses
-        by_kind: dict[str, list[int]] = {}
-        for place, i in enumerate(known):
-            by_kind.setdefault(self._space.loci[i].kind, []).append(place)
         if self._weights:
-            shares = units[:, list(known)] * np.array(list(self._weights.values()))
-            return [_summed(shares[:, places]) for places in by_kind.values()]
-        sums = [_summed(lost[:, places]) for places in by_kind.values()]
+            shares = units[:, list(self._weights)] * np.array(list(self._weights.values()))
+            return [_summed(shares[:, places]) for places in self._by_kind]
+        sums = [_summed(lost[:, places]) for places in self._by_kind]
         return [np.log(_SLIGHT + total) for total in (*sums, sum(sums))] if sums else []
+
+
+class RecentRows:
+    """Rows of genomes that are asked about again and again: of results and of those in flight.
+
+    Args:
+        features: how a genome becomes a row.
+    """
+
+    def __init__(self, features: Features) -> None:
+        self._features = features
+        self._names: tuple[str, ...] = ()
+        self._found: dict[Genome, tuple[Mapping[str, float], Array]] = {}
+
+    def rows(
+        self,
+        genomes: Sequence[Genome],
+        costs: Sequence[Mapping[str, float]],
+        names: Sequence[str] = (),
+    ) -> Array:
+        """As `Features.rows`, to the last bit."""
+        if self._names != tuple(names) or len(self._found) > _MOST_RECENT:
+            self._names, self._found = tuple(names), {}
+        wanted = {*names}
+        # A row on its own is summed in another order than many are, and one without a cost depends
+        # on the others.
+        if len(genomes) < 2 or not all(wanted <= cost.keys() for cost in costs):
+            return self._features.rows(genomes, costs, names)
+        fresh = {
+            genome: cost
+            for genome, cost in zip(genomes, costs, strict=True)
+            if genome not in self._found or self._found[genome][0] != cost
+        }
+        if fresh:
+            listed, twice = [*fresh], 1 + (len(fresh) == 1)
+            found = self._features.rows(listed * twice, [*fresh.values()] * twice, names)
+            self._found.update(zip(listed, zip(fresh.values(), found, strict=False), strict=True))
+        return np.array([self._found[genome][1] for genome in genomes])
 
 
 class _Lookup:
@@ -176,13 +219,14 @@ class _Lookup:
 
     def __init__(self, tables: Mapping[int, Array]) -> None:
         self.loci = list(tables)
+        self._places = np.arange(len(tables))
         self._table = np.zeros((len(tables), max(map(len, tables.values()), default=0)))
         for row, table in enumerate(tables.values()):
             self._table[row, : len(table)] = table
 
     def of(self, alleles: NDArray[np.int_]) -> Array:
         """Numbers of the loci's alleles: genomes x loci."""
-        return np.asarray(self._table[np.arange(len(self.loci)), alleles[:, self.loci]])
+        return np.asarray(self._table[self._places, alleles[:, self.loci]])
 
 
 def _summed(columns: Array) -> Array:

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from ga.arrays import Array
-from ga.surrogate.kernels import matern, squares
+from ga.surrogate.kernels import matern, matern_and_slope, squares
 from ga.surrogate.training_data import Repeats
 
 # The latest results that are learned, and steps of the search for hyperparameters: they bound the
@@ -109,8 +110,8 @@ class GaussianProcess:
         self._further = float(repeats.last(len(y)).times.sum()) - len(y)
         self._within = float(repeats.last(len(y)).squares.sum()) / self._unit**2
         kernel = kernel or self._likeliest(y)
-        self._theta = kernel.theta
-        matrix = self._matrix(self._rows, self._rows, self._effects)
+        self._take(kernel.theta)
+        matrix = self._matrix(self._rows, self._effects)
         noise = float(np.exp(self._theta[2]))
         matrix[np.diag_indices_from(matrix)] += noise * self._parts + _JITTER
         self._inverse = np.linalg.inv(matrix)
@@ -123,12 +124,12 @@ class GaussianProcess:
     def predict(self, rows: Array) -> tuple[Array, Array]:
         """Mean and standard deviation for each row."""
         rows, effects = rows[:, ~self._is_effect], rows[:, self._is_effect]
-        rows, theta = (rows - self._shift) * self._scale, self._theta
-        cross = self._matrix(rows, self._rows, effects)
+        rows = (rows - self._shift) * self._scale
+        cross = self._matrix(rows, effects)
         square = (rows**2).sum(axis=1)
-        own = 1.0 + np.exp(theta[0]) * square + np.exp(theta[1]) * square**2
+        own = 1.0 + self._linear * square + self._quadratic * square**2
         if self._has_effects:
-            own = own + np.exp(theta[-1]) * (effects**2).sum(axis=1)
+            own = own + self._measured * (effects**2).sum(axis=1)
         left = own - ((cross @ self._inverse) * cross).sum(axis=1)
         deviation = np.sqrt(self._power * np.maximum(left, 1e-12)) * self._unit
         return self._mean + self._unit * (cross @ self._alpha), deviation
@@ -153,35 +154,54 @@ class GaussianProcess:
         Returns:
             count x effects.
         """
-        weight = np.exp(self._theta[-1])
-        mean = weight * self._effects.T @ self._alpha
+        mean = self._measured * self._effects.T @ self._alpha
         size = self._unit * np.sqrt(self._power)
-        drawn = self._unit * mean + size * self._deviations(generator, count, float(weight))
+        normal = generator.normal(size=(count, self._effects.shape[1]))
+        drawn = self._unit * mean + size * self._spread(normal)
         drawn[0] = self._unit * mean
         return np.asarray(drawn)
 
-    def _deviations(self, generator: np.random.Generator, count: int, weight: float) -> Array:
-        """Draws with the slopes' posterior covariance, w - w^2 E' K^-1 E."""
-        effects = self._effects.shape[1]
-        normal = generator.normal(size=(count, effects))
-        if effects <= POINTS:
-            known = self._effects.T @ self._inverse @ self._effects
-            sizes, axes = np.linalg.eigh(weight * np.eye(effects) - weight**2 * known)
-            return np.asarray(normal @ (axes * np.sqrt(np.maximum(sizes, 0.0))).T)
-        # Of many genes few directions are known: the root of I - B'B with B of as many rows.
-        root = np.linalg.cholesky(self._inverse).T @ self._effects * np.sqrt(weight)
-        _, shares, axes = np.linalg.svd(root, full_matrices=False)
-        left = np.sqrt(np.maximum(1.0 - shares**2, 0.0)) - 1.0
+    def _spread(self, normal: Array) -> Array:
+        """Standard normal draws, with the slopes' posterior covariance, w - w^2 E' K^-1 E."""
+        weight = float(self._measured)
+        if normal.shape[1] <= POINTS:
+            return np.asarray(normal @ self._covariance_root.T)
+        axes, left = self._known_directions
         return np.asarray(np.sqrt(weight) * (normal + (normal @ axes.T * left) @ axes))
 
-    def _matrix(self, a: Array, b: Array, effects: Array) -> Array:
-        linear, theta = a @ b.T, self._theta
-        weight = np.exp(theta[3 : 4 + self._groups.max()] / 2)[self._groups]
-        distance = squares(a * weight, b * weight)
-        near = matern(distance)[0]
-        found = near + np.exp(theta[0]) * linear + np.exp(theta[1]) * linear**2
+    @cached_property
+    def _covariance_root(self) -> Array:
+        weight = float(self._measured)
+        known = self._effects.T @ self._inverse @ self._effects
+        sizes, axes = np.linalg.eigh(weight * np.eye(len(known)) - weight**2 * known)
+        return np.asarray(axes * np.sqrt(np.maximum(sizes, 0.0)))
+
+    @cached_property
+    def _known_directions(self) -> tuple[Array, Array]:
+        """Of many genes few directions are known: the root of I - B'B with B of as many rows."""
+        root = np.linalg.cholesky(self._inverse).T @ self._effects
+        root = root * np.sqrt(float(self._measured))
+        _, shares, axes = np.linalg.svd(root, full_matrices=False)
+        return axes, np.sqrt(np.maximum(1.0 - shares**2, 0.0)) - 1.0
+
+    def _take(self, theta: Array) -> None:
+        """Hyperparameters, and what many forecasts have in common."""
+        self._theta = theta
+        self._linear, self._quadratic = np.exp(theta[0]), np.exp(theta[1])
+        self._measured = np.exp(theta[-1])
+        self._weight = np.exp(theta[3 : 4 + self._groups.max()] / 2)[self._groups]
+        self._weighted = self._rows * self._weight
+        self._lengths = (self._weighted**2).sum(axis=1)
+        for of_last_fit in ("_covariance_root", "_known_directions"):
+            self.__dict__.pop(of_last_fit, None)
+
+    def _matrix(self, rows: Array, effects: Array) -> Array:
+        """The kernel between scaled rows and the rows that were learned."""
+        linear = rows @ self._rows.T
+        near = matern(squares(rows * self._weight, self._weighted, self._lengths))
+        found = near + self._linear * linear + self._quadratic * linear**2
         if self._has_effects:
-            found += np.exp(theta[-1]) * (effects @ self._effects.T)
+            found += self._measured * (effects @ self._effects.T)
         return np.asarray(found)
 
     def _priors(self, groups: int) -> tuple[Array, Array]:
@@ -209,7 +229,7 @@ class GaussianProcess:
         def loss(theta: Array) -> tuple[float, Array]:
             scales = np.exp(theta)
             relevance = scales[3 : 3 + groups]
-            near, slope = matern(np.tensordot(relevance, apart, 1))
+            near, slope = matern_and_slope(np.tensordot(relevance, apart, 1))
             matrix = near + scales[0] * linear + scales[1] * quadratic
             if self._has_effects:
                 matrix += scales[-1] * together

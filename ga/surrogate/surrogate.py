@@ -17,7 +17,7 @@ from ga.problem.objectives import Constraint, Objectives
 from ga.problem.search_space import Genome, SearchSpace
 from ga.problem.sensitivities import Sensitivities
 from ga.surrogate.extra_trees import ExtraTrees, Predictor
-from ga.surrogate.features import Features
+from ga.surrogate.features import Features, RecentRows
 from ga.surrogate.rank_correlation import held_back_tau, standard_error, tau_of
 from ga.surrogate.training_data import TrainingData
 from ga.surrogate.warped_process import Shape, WarpedGaussianProcess
@@ -120,6 +120,7 @@ class Surrogate:
         if kind not in KINDS:
             raise ValueError(f"surrogate={shortened(kind)} (allowed: {', '.join(KINDS)})")
         self._features = Features(space, sensitivities)
+        self._recent = RecentRows(self._features)
         self._objectives = objectives
         self._constraints = tuple(constraints)
         self._kinds = {"auto": ("trees", "gp"), "none": ()}.get(kind, (kind,))
@@ -187,14 +188,22 @@ class Surrogate:
             return False
         return True
 
-    def forecast(self, genomes: Sequence[Genome], costs: Sequence[Mapping[str, float]]) -> Forecast:
+    def forecast(
+        self,
+        genomes: Sequence[Genome],
+        costs: Sequence[Mapping[str, float]],
+        *,
+        again: bool = False,
+    ) -> Forecast:
         """Expected losses and feasibility of candidates, after `prepare`.
 
         Args:
             genomes: n genomes.
             costs: their known costs.
+            again: whether these will be asked about again: it is faster then.
         """
-        rows = self._features.rows(genomes, costs, self._cost_names)
+        source = self._recent if again else self._features
+        rows = source.rows(genomes, costs, self._cost_names)
         known = np.ones(len(genomes), dtype=bool)
         values: dict[str, tuple[Array, Array]] = {}
         for name in self._needed:

@@ -26,9 +26,11 @@ def test_numbers_are_averaged_and_texts_are_the_latest() -> None:
 
 def test_a_lucky_result_leaves_the_front_when_it_is_measured_again() -> None:
     optimizer = Optimizer(SearchSpace([Integer("i", 0, 9)]), {"m": "minimize"}, surrogate="none")
-    lucky, steady = optimizer.ask(), optimizer.ask()
+    lucky, steady, archive = optimizer.ask(), optimizer.ask(), optimizer.results.archive
     optimizer.tell(lucky.id, {"m": 1.0, "run": "a"})
+    assert archive.extremes.tolist() == [[1.0], [1.0]]
     optimizer.tell(steady.id, {"m": 2.0})
+    assert archive.extremes.tolist() == [[1.0], [2.0]]
     assert [e.id for e in optimizer.front()] == [lucky.id]
     now = optimizer.remeasure(lucky.id, {"m": 4.0, "run": "b"})
     assert (now.metrics, now.measurements) == ({"m": 2.5, "run": "b"}, 2)
@@ -36,6 +38,7 @@ def test_a_lucky_result_leaves_the_front_when_it_is_measured_again() -> None:
     assert [e.id for e in optimizer.front()] == [steady.id]
     assert [e.id for e in optimizer.evaluations] == [lucky.id, steady.id]
     assert optimizer.hypervolume({"m": 3.0}) == pytest.approx(1.0)
+    assert archive.extremes.tolist() == [[2.0], [2.5]], "not what luck gave"
 
 
 def test_imports_of_one_network_are_pooled_and_stand_on_the_front_once() -> None:

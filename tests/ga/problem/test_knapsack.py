@@ -90,6 +90,29 @@ def test_a_limit_on_a_peak_is_kept_by_every_solution() -> None:
     assert all(mildest[f"layer{i}.w_bits"] == 8 for i in range(3)), "bits don't change the peak"
 
 
+def both(params: dict[str, Any]) -> dict[str, float]:
+    """Size, and memory that either of the first two layers may save."""
+    return {**size_only(params), "ram_kb": 2 - params["layer0.prune"] - params["layer1.prune"]}
+
+
+def test_a_limit_is_kept_by_genes_that_save_other_costs_too() -> None:
+    losses = {**ALIKE, "layer0.prune": {0.25: 0.02, 0.5: 0.1, 0.75: 0.39}}
+    space, found = bits_space(3), there(costs=both, sensitivities=losses, ram_kb="<= 1.5")
+    mildest = space.decode(found.mildest)
+    assert (mildest["layer0.prune"], mildest["layer1.prune"]) == (0.5, 0.0), "the dearest is spared"
+    solved = [space.decode(genome) for genome in found.solutions(found.prior, ONE)]
+    assert all(both(params)["ram_kb"] <= 1.5 for params in solved)
+    # The second layer is twice as large: what keeps the limit there saves more.
+    assert any(params["layer0.prune"] < 0.5 for params in solved)
+
+
+def test_of_values_that_lose_nothing_the_mildest_is_taken() -> None:
+    nothing = {name: {2: 0.3, 4: 0.0, 8: 0.0} for name in ALIKE if name.endswith("w_bits")}
+    found = there(costs=peak, sensitivities={**ALIKE, **nothing}, ram_kb="<= 1.6")
+    mildest = bits_space(3).decode(found.mildest)
+    assert {mildest[f"layer{i}.w_bits"] for i in range(3)} == {8}
+
+
 def test_without_what_it_needs_there_is_none() -> None:
     assert knapsack(costs=None) is None
     assert knapsack(sensitivities={}) is None

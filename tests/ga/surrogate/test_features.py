@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from ga import (
     SearchSpace,
 )
 from ga.problem.sensitivities import Sensitivities
-from ga.surrogate.features import Features
+from ga.surrogate.features import Features, RecentRows
 from ga.surrogate.gaussian_process import EFFECT
 from support.spaces import bits_space
 
@@ -37,6 +38,21 @@ def test_features_fill_missing_costs() -> None:
     assert np.isfinite(rows).all()
     alone = features.rows([(0, 0, 0)], [{}], ("kb",))
     assert alone.shape[1] == rows.shape[1], "the columns do not depend on what a batch knows"
+
+
+def test_rows_that_are_kept_are_the_same_to_the_last_bit() -> None:
+    space, rng = bits_space(12), random.Random(0)
+    features = Features(space, Sensitivities.parse({"layer0.w_bits": {"2": 0.3, "4": 0.1}}))
+    recent = RecentRows(features)
+    genomes = [space.sample(rng) for _ in range(9)]
+    costs = [{"kb": rng.random(), "ms": rng.random()} for _ in genomes]
+    for first, last in ((0, 5), (0, 5), (1, 6), (2, 9), (4, 5)):  # none, one and some are new
+        part = slice(first, last)
+        expected = features.rows(genomes[part], costs[part], ("kb",))
+        assert (recent.rows(genomes[part], costs[part], ("kb",)) == expected).all()
+    for names, known in ((("kb", "ms"), costs), (("kb",), [{"kb": 0.5}, *costs[1:-1], {}])):
+        expected = features.rows(genomes, known, names)
+        assert (recent.rows(genomes, known, names) == expected).all(), "another column, or cost"
 
 
 def test_equal_steps_of_a_coordinate_hurt_alike() -> None:

@@ -108,7 +108,7 @@ def test_a_process_predicts_each_value_from_the_others() -> None:
     left_out = process.left_out()
     # Leaving a row out by giving it to predict: the columns stay standardized as with all rows.
     inverse = np.linalg.inv(
-        process._matrix(process._rows, process._rows, process._effects)
+        process._matrix(process._rows, process._effects)
         + (np.exp(kernel.theta[2]) + 1e-8) * np.eye(12)
     )
     assert np.allclose(inverse, process._inverse)
