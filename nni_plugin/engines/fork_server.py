@@ -17,6 +17,7 @@ import shlex
 import shutil
 import signal
 import sys
+import tempfile
 import traceback
 import weakref
 from argparse import Namespace
@@ -29,6 +30,8 @@ from typing import TYPE_CHECKING
 from nni_plugin.engines.trial_files import stderr_of, stdout_of
 
 if TYPE_CHECKING:
+    from evaluators import Task
+    from hardware import Network
     from nni_plugin.trial import Prepared
 
 __all__ = ["ForkServer", "PythonCommand", "python_command"]
@@ -260,7 +263,6 @@ def _ready(prepared: Prepared) -> Prepared:
     What can't be had is left to the trials: they say why.
     """
     from evaluators.nni_imports import nni_pruning, nni_quantization
-    from evaluators.tracing.trace import trace
 
     with contextlib.suppress(ModuleNotFoundError):
         importlib.import_module("evaluators.pipeline")
@@ -268,10 +270,32 @@ def _ready(prepared: Prepared) -> Prepared:
         nni_quantization()
     if prepared.network is not None:
         return prepared
-    # A user's model may raise anything.
-    with contextlib.suppress(Exception):
-        return replace(prepared, network=trace(prepared.task))
-    return prepared
+    return replace(prepared, network=_traced(prepared.task))
+
+
+def _traced(task: Task) -> Network | None:
+    """The network of a task's model, traced in a process of its own; None if it can't be.
+
+    To trace, torch looks for a GPU, and CUDA does not outlive a fork: if it looked here, no trial
+    that is forked could use one.
+    """
+    from evaluators.process_state import process_as_found
+    from evaluators.tracing.trace import trace
+    from hardware import Network
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "network.json"
+        pid = os.fork()
+        if pid == 0:
+            status = 1
+            try:
+                with process_as_found(threads=1):
+                    trace(task).save(file)
+                status = 0
+            finally:
+                os._exit(status)
+        _, status = os.waitpid(pid, 0)
+        return Network.load(file) if status == 0 else None
 
 
 def _is_installed(module: ModuleType, code: Path) -> bool:

@@ -87,6 +87,23 @@ def test_a_task_that_keeps_a_file_open_is_not_shared(
     assert "open_task.py open" in reason
 
 
+def test_the_process_that_is_forked_looks_for_no_gpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its children could use none then; torch's tracing looks."""
+    import torch
+
+    (tmp_path / "gpu_task.py").write_text(CONV_TASK)
+    monkeypatch.syspath_prepend(tmp_path)
+    looked: list[int] = []
+    # Appending gives None, as if there were no GPU.
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: looked.append(1))
+    command = python_command(OWN.replace("m:f", "gpu_task:build"))
+    assert isinstance(command, PythonCommand)
+    assert ForkServer(command, tmp_path).prepare() is None
+    assert not looked
+
+
 @pytest.mark.slow
 def test_a_forked_trial_gives_what_a_fresh_one_gives(tmp_path: Path) -> None:
     """To the last digit: networks, training, metrics and costs."""

@@ -85,7 +85,7 @@ def test_a_cluster_gives_the_same_search(cluster: Cluster, tmp_path: Path) -> No
 def test_a_node_that_dies_costs_nothing_and_a_cluster_that_goes_can_be_resumed(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("RAY_gcs_rpc_server_reconnect_timeout_s", "5")
+    monkeypatch.setenv("RAY_gcs_rpc_server_reconnect_timeout_s", "8")
     body = LIGHT + "time.sleep(1)\n" + REPORT
     config = settings(tmp_path, body, maxTrialNumber=40, trialConcurrency=2)
     gone: list[str] = []
