@@ -193,8 +193,8 @@ def _export(
     )
     result = _with_progress(write, steps, built.metric_name)
     _say(result, output)
-    name, best = built.metric_name, built.metric_mode
-    if remark := remark_on_test(name, result["val"], result["test"], smaller=best == "min"):
+    smaller = built.metric_mode == "min"
+    if remark := remark_on_test(built.metric_name, result["val"], result["test"], smaller=smaller):
         add_result(remark=remark)
         print(f"note: {remark}")
 
