@@ -176,7 +176,6 @@ def _export(
         **files,
         "supernet": inherited.path if inherited else None,
     }
-    steps = max(2, epochs + (1 if inherited else 2))
     write = partial(
         export_candidate,
         built,
@@ -191,7 +190,7 @@ def _export(
         c_prefix=files["c_prefix"],
         onnx_integers=files["onnx_integers"],
     )
-    result = _with_progress(write, steps, built.metric_name)
+    result = _with_progress(write, max(2, epochs + 2 - bool(inherited)), built.metric_name)
     _say(result, output)
     smaller = built.metric_mode == "min"
     if remark := remark_on_test(built.metric_name, result["val"], result["test"], smaller=smaller):
