@@ -9,6 +9,8 @@ PIP := python -m pip install -q --disable-pip-version-check $(PIP_ARGS)
 HASHED := $(PIP) --require-hashes --only-binary :all: -r
 CONFIG ?= experiment_configs/ga_joint.yml
 PYTEST_ARGS ?=
+# More than cores: a quarter of the time of two workers is waiting for NNI.
+WORKERS ?= 3
 SYSTEM_PACKAGES := chromium chromium-driver gcc-arm-none-eabi libnewlib-arm-none-eabi \
 	qemu-system-arm gcc libc6-dev openssh-server openssh-client dataset-fashion-mnist \
 	clang cppcheck gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf
@@ -41,7 +43,7 @@ run: $(VENV)/.run
 	@joint-ga run $(CONFIG)
 
 test: $(VENV)/.dev
-	pytest -n 2 --dist worksteal $(PYTEST_ARGS)
+	pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 test-fast: $(VENV)/.dev
 	pytest -n 2 --dist worksteal -m "$(FAST)" --cpu-limit 15 $(PYTEST_ARGS)
@@ -51,7 +53,7 @@ nightly: $(VENV)/.dev
 	@$(MAKE) --keep-going $(NIGHTLY)
 
 nightly-tests: $(VENV)/.dev
-	pytest -n 2 --dist worksteal -m nightly
+	pytest -n $(WORKERS) --dist worksteal -m nightly
 
 nightly-long-run: $(VENV)/.dev
 	python -m benchmarks.faults.long_run --output $(FAULTS)/long_run.json

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+_API = "/api/v1/nni"
 TRIAL_ENDED = frozenset({"SUCCEEDED", "FAILED", "USER_CANCELED", "SYS_CANCELED", "EARLY_STOPPED"})
 """NNI's statuses of a trial that has ended."""
 
@@ -61,7 +62,7 @@ def _request(
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     if data is not None:
         headers["Content-Type"] = "application/json"
-    return urllib.request.Request(f"{place}/api/v1/nni{path}", data, headers, method=method)
+    return urllib.request.Request(f"{place}{path}", data, headers, method=method)
 
 
 def get(base: str, path: str, timeout: float = 5.0) -> Any:
@@ -76,7 +77,7 @@ def get(base: str, path: str, timeout: float = 5.0) -> Any:
         OSError: the manager can't be reached or answers with an error.
         ValueError: the answer is no JSON.
     """
-    with _OPENER.open(_request(base, path), timeout=timeout) as answer:
+    with _OPENER.open(_request(base, f"{_API}{path}"), timeout=timeout) as answer:
         return json.loads(answer.read())
 
 
@@ -87,7 +88,7 @@ def get_log(base: str, path: str, timeout: float = 5.0) -> Any:
         OSError: the manager can't be reached, or there is no such file.
         ValueError: the file holds no JSON.
     """
-    with _OPENER.open(f"{base}/logs/{path}", timeout=timeout) as answer:
+    with _OPENER.open(_request(base, f"/logs/{path}"), timeout=timeout) as answer:
         return json.loads(answer.read())
 
 
@@ -97,8 +98,8 @@ def trial_stderr(base: str, trial: str, timeout: float = 30.0) -> str:
     Raises:
         OSError: the manager can't be reached or has no such file.
     """
-    path = f"/api/v1/nni/trial-file/{trial}/stderr"
-    with _OPENER.open(f"{base}{path}", timeout=timeout) as answer:
+    path = f"{_API}/trial-file/{trial}/stderr"
+    with _OPENER.open(_request(base, path), timeout=timeout) as answer:
         return str(answer.read().decode(errors="replace"))
 
 
@@ -108,7 +109,7 @@ def cancel_trial(base: str, trial: str, timeout: float = 30.0) -> None:
     Raises:
         OSError: the manager can't be reached or refuses.
     """
-    request = urllib.request.Request(f"{base}/api/v1/nni/trial-jobs/{trial}", method="DELETE")
+    request = _request(base, f"{_API}/trial-jobs/{trial}", method="DELETE")
     _OPENER.open(request, timeout=timeout).close()
 
 
@@ -125,6 +126,7 @@ def end_experiment(base: str) -> int:
     profile = get(base, "/experiment")
     profile["params"]["maxTrialNumber"] = max(trials, 1)
     changed = json.dumps(profile).encode()
-    request = _request(base, "/experiment?update_type=MAX_TRIAL_NUM", changed, "PUT")
+    path = f"{_API}/experiment?update_type=MAX_TRIAL_NUM"
+    request = _request(base, path, changed, "PUT")
     _OPENER.open(request, timeout=5).close()
     return trials

@@ -65,6 +65,7 @@ def test_stopped_trials_are_censored(nni: Any) -> None:
     assert nni.wrong_pairs() == []
 
 
+@pytest.mark.nightly
 def test_successive_halving_stops_real_trials_of_the_digits(nni: Any) -> None:
     network = trace(load_task("evaluators.tasks.digits:build"))
     network.save(nni.folder / "digits.network.json")
