@@ -94,9 +94,8 @@ def test_an_experiment_ends_with_its_finalists(
     assert f"(uid {last.trial.uid})" in exported.stdout
     metrics = json.loads(Path("out/metrics.json").read_text())
     assert (metrics["epochs"], metrics["seed"]) == (EPOCHS, last.median.run.seed)
-    # The same training. An export reads test in the form that a device stores, which may turn
-    # an image or two of the 360.
-    assert metrics["val"]["accuracy"] == last.median.metrics["accuracy"]
-    assert metrics["test"]["accuracy"] == pytest.approx(
-        last.median.metrics["test_accuracy"], abs=2.5 / 360
-    )
+    # The same training. In the form that a device stores, an image or two of the 360 may turn.
+    told = last.median.metrics
+    assert metrics["val"]["trained_accuracy"] == told["accuracy"]
+    assert metrics["test"]["trained_accuracy"] == pytest.approx(told["test_accuracy"])
+    assert metrics["test"]["accuracy"] == pytest.approx(told["test_accuracy"], abs=3.5 / 360)
