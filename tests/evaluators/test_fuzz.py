@@ -98,10 +98,12 @@ def random_net(rng: random.Random) -> nn.Module:
 
 
 def seeds(count: int) -> list[Any]:
-    """The first few for the fast tests, all for the whole suite."""
-    return [
-        seed if seed < 10 else pytest.param(seed, marks=pytest.mark.slow) for seed in range(count)
+    """Ten for the fast tests, a third for every run, all by night."""
+    marks = [
+        () if seed < 10 else (pytest.mark.slow,) if seed < count // 3 else (pytest.mark.nightly,)
+        for seed in range(count)
     ]
+    return [pytest.param(seed, marks=of) for seed, of in enumerate(marks)]
 
 
 @pytest.mark.parametrize("seed", seeds(60))

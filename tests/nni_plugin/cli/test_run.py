@@ -118,7 +118,9 @@ def test_ctrl_c_stops_cleanly_and_reports(run, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.nni
-@pytest.mark.parametrize("word", ["main.js", "--exp_params"])
+@pytest.mark.parametrize(
+    "word", [pytest.param("main.js", marks=pytest.mark.nightly), "--exp_params"]
+)
 def test_resume_at_once_after_a_kill_9(run, tmp_path, word):
     """Of the manager and of the tuner: the resume itself waits for what is left."""
     # One of them beyond this machine: the address with the token stays good.

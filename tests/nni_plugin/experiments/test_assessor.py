@@ -107,6 +107,7 @@ def test_successive_halving_stops_real_trials_of_the_digits(nni: Any) -> None:
     assert any(metrics["accuracy"] >= 0.9 for metrics in front)
 
 
+@pytest.mark.nightly
 def test_reservation_values_stop_trials_and_keep_the_books(nni: Any) -> None:
     # Luck, which reports show and chromosomes don't.
     body = """

@@ -16,7 +16,7 @@ from nni_plugin.study.study import Study
 from nni_plugin.study.trial_log import TrialLog
 from support.joint_ga_run import Run
 
-TRIALS = 5
+TRIALS = 3
 
 
 @pytest.mark.slow
