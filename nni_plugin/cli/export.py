@@ -190,7 +190,7 @@ def _export(
         c_prefix=files["c_prefix"],
         onnx_integers=files["onnx_integers"],
     )
-    result = _with_progress(write, max(2, epochs + 2 - bool(inherited)), built.metric_name)
+    result = _with_progress(write, epochs, built.metric_name)
     _say(result, output)
     smaller = built.metric_mode == "min"
     if remark := remark_on_test(built.metric_name, result["val"], result["test"], smaller=smaller):
@@ -211,11 +211,12 @@ def _check(output: Path, start: SupernetChoice | None, files: Mapping[str, str])
         start.check_file()
 
 
-def _with_progress(write: Callable[..., Metrics], steps: int, metric: str) -> Metrics:
+def _with_progress(write: Callable[..., Metrics], epochs: int, metric: str) -> Metrics:
     """What an export returns that shows its training and its files as they come."""
     from nni_plugin.cli.tables import make_console
 
-    with counted(make_console(), "fine-tuning", None, total=steps) as step:
+    # Beside the epochs: the pruned network and the rounded one (from a supernet the latter alone).
+    with counted(make_console(), "fine-tuning", None, total=epochs + 2) as step:
         return write(
             report=lambda now: step(f"{metric} {now['default']:.4g}"),
             say=lambda line: print(line, flush=True),
