@@ -20,12 +20,11 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.faults.table_task import REPOSITORY, Table, class_args
+from benchmarks.faults.table_task import REPOSITORY, Table, class_args, write_config
 from nni_plugin.results.experiment import Experiment, known_folders
 
 ENGINES = {
@@ -121,17 +120,8 @@ def write(folder: Path, trials: int, tuner_args: Mapping[str, object], concurren
         "trialCodeDirectory": ".",
         "trialConcurrency": concurrency,
         "maxTrialNumber": trials,
-        "experimentWorkingDirectory": str(folder / "experiments"),
-        "tuner": {
-            "className": "nni_plugin.JointGATuner",
-            "codeDirectory": str(REPOSITORY),
-            "classArgs": dict(tuner_args),
-        },
-        "trainingService": {"platform": "local"},
     }
-    config = folder / "config.yml"
-    config.write_text(json.dumps(settings))
-    return config
+    return write_config(folder, settings, tuner_args)
 
 
 def run(folder: Path, config: Path, options: Sequence[str]) -> Path:
@@ -148,7 +138,6 @@ def run(folder: Path, config: Path, options: Sequence[str]) -> Path:
     )
     if done.returncode:
         sys.exit(done.stdout + done.stderr)
-    time.sleep(1.0)
     (experiment,) = known_folders(folder / "experiments")
     return experiment
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from evaluators.accelerator import CPU, moved
 from evaluators.compression.submodules import BATCH_NORMS
 from evaluators.process_state import eval_mode, process_as_found
+from evaluators.progress import LINE_S
 from evaluators.pytree import batch_size
 from evaluators.pytree import call as call
 from evaluators.recipe import RATE_SCHEDULES, Loss
@@ -22,8 +23,6 @@ from evaluators.scoring import SplitScore, joined_split
 from evaluators.task import Batches, Task
 
 LOG = logging.getLogger(__name__)
-LINE_S = 10.0
-"""Seconds between lines of a float model's training."""
 
 
 def predict(model: nn.Module, batches: Batches, what: str = "val") -> tuple[Any, Any]:

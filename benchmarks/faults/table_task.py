@@ -164,22 +164,32 @@ def write_experiment(
     (folder / "table.json").write_text(json.dumps(rows))
     (folder / "space.json").write_text(json.dumps(table.space()))
     script = Path(__file__).with_name("faulty_trial.py")
-    settings = {
-        "searchSpaceFile": "space.json",
-        "trialCommand": (
-            f"{sys.executable} {script} {folder / 'table.json'} {folder / 'ledger'} {wait_s}"
-        ),
-        "trialCodeDirectory": "code",
-        "trialConcurrency": concurrency,
-        "maxTrialNumber": trials,
+    command = f"{sys.executable} {script} {folder / 'table.json'} {folder / 'ledger'} {wait_s}"
+    counts = {"trialConcurrency": concurrency, "maxTrialNumber": trials}
+    own = {"searchSpaceFile": "space.json", "trialCommand": command, "trialCodeDirectory": "code"}
+    return write_config(folder, {**own, **counts}, class_args(seed))
+
+
+def write_config(
+    folder: Path, settings: Mapping[str, object], tuner_args: Mapping[str, object]
+) -> Path:
+    """Writes the config of a search with our tuner on this machine; returns its path.
+
+    Args:
+        folder: of the experiment.
+        settings: NNI's, but for the tuner's and where trials run.
+        tuner_args: the tuner's ``classArgs``.
+    """
+    config = folder / "config.yml"
+    tuner = {
+        "className": "nni_plugin.JointGATuner",
+        "codeDirectory": str(REPOSITORY),
+        "classArgs": dict(tuner_args),
+    }
+    rest = {
         "experimentWorkingDirectory": str(folder / "experiments"),
-        "tuner": {
-            "className": "nni_plugin.JointGATuner",
-            "codeDirectory": str(REPOSITORY),
-            "classArgs": class_args(seed),
-        },
+        "tuner": tuner,
         "trainingService": {"platform": "local"},
     }
-    config = folder / "config.yml"
-    config.write_text(json.dumps(settings))
+    config.write_text(json.dumps({**settings, **rest}))
     return config

@@ -7,15 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from evaluators.cache import cache_dir, fingerprint, locked
+from evaluators.progress import LINE_S
 from evaluators.supernet.training import Progress, Settings, train_supernet
 from evaluators.supernet.weights import FORMAT, DamagedError, Supernet, identity
 from evaluators.task import Task
 from hardware import Network
 
 Say = Callable[[str], None]
-
-_LINE_S = 10.0
-"""Seconds between lines of progress."""
 
 
 def progress_lines(say: Say) -> Callable[[Progress], None]:
@@ -24,7 +22,7 @@ def progress_lines(say: Say) -> Callable[[Progress], None]:
 
     def report(now: Progress) -> None:
         nonlocal said
-        if now.epoch in (1, now.epochs) or now.seconds - said >= _LINE_S:
+        if now.epoch in (1, now.epochs) or now.seconds - said >= LINE_S:
             said = now.seconds
             say(
                 f"supernet: epoch {now.epoch} of {now.epochs}, loss {now.loss:.4f}, "

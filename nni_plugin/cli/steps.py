@@ -7,13 +7,12 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Protocol
 
+from evaluators.progress import LINE_S
+
 if TYPE_CHECKING:
     from rich.console import Console
 
 __all__ = ["Step", "counted", "said_at_interrupt"]
-
-EVERY_S = 10.0
-"""Seconds between lines: few in a log of an hour, and soon enough to see that it goes on."""
 
 
 class Step(Protocol):
@@ -28,7 +27,7 @@ def counted(
     console: Console,
     what: str,
     left: str | None,
-    every_s: float = EVERY_S,
+    every_s: float = LINE_S,
     total: int | None = None,
 ) -> Iterator[Step]:
     """Shows how many steps are done; yields what is called after each.

@@ -105,7 +105,6 @@ class _Check:
     task: TaskCheck | None = None
     supernet: SupernetRequest | None = None
     training: SupernetTraining | None = None
-    words: list[str] = field(default_factory=list)
 
     def has_wrong_types(self) -> bool:
         """Whether a setting isn't of the type that all the rest takes for granted; it is noted."""
@@ -294,8 +293,9 @@ class _Check:
             options.read_s,
             self.supernet,
         )
-        self.words = list(words)
-        self.task = TaskCheck(request, self._code_folder(), assigned(words), options.limit_s)
+        place = (self._code_folder(), assigned(words))
+        self.task = TaskCheck(request, *place, options.limit_s)
+        self.training = SupernetTraining.of(words, *place)
 
     def finish(self) -> None:
         """Waits for the task, if it is tried."""
@@ -308,10 +308,8 @@ class _Check:
         else:
             self.problems += said
         self.notes += map(of_trial, found.notes)
-        if found.supernet_is_missing and self._is_local():
-            self.training = SupernetTraining.of(
-                self.words, self._code_folder(), assigned(self.words)
-            )
+        if not (found.supernet_is_missing and self._is_local()):
+            self.training = None
 
     def end(self) -> None:
         """Leaves nothing running."""

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from evaluators.one_batch_process import BUILDING, IMPORTING, Request
+from evaluators.progress import LINE_S
 from nni_plugin.setup.supernet_training import SupernetTraining
 
 __all__ = ["LIMIT_S", "TaskCheck", "TaskFindings", "TaskOptions"]
@@ -30,8 +31,6 @@ _IMPORT_S = 300.0
 """No fault of the task's, but of a machine that is very busy."""
 _PATIENCE_S, _IMPORT_PATIENCE_S = 5.0, 30.0
 _ANSWER_S = 1.0
-_LINE_S = 10.0
-"""Seconds between lines about a step that goes on."""
 _FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+) in (?P<name>\S+)')
 
 
@@ -157,7 +156,7 @@ class TaskCheck:
                     told, said = spent, self._last_line()
                     its = f" ({said})" if said else ""
                     say(f"{self._step} takes a while{its}; it is ended after {self._limit():g} s")
-                elif told and spent - told > _LINE_S:
+                elif told and spent - told > LINE_S:
                     told, before, said = spent, said, self._last_line()
                     if said != before:
                         say(f"{self._step}: {said}")

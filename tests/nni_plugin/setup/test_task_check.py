@@ -70,7 +70,7 @@ def test_what_hangs_or_dies_is_told(
     fault: str, limit_s: float, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(task_check, "_PATIENCE_S", 0.4)
-    monkeypatch.setattr(task_check, "_LINE_S", 0.1)
+    monkeypatch.setattr(task_check, "LINE_S", 0.1)
     begun, said = time.monotonic(), list[str]()
     found = check(fault, limit_s, said.append)
     assert time.monotonic() - begun < 120
