@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from evaluators.export.integer import IntegerNetwork
+from evaluators.export.integer_network import IntegerNetwork
 from evaluators.export.recurrent import Recurrent
 from evaluators.export.steps import Convolution, Step, margins
 from hardware.memory.kernel_scratch import convolution_scratch, depthwise_scratch
@@ -38,8 +38,9 @@ def plan(network: IntegerNetwork) -> Arena:
         for tensor in (*step.inputs, step.output):
             sizes.setdefault(tensor.name, tensor.bytes)
             spans[tensor.name] = (spans.get(tensor.name, (index, index))[0], index)
-    output = network.output.name
-    spans[output] = (spans[output][0], max(len(network.steps) - 1, 0))
+    for output in network.outputs:
+        first, _ = spans[output.tensor.name]
+        spans[output.tensor.name] = (first, max(len(network.steps) - 1, 0))
     rows = [
         (step.name, size, index)
         for index, step in enumerate(network.steps)

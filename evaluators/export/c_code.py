@@ -7,6 +7,7 @@ reference, bit by bit.
 
 from __future__ import annotations
 
+import math
 import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,10 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 import hardware
-from evaluators.export import arena, recurrent, recurrent_c
+from evaluators.export import arena, c_outputs, recurrent, recurrent_c
 from evaluators.export.fixed_point import Array
 from evaluators.export.graph import UnsupportedNetworkError, Window
-from evaluators.export.integer import IntegerNetwork
+from evaluators.export.integer_network import IntegerNetwork
 from evaluators.export.packed import PackedLayer
 from evaluators.export.recurrent import Recurrent
 from evaluators.export.steps import (
@@ -159,27 +160,43 @@ def prefix_of(c_folder: Path) -> str:
 
 
 def filled(template: str, values: Mapping[str, object]) -> str:
-    """A file of `c_sources/templates` with every `@key@` replaced."""
+    """A file of `c_sources/templates` with every `@key@` replaced.
+
+    Lines between `@outputs@` and `@end@` are there once for each of `values["outputs"]`, filled
+    with what it holds too.
+    """
+    outputs: object = values.get("outputs", ())
+    assert isinstance(outputs, Sequence)
+
+    def repeated(found: re.Match[str]) -> str:
+        return "".join(_replaced(found[1], {**values, **output}) for output in outputs)
+
     text = (SOURCES / "templates" / template).read_text(encoding="utf-8")
+    text = re.sub(r"^@outputs@\n(.*?)^@end@\n", repeated, text, flags=re.DOTALL | re.MULTILINE)
+    return _replaced(text, values)
+
+
+def _replaced(text: str, values: Mapping[str, object]) -> str:
     return re.sub("@([A-Za-z_]+)@", lambda found: str(values[found[1]]), text)
 
 
 def _header_values(network: IntegerNetwork, plan: arena.Arena, prefix: str) -> dict[str, object]:
-    values: dict[str, object] = {"ram_bytes": plan.size, "alignment": ALIGNMENT}
-    for side, tensor in (("input", network.input), ("output", network.output)):
-        q = tensor.quantization
-        values |= {
-            f"{side}_dims": "x".join(map(str, tensor.shape)),
-            f"{side}_size": _count(tensor),
-            f"{side}_type": q.kind,
-            f"{side}_scale": repr(q.scale),
-            f"{side}_zero_point": q.zero_point,
-            f"{side}_min": f"({q.low})",
-            f"{side}_max": q.high,
-            f"{side}_offset": plan.offsets[tensor.name],
-        }
-    former = _FORMER_NAME if prefix == DEFAULT_PREFIX else ""
-    return values | {"former_name": former}
+    tensor, q = network.input, network.input.quantization
+    values: dict[str, object] = {
+        "ram_bytes": plan.size,
+        "alignment": ALIGNMENT,
+        "input_dims": "x".join(map(str, tensor.shape)),
+        "input_size": math.prod(tensor.shape),
+        "input_type": q.kind,
+        "input_scale": repr(q.scale),
+        "input_zero_point": q.zero_point,
+        "input_min": f"({q.low})",
+        "input_max": q.high,
+        "input_offset": plan.offsets[tensor.name],
+    }
+    has_former = prefix == DEFAULT_PREFIX and len(network.outputs) == 1
+    values["former_name"] = _FORMER_NAME if has_former else ""
+    return values | c_outputs.macros(network.outputs, plan.offsets, prefix)
 
 
 def _layer_names(network: IntegerNetwork) -> dict[str, object]:
@@ -189,9 +206,15 @@ def _layer_names(network: IntegerNetwork) -> dict[str, object]:
 
 def _test_vector(network: IntegerNetwork, prefix: str, example: Array) -> dict[str, object]:
     given = network.quantize_input(example[:1])
+    found = network.run_integers(given).reshape(-1)
+    arrays, start = [], 0
+    for output in network.outputs:
+        name = "_".join(filter(None, (f"{prefix}_output_t test_output", output.name)))
+        arrays.append(_array(name, found[start : start + output.size]))
+        start += output.size
     return {
         "input": _array(f"{prefix}_input_t test_input", given.reshape(-1)),
-        "output": _array(f"{prefix}_output_t test_output", network.run_integers(given).reshape(-1)),
+        "output": "\n".join(arrays),
     }
 
 
@@ -213,7 +236,7 @@ def _model(
         if name in used:
             lines += ["", f"/* {_plain(name)}: {module.trained_bits}-bit weights */"]
             lines += _arrays(index, module)
-    arguments = f"const {prefix}_input_t *input, {prefix}_output_t *output"
+    arguments = f"const {prefix}_input_t *input, {values['output_argument']}"
     lines += ["", filled("hooks.c", values)]
     lines += [f"void {prefix}_infer_in(uint8_t *arena, {arguments}) {{"]
     lines += [_body(network, plan, packed, values), "}", "", filled("arena.c", values)]
@@ -327,11 +350,12 @@ def _call(
 
 
 def _tensor(tensor: Tensor, network: IntegerNetwork, plan: arena.Arena) -> str:
+    outputs = {output.tensor.name: output for output in network.outputs}
     if tensor.name == network.input.name:
         # The kernels only read it.
         data = "(void *)(uintptr_t)input"
-    elif tensor.name == network.output.name:
-        data = "output"
+    elif tensor.name in outputs:
+        data = c_outputs.pointer(outputs[tensor.name])
     else:
         data = f"arena + {plan.offsets[tensor.name]}"
     h, w, c = tensor.shape
@@ -346,8 +370,3 @@ def _window(window: Window) -> str:
 
 def _int32(value: int) -> str:
     return "INT32_MIN" if value == -(2**31) else str(value)
-
-
-def _count(tensor: Tensor) -> int:
-    h, w, c = tensor.shape
-    return h * w * c

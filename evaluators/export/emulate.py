@@ -6,6 +6,7 @@ Needs `arm-none-eabi-gcc` and `qemu-system-arm`
 
 from __future__ import annotations
 
+import math
 import re
 import shutil
 import subprocess
@@ -14,9 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
+from evaluators.export import c_outputs
 from evaluators.export.c_code import filled, prefix_of
 from evaluators.export.fixed_point import Array, Integers
-from evaluators.export.integer import IntegerNetwork
+from evaluators.export.integer_network import IntegerNetwork
 from hardware.measure.qemu import EMULATED, HARNESS
 
 TOOLS = ("arm-none-eabi-gcc", "qemu-system-arm")
@@ -46,18 +48,18 @@ def run(
         core: one of `hardware.measure.qemu.EMULATED`.
 
     Returns:
-        Output integers `[N, H, W, C]`.
+        Output integers `[N, *output_shape]`.
 
     Raises:
         EmulationError: a tool is missing, or compiling or running failed.
     """
-    h, w, c = network.output.shape
+    shape = network.output_shape
     typed = inputs.astype(_NUMPY[network.input.quantization.kind])
-    outputs = run_files(c_folder, typed, h * w * c, core)
-    return outputs.reshape(len(inputs), h, w, c)
+    outputs = run_files(c_folder, typed, math.prod(shape), core)
+    return outputs.reshape(len(inputs), *shape)
 
 
-def outputs(c_folder: Path, real: Array, core: str = "cortex-m4") -> Array:
+def outputs(c_folder: Path, real: Array, core: str = "cortex-m4") -> Array | tuple[Array, ...]:
     """Runs exported C on real inputs, as a device would: all it needs to know is in the header.
 
     Args:
@@ -66,7 +68,7 @@ def outputs(c_folder: Path, real: Array, core: str = "cortex-m4") -> Array:
         core: one of `hardware.measure.qemu.EMULATED`.
 
     Returns:
-        Real outputs `[N, size]`, stored (height, width, channels).
+        Real outputs `[N, size]`, stored (height, width, channels); a tuple of several.
 
     Raises:
         EmulationError: as `run_files`.
@@ -79,9 +81,14 @@ def outputs(c_folder: Path, real: Array, core: str = "cortex-m4") -> Array:
     steps = np.rint(np.moveaxis(real, 1, -1) / np.float32(define["INPUT_SCALE"]))
     low, high = int(define["INPUT_MIN"]), int(define["INPUT_MAX"])
     inputs = np.clip(steps + int(define["INPUT_ZERO_POINT"]), low, high).astype(_NUMPY[kind])
-    got = run_files(c_folder, inputs, int(define["OUTPUT_SIZE"]), core)
-    scaled = (got - int(define["OUTPUT_ZERO_POINT"])) * np.float32(define["OUTPUT_SCALE"])
-    return np.asarray(scaled, np.float32)
+    keys = [key.removesuffix("_SIZE") for key in define if re.fullmatch(r"OUTPUT\w*_SIZE", key)]
+    sizes = [int(define[f"{key}_SIZE"]) for key in keys]
+    got = run_files(c_folder, inputs, sum(sizes), core)
+    found = []
+    for key, part in zip(keys, np.split(got, np.cumsum(sizes)[:-1], axis=1), strict=True):
+        scaled = (part - int(define[f"{key}_ZERO_POINT"])) * np.float32(define[f"{key}_SCALE"])
+        found.append(np.asarray(scaled, np.float32))
+    return found[0] if len(found) == 1 else tuple(found)
 
 
 def run_files(c_folder: Path, inputs: Array, output_size: int, core: str = "cortex-m4") -> Integers:
@@ -113,7 +120,8 @@ def run_files(c_folder: Path, inputs: Array, output_size: int, core: str = "cort
     infer = f"{prefix}_infer" if named else "infer"
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
-        main = filled("semihosting.c", {"name": prefix, "NAME": prefix.upper(), "infer": infer})
+        values = {"name": prefix, "NAME": prefix.upper(), "infer": infer}
+        main = filled("semihosting.c", values | c_outputs.of_header(text, prefix))
         (work / "main.c").write_text(main, encoding="utf-8")
         symbols = {
             "CODE_BASE": target.code, "RAM_BASE": target.ram, "RAM_SIZE": target.ram_size

@@ -10,8 +10,9 @@ other way round, which is why it is exact).
 from __future__ import annotations
 
 import copy
+import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -34,7 +35,7 @@ from evaluators.export.batch_norms import (
     is_own_norm,
     silence,
 )
-from evaluators.pytree import call
+from evaluators.pytree import call, children, is_tensor
 from evaluators.tracing.program import Operation, Program, read_program
 from hardware.ir.layer import POWER_OF_TWO, UNIFORM
 
@@ -107,7 +108,7 @@ class FoldedModel:
         layers: module name -> integers, in the module order of the network.
         inputs: module name -> quantization of its input; also of modules with float weights.
         program: the operations of the network as it was before folding.
-        output: type of what the network gives, by name.
+        outputs: names of the tensors that the network gives, see `output_names`.
         calls: operations that compute a packable layer -> its name.
         norms: batch-norms that are folded, and so do nothing any more.
         matrices: qualified parameter name -> integers that `weights.bin` has no form for.
@@ -118,7 +119,7 @@ class FoldedModel:
     layers: dict[str, QuantizedLayer]
     inputs: dict[str, InputQuantization]
     program: Program
-    output: str
+    outputs: tuple[str, ...]
     calls: Mapping[Operation, str]
     norms: frozenset[str] = frozenset()
     matrices: Mapping[str, QuantizedLayer] = field(default_factory=dict)
@@ -173,7 +174,7 @@ def fold(model: nn.Module, calibration: Calibration, inputs: object) -> FoldedMo
     """
     plain, rounded = strip_quantizers(model, calibration)
     program = program_of(plain, inputs)
-    output = output_kind(plain, inputs)
+    outputs = output_names(plain, inputs)
     calls = layer_calls(program)
     norms = foldable_norms(program, calls)
     layers: dict[str, QuantizedLayer] = {}
@@ -187,7 +188,7 @@ def fold(model: nn.Module, calibration: Calibration, inputs: object) -> FoldedMo
         elif name in calibration:
             matrices |= _unpacked(plain, name, calibration[name])
     folded = frozenset(norms.values())
-    return FoldedModel(plain, layers, rounded, program, output, calls, folded, matrices)
+    return FoldedModel(plain, layers, rounded, program, outputs, calls, folded, matrices)
 
 
 def program_of(model: nn.Module, inputs: object) -> Program:
@@ -197,10 +198,28 @@ def program_of(model: nn.Module, inputs: object) -> Program:
     return read_program(model, tuple(inputs) if isinstance(inputs, (tuple, list)) else (inputs,))
 
 
-def output_kind(model: nn.Module, inputs: object) -> str:
-    """Name of the type that a model in eval mode gives."""
+def output_names(model: nn.Module, inputs: object) -> tuple[str, ...]:
+    """Names of the tensors that a model in eval mode gives, in order, fit for identifiers of C.
+
+    They are keys of dicts and places in tuples, as in `cls`, `boxes_0`. The tensor of a model that
+    gives no more than that has none: ``("",)``.
+    """
     with torch.no_grad():
-        return type(call(model, inputs)).__name__
+        found = [_identifier(path) for path in _paths(call(model, inputs))]
+    for i, name in enumerate(found):
+        while name in found[:i]:
+            name = found[i] = f"{name}_"
+    return tuple(found)
+
+
+def _paths(output: object) -> list[tuple[str, ...]]:
+    if is_tensor(output):
+        return [()]
+    return [(key, *rest) for key, child in children(output) or () for rest in _paths(child)]
+
+
+def _identifier(path: Sequence[str]) -> str:
+    return re.sub("[^a-z0-9]+", "_", "_".join(path).lower()).strip("_") if path else ""
 
 
 def _unpacked(

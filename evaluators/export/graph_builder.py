@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +25,9 @@ Order = npt.NDArray[np.int64]
 
 Handler = Callable[["GraphBuilder", Operation], None]
 
+_VIEWS = frozenset({"reshape", "round"})
+"""Nodes that may share their input's bytes."""
+
 
 @dataclass(frozen=True)
 class Layers:
@@ -35,14 +38,14 @@ class Layers:
         norms: batch-norms that are a part of the layer before them.
         rounded: layers whose input is rounded; None: all.
         roundings: node -> the module behind it that rounds it.
-        output: type of what the network gives, by name.
+        outputs: names of the tensors that the network gives, see `folding.output_names`.
     """
 
     calls: Mapping[Operation, str]
     norms: Collection[str]
     rounded: Collection[str] | None
     roundings: Mapping[str, str]
-    output: str = "Tensor"
+    outputs: Sequence[str] = ("",)
 
 
 class GraphBuilder:
@@ -79,26 +82,43 @@ class GraphBuilder:
         """Returns all nodes."""
         if len(self.program.inputs) != 1:
             raise UnsupportedNetworkError("the network has more than one input")
-        if len(self.program.outputs) != 1:
-            raise UnsupportedNetworkError(
-                f"the network returns more than one tensor ({len(self.program.outputs)})"
-            )
-        if self.layers.output != "Tensor":
-            raise UnsupportedNetworkError(f"the network returns a {self.layers.output}")
-        (given,), (result,) = self.program.inputs, self.program.outputs
+        (given,) = self.program.inputs
         if not given.dtype.is_floating_point:
             raise UnsupportedNetworkError(f"the network's input {given.name!r} is of {given.dtype}")
         self.put(Node(given.name, "input", (), self.input_shape(self.program, given)), given)
         for operation in self.program.live():
             self._convert(operation)
-        source = self.source(result, "the output")
-        self.no_order(source, "the output")
+        for index, value in enumerate(self.program.outputs):
+            self._output(index, value)
+        return list(self.nodes.values())
+
+    def _output(self, index: int, value: Value) -> None:
+        """Makes the node of an output; of several each has a tensor that nothing else reads."""
+        own = self.layers.outputs[index]
+        where = f"the output {own!r}" if own else "the output"
+        source = self.source(value, where)
+        self.no_order(source, where)
+        if len(self.program.outputs) > 1 and self._is_read(source):
+            raise UnsupportedNetworkError(f"{where} is read by the network, or another output too")
         # A layer may have this name, too.
         name = "output"
         while name in self.nodes:
             name += "_"
         self.nodes[name] = Node(name, "output", (source,), self.nodes[source].shape)
-        return list(self.nodes.values())
+
+    def _is_read(self, source: str) -> bool:
+        """Whether a node's tensor has readers, or is the network's input."""
+        root = self._root(source)
+        return self.nodes[root].op == "input" or any(
+            root in map(self._root, node.inputs)
+            for node in self.nodes.values()
+            if node.op not in _VIEWS
+        )
+
+    def _root(self, name: str) -> str:
+        """The node whose bytes a view shows."""
+        node = self.nodes[name]
+        return self._root(node.inputs[0]) if node.op in _VIEWS else name
 
     def where(self, operation: Operation) -> str:
         """The layer that a message about an operation names."""

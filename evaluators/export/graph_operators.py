@@ -34,7 +34,7 @@ def build_graph(folded: FoldedModel) -> list[Node]:
     Raises:
         UnsupportedNetworkError: an operator or a use of one that the kernels do not know.
     """
-    layers = Layers(folded.calls, folded.norms, folded.inputs, folded.roundings, folded.output)
+    layers = Layers(folded.calls, folded.norms, folded.inputs, folded.roundings, folded.outputs)
     return graph_of(folded.program, layers)
 
 
@@ -250,6 +250,12 @@ def _pad(builder: GraphBuilder, operation: Operation) -> None:
 def _softmax(builder: GraphBuilder, operation: Operation) -> None:
     """Left out where only the output reads it: the largest stays the largest."""
     rank = len(operation.output.shape)
+    if builder.layers.outputs != ("",):
+        # What reads them is the task's metric, which may want more than the largest.
+        raise UnsupportedNetworkError(
+            f"softmax of a nested output at {builder.where(operation)!r}: "
+            "return the scores before it"
+        )
     if builder.program.users(operation.output):
         raise UnsupportedNetworkError(f"softmax inside the network at {builder.where(operation)!r}")
     if operation.arguments["dim"] not in (1, 1 - rank):

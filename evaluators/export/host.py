@@ -11,13 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from evaluators.export import recurrent
+from evaluators.export import c_outputs, recurrent
 from evaluators.export.c_code import filled, prefix_of
-from evaluators.export.fixed_point import Array, Integers
-from evaluators.export.integer import IntegerNetwork
+from evaluators.export.fixed_point import Integers
+from evaluators.export.integer_network import IntegerNetwork
 from evaluators.export.recurrent import Recurrent
 from evaluators.pytree import tensors
 
@@ -44,7 +45,7 @@ class CompiledNetwork(IntegerNetwork):
     program: Path
 
     def run_integers(self, inputs: Integers) -> Integers:
-        """Output integers `[N, H, W, C]` of the C code.
+        """Output integers `[N, *output_shape]` of the C code.
 
         Raises:
             HostRunError: it crashed or took too long, or its test vector gave another output than
@@ -63,8 +64,8 @@ class CompiledNetwork(IntegerNetwork):
             raise HostRunError(f"the exported C took longer than {_TIMEOUT_S} s") from error
         if done.returncode == _SELFTEST_FAILED:
             raise HostRunError("the exported C gives another output for its test vector")
-        outputs = np.frombuffer(done.stdout, _NUMPY[self.output.quantization.kind])
-        shape = (len(inputs), *self.output.shape)
+        outputs = np.frombuffer(done.stdout, _NUMPY[self.outputs[0].tensor.quantization.kind])
+        shape = (len(inputs), *self.output_shape)
         if done.returncode != 0 or outputs.size != np.prod(shape):
             raise HostRunError(
                 f"the exported C ended with {done.returncode} after {outputs.size} numbers of "
@@ -89,17 +90,17 @@ class CheckedRun:
     reason: str | None
     samples: int = field(default=0, init=False)
 
-    def __call__(self, inputs: object) -> Array:
-        """Real outputs of a batch, as the loader gives it."""
-        given = np.asarray(tensors(inputs)[0])
-        if self.compiled is None:
-            return self.reference(given)
-        left = max(MACS // max(macs(self.reference), 1), 1) - self.samples
-        count = min(len(given), max(left, 0))
+    def __call__(self, inputs: object) -> Any:
+        """Real outputs of a batch, as the loader gives it: see `IntegerNetwork.real_outputs`."""
+        given = self.reference.quantize_input(np.asarray(tensors(inputs)[0]))
+        count = 0
+        if self.compiled is not None:
+            left = max(MACS // max(macs(self.reference), 1), 1) - self.samples
+            count = min(len(given), max(left, 0))
         self.samples += count
-        parts = [self.compiled(given[:count])] if count else []
-        parts += [self.reference(given[count:])] if count < len(given) else []
-        return np.concatenate(parts)
+        parts = [self.compiled.run_integers(given[:count])] if self.compiled and count else []
+        parts += [self.reference.run_integers(given[count:])] if count < len(given) else []
+        return self.reference.real_outputs(np.concatenate(parts))
 
 
 @contextmanager
@@ -146,7 +147,9 @@ def _compile(c_folder: Path, program: Path) -> str | None:
     if (size := (c_folder / f"{prefix}.c").stat().st_size) > LARGEST_SOURCE:
         return f"{prefix}.c has {size} bytes; an export compiles up to {LARGEST_SOURCE}"
     main = program.with_name("main.c")
-    main.write_text(filled("host.c", {"name": prefix, "NAME": prefix.upper()}), encoding="utf-8")
+    header = (c_folder / f"{prefix}.h").read_text(encoding="utf-8")
+    values = {"name": prefix, "NAME": prefix.upper(), **c_outputs.of_header(header, prefix)}
+    main.write_text(filled("host.c", values), encoding="utf-8")
     sources = [str(main), *(str(c_folder / f"{prefix}{end}.c") for end in ("", "_selftest"))]
     flags = ["-std=c11", "-O3", f"-I{c_folder}", *sources, "-o", str(program)]
     try:

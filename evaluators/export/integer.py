@@ -5,13 +5,13 @@ or the network rounds the tensor itself (`storage.as_stored`), the producer writ
 clamps, max pools and concatenations commute with rounding and pass the wish on to their inputs.
 What a network still keeps in float, operands of sums and means and tensors whose readers
 disagree, is stored in 32 bits (or 16), and a layer among such readers gets its rounded copy. The
-output is 32 bits wide.
+outputs are 32 bits wide.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -19,10 +19,11 @@ import torch
 from torch import fx, nn
 
 from evaluators.export import fixed_point, recurrent
-from evaluators.export.fixed_point import Array, Integers, Quantization
+from evaluators.export.fixed_point import Quantization
 from evaluators.export.folding import FoldedModel, QuantizedLayer
 from evaluators.export.graph import Node, UnsupportedNetworkError, Window
 from evaluators.export.graph_operators import build_graph
+from evaluators.export.integer_network import IntegerNetwork, Output
 from evaluators.export.module_graph import as_module
 from evaluators.export.steps import (
     AveragePool,
@@ -34,51 +35,8 @@ from evaluators.export.steps import (
     Tensor,
 )
 
-_CHUNK = 128
 _WIDE_HEADROOM = 8.0
 """Of the 16 times that 32-bit storage leaves, what a layer's accumulators may use."""
-
-
-@dataclass(frozen=True, eq=False)
-class IntegerNetwork:
-    """Integer operators in execution order."""
-
-    input: Tensor
-    output: Tensor
-    steps: tuple[Step, ...]
-    output_rank: int
-    """Dimensions of torch's output without batch: 1 for (C,), 3 for (C, H, W)."""
-
-    def quantize_input(self, real: Array) -> Integers:
-        """`[N, ...]` in torch's order to the integers `[N, H, W, C]` that `infer()` takes."""
-        h, w, c = self.input.shape
-        image = np.moveaxis(np.asarray(real).reshape(len(real), c, h, w), 1, 3)
-        return self.input.quantization.quantize(image)
-
-    def run_integers(self, inputs: Integers) -> Integers:
-        """Output integers `[N, H, W, C]`, bit by bit those of the C code."""
-        return np.concatenate(
-            [self._run(inputs[i : i + _CHUNK]) for i in range(0, len(inputs), _CHUNK)]
-        )
-
-    def __call__(self, real: Array) -> npt.NDArray[np.float32]:
-        """Real outputs in torch's order for real inputs `[N, ...]`."""
-        return self.real_outputs(self.run_integers(self.quantize_input(real)))
-
-    def real_outputs(self, integers: Integers) -> npt.NDArray[np.float32]:
-        """Real outputs in torch's order for output integers `[N, H, W, C]`."""
-        q = self.output.quantization
-        out = (integers - q.zero_point) * q.scale
-        out = np.moveaxis(out, 3, 1).astype(np.float32)
-        sizes = {1: (-1,), 2: out.shape[1::2]}.get(self.output_rank, out.shape[1:])
-        return out.reshape(len(out), *sizes)
-
-    def _run(self, inputs: Integers) -> Integers:
-        values = {self.input.name: inputs}
-        for step in self.steps:
-            sources = [values[t.name].reshape(len(inputs), *t.shape) for t in step.inputs]
-            values[step.output.name] = step.run(sources)
-        return values[self.output.name].reshape(len(inputs), *self.output.shape)
 
 
 def lower(
@@ -102,8 +60,7 @@ def lower(
         UnsupportedNetworkError: the kernels lack an operator or a bit-width.
     """
     batches = calibration_inputs if calibration_inputs is not None else [example_input]
-    rank = len(folded.program.outputs[0].shape) - 1
-    return _prepare(folded, batches, wide_bits).build(rank)
+    return _prepare(folded, batches, wide_bits).build()
 
 
 def wide_tensors(
@@ -184,15 +141,19 @@ class _Lowering:
         self.copies: dict[tuple[str, Quantization], Tensor] = {}
         self.steps: list[Step] = []
 
-    def build(self, output_rank: int) -> IntegerNetwork:
+    def build(self) -> IntegerNetwork:
         self._choose_storage()
         for node in self.nodes.values():
             self._emit(node)
-        first, last = (
-            self.stored[next(n.name for n in self.nodes.values() if n.op == op)]
-            for op in ("input", "output")
-        )
-        return IntegerNetwork(first, last, tuple(self.steps), output_rank)
+        (given,) = (self.stored[n.name] for n in self.nodes.values() if n.op == "input")
+        found = [self.stored[n.name] for n in self.nodes.values() if n.op == "output"]
+        values = self.folded.program.outputs
+        names = self.folded.outputs if len(values) > 1 else ("",)
+        outputs = [
+            Output(name, tensor, len(value.shape) - 1)
+            for name, tensor, value in zip(names, found, values, strict=True)
+        ]
+        return IntegerNetwork(given, tuple(outputs), tuple(self.steps))
 
     def _choose_storage(self) -> None:
         """Walks backwards: what the readers of a tensor want is known before the tensor is."""

@@ -21,12 +21,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from evaluators.export.fixed_point import Array, nibbles
 from evaluators.export.folding import FoldedModel
 from evaluators.export.graph import UnsupportedNetworkError, Window
-from evaluators.export.integer import IntegerNetwork
+from evaluators.export.integer_network import IntegerNetwork
 from evaluators.export.steps import (
     AveragePool,
     Concatenation,
@@ -91,24 +90,25 @@ def litert_runner(path: Path, network: IntegerNetwork) -> Run:
 
     interpreter = Interpreter(model_path=str(path), num_threads=1)
     interpreter.allocate_tensors()
-    (given,), (result,) = interpreter.get_input_details(), interpreter.get_output_details()
+    (given,), results = interpreter.get_input_details(), interpreter.get_output_details()
 
     def infer(sample: Array) -> Array:
         interpreter.set_tensor(given["index"], sample)
         interpreter.invoke()
-        return np.asarray(interpreter.get_tensor(result["index"]))
+        found = [interpreter.get_tensor(result["index"]).reshape(-1) for result in results]
+        return np.concatenate(found)
 
     return real_runner(infer, network)
 
 
 def real_runner(infer: Callable[[Array], Array], network: IntegerNetwork) -> Run:
-    """A `Run` from what takes one int8 sample `[1, H, W, C]` and gives int8 outputs."""
+    """A `Run` from what takes one int8 sample `[1, H, W, C]` and gives all its int8 outputs."""
 
-    def run(inputs: Any) -> npt.NDArray[np.float32]:
+    def run(inputs: Any) -> Any:
         real = np.asarray(tensors(inputs)[0])
         integers = network.quantize_input(real).astype(np.int8)
         outputs = [infer(sample[None]).reshape(-1).astype(np.int64) for sample in integers]
-        return network.real_outputs(np.stack(outputs).reshape(-1, *network.output.shape))
+        return network.real_outputs(np.stack(outputs).reshape(-1, *network.output_shape))
 
     return run
 
@@ -140,7 +140,8 @@ class _Writer:
             self._step(step)
         graph = schema.SubGraphT()
         graph.tensors, graph.operators, graph.name = self.tensors, self.operators, "main"
-        graph.inputs, graph.outputs = [first], [self.indices[network.output.name]]
+        graph.inputs = [first]
+        graph.outputs = [self.indices[output.tensor.name] for output in network.outputs]
         model = schema.ModelT()
         model.version, model.description = _SCHEMA_VERSION, "nni-joint-ga"
         model.subgraphs, model.buffers = [graph], self.buffers

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from evaluators.export import litert
-from evaluators.export.folding import foldable_norms, layer_calls, output_kind, program_of
+from evaluators.export.folding import foldable_norms, layer_calls, output_names, program_of
 from evaluators.export.graph import UnsupportedNetworkError
 from evaluators.export.graph_builder import Layers
 from evaluators.export.graph_operators import graph_of
@@ -97,9 +97,9 @@ def _no_integers(program: Program, model: nn.Module, inputs: object) -> str | No
     calls = layer_calls(program)
     norms = frozenset(foldable_norms(program, calls).values())
     with eval_mode(model), torch.no_grad():
-        output = output_kind(model, inputs)
+        outputs = output_names(model, inputs)
     try:
-        graph_of(program, Layers(calls, norms, None, {}, output))
+        graph_of(program, Layers(calls, norms, None, {}, outputs))
     except UnsupportedNetworkError as error:
         return str(error)
     return None

@@ -119,7 +119,8 @@ def as_module(folded: FoldedModel, owner: nn.Module) -> fx.GraphModule:
                 positions = ()
             node = graph.create_node("call_function", target, positions, arguments, name=name)
             known[operation.output] = rounded(node)
-    graph.output(known[program.outputs[0]])
+    found = tuple(known[value] for value in program.outputs)
+    graph.output(found if folded.outputs != ("",) else found[0])
     return fx.GraphModule(owner, graph)
 
 

@@ -30,7 +30,8 @@ from evaluators.export.card import Metrics
 from evaluators.export.fixed_point import AccumulatorError
 from evaluators.export.folding import FoldedModel, fold
 from evaluators.export.graph import UnsupportedNetworkError
-from evaluators.export.integer import IntegerNetwork, lower
+from evaluators.export.integer import lower
+from evaluators.export.integer_network import IntegerNetwork
 from evaluators.metrics.protocol import Metric
 from evaluators.pytree import tensors
 from evaluators.task import Batches

@@ -39,7 +39,8 @@ import numpy.typing as npt
 from evaluators.export import fixed_point, recurrent
 from evaluators.export.fixed_point import Quantization, Requantization
 from evaluators.export.folding import FoldedModel, QuantizedLayer
-from evaluators.export.integer import IntegerNetwork, storage_bits
+from evaluators.export.integer import storage_bits
+from evaluators.export.integer_network import IntegerNetwork
 from evaluators.export.steps import Convolution
 from hardware import Layer
 from hardware.ir.layer import POWER_OF_TWO, UNIFORM

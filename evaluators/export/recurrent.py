@@ -21,7 +21,7 @@ from evaluators.export.folding import FoldedModel, QuantizedLayer
 from evaluators.export.steps import Convolution, Step, Sum, Tensor
 
 if TYPE_CHECKING:
-    from evaluators.export.integer import IntegerNetwork
+    from evaluators.export.integer_network import IntegerNetwork
 
 STATE = Quantization("int16_t", 2.0**-15, 0, -(2**15), 2**15 - 1)
 """Storage of a state, which lies between -1 and 1."""
@@ -235,6 +235,6 @@ def one_frame(network: IntegerNetwork) -> IntegerNetwork | None:
             steps.append(replace(step, inputs=(source,), output=frames[step.output.name]))
         else:
             return None
-    if network.output.name in frames:
+    if any(output.tensor.name in frames for output in network.outputs):
         return None
     return replace(network, input=frames[network.input.name], steps=tuple(steps))

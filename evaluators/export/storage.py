@@ -26,7 +26,8 @@ from evaluators.compression.quantization import InputQuantization
 from evaluators.export.fixed_point import Quantization
 from evaluators.export.folding import FoldedModel, QuantizedLayer
 from evaluators.export.graph import UnsupportedNetworkError
-from evaluators.export.integer import IntegerNetwork, lower, wide_tensors
+from evaluators.export.integer import lower, wide_tensors
+from evaluators.export.integer_network import IntegerNetwork
 from evaluators.export.module_graph import as_module
 from evaluators.export.steps import AveragePool, Convolution, Sum
 

@@ -11,7 +11,8 @@ import torch
 from evaluators.export import litert, tflm
 from evaluators.export.folding import FoldedModel
 from evaluators.export.graph import UnsupportedNetworkError
-from evaluators.export.integer import IntegerNetwork, lower
+from evaluators.export.integer import lower
+from evaluators.export.integer_network import IntegerNetwork
 from evaluators.export.verify import Run
 
 INT8, INT4 = "model.tflite", "model_int4.tflite"

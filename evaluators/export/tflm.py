@@ -9,7 +9,7 @@ import numpy as np
 
 from evaluators.export.fixed_point import Array
 from evaluators.export.graph import UnsupportedNetworkError
-from evaluators.export.integer import IntegerNetwork
+from evaluators.export.integer_network import IntegerNetwork
 from evaluators.export.litert import real_runner
 from evaluators.export.verify import Run
 
@@ -39,6 +39,7 @@ def tflm_runner(path: Path, network: IntegerNetwork) -> Run:
     def infer(sample: Array) -> Array:
         interpreter.set_input(sample, 0)
         interpreter.invoke()
-        return np.asarray(interpreter.get_output(0))
+        found = [interpreter.get_output(i).reshape(-1) for i in range(len(network.outputs))]
+        return np.concatenate(found)
 
     return real_runner(infer, network)

@@ -89,7 +89,7 @@ def test_no_undefined_behaviour_and_no_access_outside(
     given = inputs.astype(kind_of).tobytes()
     done = subprocess.run([str(program)], input=given, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()
-    got = np.frombuffer(done.stdout, "<i4").reshape(len(inputs), *integer.output.shape)
+    got = np.frombuffer(done.stdout, "<i4").reshape(len(inputs), *integer.output_shape)
     assert np.array_equal(got, integer.run_integers(inputs))
 
 

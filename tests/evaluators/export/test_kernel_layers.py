@@ -8,7 +8,7 @@ import pytest
 from evaluators.export import emulate, fixed_point
 from evaluators.export.c_code import write_c
 from evaluators.export.graph import Window
-from evaluators.export.integer import IntegerNetwork
+from evaluators.export.integer_network import IntegerNetwork, Output
 from evaluators.export.packed import PackedLayer
 from evaluators.export.steps import Convolution, Tensor
 from hardware.ir.layer import POWER_OF_TWO, UNIFORM
@@ -72,7 +72,7 @@ def layer(seed: int, kind: str) -> tuple[IntegerNetwork, PackedLayer]:
         "layer", step.rows, bits, bits, True, scaling, given.zero_point, output.zero_point,
         given.scale, output.scale, scheme, left_out,
     )  # fmt: skip
-    return IntegerNetwork(x, y, (step,), 3), packed
+    return IntegerNetwork(x, (Output("", y, 3),), (step,)), packed
 
 
 KINDS = ["conv", "pointwise", "depthwise", "grouped", "linear"]

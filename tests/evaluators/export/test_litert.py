@@ -41,7 +41,7 @@ def test_litert_follows_the_network(network, tmp_path, kind, weights):
     integer = written(net, path)
     x = net.x.numpy()
     reference, got = integer(x), litert.litert_runner(path, integer)((x,))
-    step = integer.output.quantization.scale
+    step = integer.outputs[0].tensor.quantization.scale
     # LiteRT rounds twice where the reference rounds once, and its bias to the accumulator.
     assert np.percentile(np.abs(reference - got), 95) <= 3 * step
     want = torch_runner(net.model)((x,))
@@ -84,7 +84,9 @@ def test_tflite_micro_computes_the_same_with_int4_weights(quantize, tmp_path, bi
     assert np.array_equal(want, got)
     assert np.ptp(got) > 0
     # LiteRT has kernels of its own for both.
-    steps = (litert.litert_runner(narrow, integer)(x) - got) / integer.output.quantization.scale
+    steps = (litert.litert_runner(narrow, integer)(x) - got) / integer.outputs[
+        0
+    ].tensor.quantization.scale
     assert np.percentile(np.abs(steps), 95) <= 3
     assert narrow.stat().st_size < wide.stat().st_size
 
@@ -117,7 +119,9 @@ def test_means_of_windows_are_rounded_once(quantize, tmp_path, four_bits):
     x = net.x.numpy()
     assert integer.run_integers(integer.quantize_input(x)).std() > 1
     for runner in (tflm.tflm_runner, litert.litert_runner):
-        steps = (runner(path, integer)(x) - integer(x)) / integer.output.quantization.scale
+        steps = (runner(path, integer)(x) - integer(x)) / integer.outputs[
+            0
+        ].tensor.quantization.scale
         assert np.percentile(np.abs(steps), 95) <= 3
 
 

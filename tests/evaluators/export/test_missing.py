@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from evaluators.export import export_model, fold, missing_files
+from evaluators.export import export_model, missing_files
 from support.quantized import NETWORKS
 
 
@@ -74,16 +74,3 @@ def test_a_gru_of_one_layer_has_c(layers, missing):
             return self.fc(self.gru(x)[0][:, -1])
 
     assert missing_files(Net(), torch.randn(2, 6, 8)) == missing
-
-
-def test_outputs_in_a_dict_are_said():
-    class Net(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.fc = nn.Linear(8, 3)
-
-        def forward(self, x: Tensor) -> dict[str, Tensor]:
-            return {"scores": self.fc(x)}
-
-    assert missing_files(Net(), torch.randn(2, 8))["c"] == "the network returns a dict"
-    assert fold(Net().eval(), {}, torch.randn(2, 8)).output == "dict"

@@ -17,7 +17,7 @@ from evaluators.export import emulate, fold, lower
 from evaluators.export.c_code import KERNELS, write_c
 from evaluators.export.graph import UnsupportedNetworkError
 from evaluators.export.host import checked_run
-from evaluators.export.integer import IntegerNetwork
+from evaluators.export.integer_network import IntegerNetwork
 from evaluators.export.packed import pack, weights_file
 from evaluators.export.recurrent import SIGMOID, Recurrent, one_frame, sigmoid, tangent
 from evaluators.export.storage import as_stored

@@ -105,7 +105,7 @@ def test_no_undefined_behaviour(compressed, host_main: str, tmp_path: Path) -> N
         [program], input=inputs.astype(kind_of).tobytes(), capture_output=True, check=False
     )
     assert done.returncode == 0, done.stderr.decode()
-    got = np.frombuffer(done.stdout, "<i4").reshape(len(inputs), *integer.output.shape)
+    got = np.frombuffer(done.stdout, "<i4").reshape(len(inputs), *integer.output_shape)
     assert np.array_equal(got, integer.run_integers(inputs))
 
 

@@ -9,7 +9,7 @@ _Alignas(@NAME@_ARENA_ALIGNMENT)
 #endif
 @NAME@_ARENA_ATTRIBUTE uint8_t @name@_arena[@NAME@_RAM_BYTES];
 
-void @name@_infer(const @name@_input_t *input, @name@_output_t *output) {
+void @name@_infer(const @name@_input_t *input, @output_argument@) {
   @name@_infer_in(@name@_arena, input, output);
 }
 #endif

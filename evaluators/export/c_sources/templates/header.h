@@ -17,24 +17,28 @@ extern "C" {
 #define @NAME@_INPUT_ZERO_POINT @input_zero_point@
 #define @NAME@_INPUT_MIN @input_min@
 #define @NAME@_INPUT_MAX @input_max@
-#define @NAME@_OUTPUT_SIZE @output_size@
-#define @NAME@_OUTPUT_SCALE @output_scale@f
-#define @NAME@_OUTPUT_ZERO_POINT @output_zero_point@
+@outputs@
+#define @NAME@_OUTPUT@SUFFIX@_SIZE @size@
+#define @NAME@_OUTPUT@SUFFIX@_SCALE @scale@f
+#define @NAME@_OUTPUT@SUFFIX@_ZERO_POINT @zero_point@
+@end@
 #define @NAME@_RAM_BYTES @ram_bytes@ /* of the arena: all but the stack */
 #define @NAME@_ARENA_ALIGNMENT @alignment@
 
 typedef @input_type@ @name@_input_t;
 typedef @output_type@ @name@_output_t;
-
+@output_struct@
 /* One inference in an arena of your own: @NAME@_RAM_BYTES bytes, aligned to
  * @NAME@_ARENA_ALIGNMENT. Nothing else is written, so calls with different arenas may overlap.
  * Input and output have their places in the arena and need no other RAM; the input is overwritten
  * then. Buffers of your own work as well.
  */
-void @name@_infer_in(uint8_t *arena, const @name@_input_t *input, @name@_output_t *output);
+void @name@_infer_in(uint8_t *arena, const @name@_input_t *input, @output_argument@);
 #define @NAME@_INPUT_IN(arena) ((@name@_input_t *)(void *)((arena) + @input_offset@))
-#define @NAME@_OUTPUT_IN(arena) ((@name@_output_t *)(void *)((arena) + @output_offset@))
-
+@outputs@
+#define @NAME@_OUTPUT@SUFFIX@_IN(arena) ((@name@_output_t *)(void *)((arena) + @offset@))
+@end@
+@outputs_in@
 /* 0 if the test vector of @name@_selftest.c gives the output expected of it, else 1. */
 int @name@_selftest_in(uint8_t *arena);
 
@@ -46,7 +50,7 @@ int @name@_selftest_in(uint8_t *arena);
 extern uint8_t @name@_arena[@NAME@_RAM_BYTES];
 #define @NAME@_INPUT @NAME@_INPUT_IN(@name@_arena)
 #define @NAME@_OUTPUT @NAME@_OUTPUT_IN(@name@_arena)
-void @name@_infer(const @name@_input_t *input, @name@_output_t *output);
+void @name@_infer(const @name@_input_t *input, @output_argument@);
 int @name@_selftest(void);
 @former_name@#endif
 
@@ -96,24 +100,27 @@ static inline void @name@_quantize(const float *real, @name@_input_t *input) {
   }
 }
 
-static inline void @name@_dequantize(const @name@_output_t *output, float *real) {
+@outputs@
+static inline void @name@_dequantize@suffix@(const @name@_output_t *output, float *real) {
   size_t i;
-  for (i = 0; i < @NAME@_OUTPUT_SIZE; i++) {
-    real[i] = ((float)output[i] - (float)@NAME@_OUTPUT_ZERO_POINT) * @NAME@_OUTPUT_SCALE;
+  for (i = 0; i < @NAME@_OUTPUT@SUFFIX@_SIZE; i++) {
+    real[i] = ((float)output[i] - (float)@NAME@_OUTPUT@SUFFIX@_ZERO_POINT) *
+              @NAME@_OUTPUT@SUFFIX@_SCALE;
   }
 }
 
 /* Index of the largest output, of equal ones the first. */
-static inline size_t @name@_argmax(const @name@_output_t *output) {
+static inline size_t @name@_argmax@suffix@(const @name@_output_t *output) {
   size_t best = 0;
   size_t i;
-  for (i = 1; i < @NAME@_OUTPUT_SIZE; i++) {
+  for (i = 1; i < @NAME@_OUTPUT@SUFFIX@_SIZE; i++) {
     if (output[i] > output[best]) {
       best = i;
     }
   }
   return best;
 }
+@end@
 @stream@
 #ifdef __cplusplus
 }

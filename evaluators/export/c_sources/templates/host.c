@@ -8,9 +8,11 @@ int main(void) {
   while (fread(@NAME@_INPUT, sizeof(@name@_input_t), @NAME@_INPUT_SIZE, stdin) ==
          @NAME@_INPUT_SIZE) {
     @name@_infer(@NAME@_INPUT, @NAME@_OUTPUT);
-    if (fwrite(@NAME@_OUTPUT, sizeof(@name@_output_t), @NAME@_OUTPUT_SIZE, stdout) !=
-        @NAME@_OUTPUT_SIZE)
+@outputs@
+    if (fwrite(@place@, sizeof(@name@_output_t), @NAME@_OUTPUT@SUFFIX@_SIZE, stdout) !=
+        @NAME@_OUTPUT@SUFFIX@_SIZE)
       return 4;
+@end@
   }
   return fflush(stdout) == 0 ? 0 : 4;
 }

@@ -47,7 +47,9 @@ static void print_layers(void) {
 
 int main(void) {
   static float real[@NAME@_INPUT_SIZE]; /* your features: (height, width, channels) */
-  static float result[@NAME@_OUTPUT_SIZE];
+@outputs@
+  static float result@suffix@[@NAME@_OUTPUT@SUFFIX@_SIZE];
+@end@
 #ifdef @NAME@_TIMED
   start_clock();
 #endif
@@ -57,12 +59,14 @@ int main(void) {
   }
   @name@_quantize(real, @NAME@_INPUT);
   @name@_infer(@NAME@_INPUT, @NAME@_OUTPUT);
-  @name@_dequantize(@NAME@_OUTPUT, result);
+@outputs@
+  @name@_dequantize@suffix@(@place@, result@suffix@);
   {
-    const unsigned best = (unsigned)@name@_argmax(@NAME@_OUTPUT);
-    printf("@name@: the test vector is right; output %u is the largest: %f\n", best,
-           (double)result[best]);
+    const unsigned best = (unsigned)@name@_argmax@suffix@(@place@);
+    printf("@name@: the test vector is right; output@said@ %u is the largest: %f\n", best,
+           (double)result@suffix@[best]);
   }
+@end@
 #ifdef @NAME@_TIMED
   print_layers();
 #endif

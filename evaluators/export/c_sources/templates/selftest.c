@@ -5,19 +5,21 @@
 @input@
 @output@
 
-static int differs(const @name@_output_t *output) {
+static int differs(@output_const@) {
   int found = 0;
   size_t i;
-  for (i = 0; i < @NAME@_OUTPUT_SIZE; i++) {
-    if (output[i] != test_output[i]) {
+@outputs@
+  for (i = 0; i < @NAME@_OUTPUT@SUFFIX@_SIZE; i++) {
+    if (@pointer@[i] != test_output@suffix@[i]) {
       found = 1;
     }
   }
+@end@
   return found;
 }
 
 int @name@_selftest_in(uint8_t *arena) {
-  @name@_output_t *const output = @NAME@_OUTPUT_IN(arena);
+  @output_variable@ = @NAME@_OUTPUT_IN(arena);
   int found;
   @name@_infer_in(arena, test_input, output);
   found = differs(output);

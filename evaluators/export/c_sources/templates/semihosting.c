@@ -21,11 +21,15 @@ int main(void) {
   const uintptr_t in = open_file("input.bin", 9, 1), out = open_file("output.bin", 10, 5);
   const uintptr_t read[3] = {in, (uintptr_t)@NAME@_INPUT,
                              @NAME@_INPUT_SIZE * sizeof(@name@_input_t)};
-  const uintptr_t write[3] = {out, (uintptr_t)@NAME@_OUTPUT,
-                              @NAME@_OUTPUT_SIZE * sizeof(@name@_output_t)};
+@outputs@
+  const uintptr_t write@suffix@[3] = {out, (uintptr_t)@place@,
+                                  @NAME@_OUTPUT@SUFFIX@_SIZE * sizeof(@name@_output_t)};
+@end@
   while (call(SYS_READ, read) == 0) {
     @infer@(@NAME@_INPUT, @NAME@_OUTPUT);
-    call(SYS_WRITE, write);
+@outputs@
+    call(SYS_WRITE, write@suffix@);
+@end@
   }
   call(SYS_CLOSE, &out);
   return 0;

@@ -5,12 +5,12 @@ void @name@_reset(@name@_state_t *state) {
 }
 
 void @name@_step_in(uint8_t *arena, @name@_state_t *state, const @name@_input_t *input,
-                    @name@_output_t *output) {
+                    @output_argument@) {
 @body@
 }
 
 #ifndef @NAME@_CALLER_ARENA
-void @name@_step(@name@_state_t *state, const @name@_input_t *frame, @name@_output_t *output) {
+void @name@_step(@name@_state_t *state, const @name@_input_t *frame, @output_argument@) {
   @name@_step_in(@name@_arena, state, frame, output);
 }
 #endif

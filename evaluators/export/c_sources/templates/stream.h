@@ -8,9 +8,9 @@ typedef struct {
 } @name@_state_t;
 void @name@_reset(@name@_state_t *state);
 void @name@_step_in(uint8_t *arena, @name@_state_t *state, const @name@_input_t *frame,
-                    @name@_output_t *output);
+                    @output_argument@);
 #ifndef @NAME@_CALLER_ARENA
-void @name@_step(@name@_state_t *state, const @name@_input_t *frame, @name@_output_t *output);
+void @name@_step(@name@_state_t *state, const @name@_input_t *frame, @output_argument@);
 #endif
 static inline void @name@_quantize_frame(const float *real, @name@_input_t *frame) {
   size_t i;
