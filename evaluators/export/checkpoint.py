@@ -11,9 +11,10 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils._pytree import tree_structure, tree_unflatten
 
 from evaluators.export.signature import Signature
-from evaluators.pytree import batch_size, plain_outputs, tensors, with_tensors
+from evaluators.pytree import batch_size, plain, plain_outputs, tensors, with_tensors
 
 METADATA = "candidate.json"
 
@@ -95,7 +96,13 @@ def _program(
     arguments = () if named else tuple(inputs) if isinstance(inputs, (tuple, list)) else (inputs,)
     keywords = dict(inputs) if named else None
     with plain_outputs(network):
-        return torch.export.export(network, arguments, keywords, dynamic_shapes=dynamic)
+        program = torch.export.export(network, arguments, keywords, dynamic_shapes=dynamic)
+    called = program.module_call_graph[0].signature
+    assert called is not None
+    # A graph of `torch.fx` gives dicts and lists that can't be changed: the file's can.
+    given = tree_unflatten([torch.empty(0)] * called.out_spec.num_leaves, called.out_spec)
+    called.out_spec = tree_structure(plain(given))
+    return program
 
 
 def load(path: str | Path) -> nn.Module:

@@ -10,10 +10,10 @@ other way round, which is why it is exact).
 from __future__ import annotations
 
 import copy
-import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -35,7 +35,7 @@ from evaluators.export.batch_norms import (
     is_own_norm,
     silence,
 )
-from evaluators.pytree import call, children, is_tensor
+from evaluators.pytree import call
 from evaluators.tracing.program import Operation, Program, read_program
 from hardware.ir.layer import POWER_OF_TWO, UNIFORM
 
@@ -108,7 +108,7 @@ class FoldedModel:
         layers: module name -> integers, in the module order of the network.
         inputs: module name -> quantization of its input; also of modules with float weights.
         program: the operations of the network as it was before folding.
-        outputs: names of the tensors that the network gives, see `output_names`.
+        output: what the network gave for the example, nested as it gives it.
         calls: operations that compute a packable layer -> its name.
         norms: batch-norms that are folded, and so do nothing any more.
         matrices: qualified parameter name -> integers that `weights.bin` has no form for.
@@ -119,7 +119,7 @@ class FoldedModel:
     layers: dict[str, QuantizedLayer]
     inputs: dict[str, InputQuantization]
     program: Program
-    outputs: tuple[str, ...]
+    output: Any
     calls: Mapping[Operation, str]
     norms: frozenset[str] = frozenset()
     matrices: Mapping[str, QuantizedLayer] = field(default_factory=dict)
@@ -174,7 +174,7 @@ def fold(model: nn.Module, calibration: Calibration, inputs: object) -> FoldedMo
     """
     plain, rounded = strip_quantizers(model, calibration)
     program = program_of(plain, inputs)
-    outputs = output_names(plain, inputs)
+    output = output_of(plain, inputs)
     calls = layer_calls(program)
     norms = foldable_norms(program, calls)
     layers: dict[str, QuantizedLayer] = {}
@@ -188,7 +188,7 @@ def fold(model: nn.Module, calibration: Calibration, inputs: object) -> FoldedMo
         elif name in calibration:
             matrices |= _unpacked(plain, name, calibration[name])
     folded = frozenset(norms.values())
-    return FoldedModel(plain, layers, rounded, program, outputs, calls, folded, matrices)
+    return FoldedModel(plain, layers, rounded, program, output, calls, folded, matrices)
 
 
 def program_of(model: nn.Module, inputs: object) -> Program:
@@ -198,28 +198,10 @@ def program_of(model: nn.Module, inputs: object) -> Program:
     return read_program(model, tuple(inputs) if isinstance(inputs, (tuple, list)) else (inputs,))
 
 
-def output_names(model: nn.Module, inputs: object) -> tuple[str, ...]:
-    """Names of the tensors that a model in eval mode gives, in order, fit for identifiers of C.
-
-    They are keys of dicts and places in tuples, as in `cls`, `boxes_0`. The tensor of a model that
-    gives no more than that has none: ``("",)``.
-    """
+def output_of(model: nn.Module, inputs: object) -> Any:
+    """What a model in eval mode gives for one batch, nested as it gives it."""
     with torch.no_grad():
-        found = [_identifier(path) for path in _paths(call(model, inputs))]
-    for i, name in enumerate(found):
-        while name in found[:i]:
-            name = found[i] = f"{name}_"
-    return tuple(found)
-
-
-def _paths(output: object) -> list[tuple[str, ...]]:
-    if is_tensor(output):
-        return [()]
-    return [(key, *rest) for key, child in children(output) or () for rest in _paths(child)]
-
-
-def _identifier(path: Sequence[str]) -> str:
-    return re.sub("[^a-z0-9]+", "_", "_".join(path).lower()).strip("_") if path else ""
+        return call(model, inputs)
 
 
 def _unpacked(

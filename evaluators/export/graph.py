@@ -7,12 +7,16 @@ Shapes are (height, width, channels), as the kernels store them; (C,) is (1, 1, 
 from __future__ import annotations
 
 import math
+import re
+from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from evaluators.pytree import children, is_tensor
 from evaluators.tracing.program import Value
 
 Shape = tuple[int, int, int]
@@ -62,6 +66,37 @@ class Node:
     window: Window = Window()
     bounds: tuple[float, float] = (-math.inf, math.inf)
     order: npt.NDArray[np.int64] | None = None
+
+
+def output_names(output: object) -> tuple[str, ...]:
+    """Names of the tensors among a network's outputs, in order, fit for identifiers of C.
+
+    They are keys of dicts and places in tuples, as in `cls`, `boxes_0`. The tensor of a network
+    that gives no more than that has none: ``("",)``.
+
+    Args:
+        output: nested as the network gives it.
+
+    Raises:
+        UnsupportedNetworkError: it is nested in something else, such as a dataclass.
+    """
+    found = [_identifier(path) for path in _paths(output)]
+    for i, name in enumerate(found):
+        while name in found[:i]:
+            name = found[i] = f"{name}_"
+    return tuple(found)
+
+
+def _paths(output: object) -> list[tuple[str, ...]]:
+    if is_tensor(output):
+        return [()]
+    if type(output) not in (dict, OrderedDict, tuple, list):
+        raise UnsupportedNetworkError(f"the network returns a {type(output).__name__}")
+    return [(key, *rest) for key, child in children(output) or () for rest in _paths(child)]
+
+
+def _identifier(path: Sequence[str]) -> str:
+    return re.sub("[^a-z0-9]+", "_", "_".join(path).lower()).strip("_") if path else ""
 
 
 def shape_of(value: Value, where: str) -> Shape:

@@ -38,7 +38,7 @@ class Layers:
         norms: batch-norms that are a part of the layer before them.
         rounded: layers whose input is rounded; None: all.
         roundings: node -> the module behind it that rounds it.
-        outputs: names of the tensors that the network gives, see `folding.output_names`.
+        outputs: names of the tensors that the network gives, see `graph.output_names`.
     """
 
     calls: Mapping[Operation, str]

@@ -17,6 +17,7 @@ from evaluators.export.graph import (
     Node,
     UnsupportedNetworkError,
     Window,
+    output_names,
     pair,
     shape_of,
     sizes,
@@ -34,7 +35,8 @@ def build_graph(folded: FoldedModel) -> list[Node]:
     Raises:
         UnsupportedNetworkError: an operator or a use of one that the kernels do not know.
     """
-    layers = Layers(folded.calls, folded.norms, folded.inputs, folded.roundings, folded.outputs)
+    names = output_names(folded.output)
+    layers = Layers(folded.calls, folded.norms, folded.inputs, folded.roundings, names)
     return graph_of(folded.program, layers)
 
 

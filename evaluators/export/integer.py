@@ -21,7 +21,7 @@ from torch import fx, nn
 from evaluators.export import fixed_point, recurrent
 from evaluators.export.fixed_point import Quantization
 from evaluators.export.folding import FoldedModel, QuantizedLayer
-from evaluators.export.graph import Node, UnsupportedNetworkError, Window
+from evaluators.export.graph import Node, UnsupportedNetworkError, Window, output_names
 from evaluators.export.graph_operators import build_graph
 from evaluators.export.integer_network import IntegerNetwork, Output
 from evaluators.export.module_graph import as_module
@@ -148,7 +148,7 @@ class _Lowering:
         (given,) = (self.stored[n.name] for n in self.nodes.values() if n.op == "input")
         found = [self.stored[n.name] for n in self.nodes.values() if n.op == "output"]
         values = self.folded.program.outputs
-        names = self.folded.outputs if len(values) > 1 else ("",)
+        names = output_names(self.folded.output) if len(values) > 1 else ("",)
         outputs = [
             Output(name, tensor, len(value.shape) - 1)
             for name, tensor, value in zip(names, found, values, strict=True)

@@ -20,7 +20,7 @@ class Output:
     """What a network gives.
 
     Attributes:
-        name: of one of several, fit for C; "" of the only one (`folding.output_names`).
+        name: of one of several, fit for C; "" of the only one (`graph.output_names`).
         tensor: that holds it.
         rank: dimensions in torch, without batch: 1 for (C,), 3 for (C, H, W).
     """

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-import torch
 from torch import nn
 
 from evaluators.export import litert
-from evaluators.export.folding import foldable_norms, layer_calls, output_names, program_of
-from evaluators.export.graph import UnsupportedNetworkError
+from evaluators.export.folding import foldable_norms, layer_calls, output_of, program_of
+from evaluators.export.graph import UnsupportedNetworkError, output_names
 from evaluators.export.graph_builder import Layers
 from evaluators.export.graph_operators import graph_of
 from evaluators.export.module_graph import KINDS
@@ -96,10 +95,10 @@ def _recurrent(program: Program) -> str:
 def _no_integers(program: Program, model: nn.Module, inputs: object) -> str | None:
     calls = layer_calls(program)
     norms = frozenset(foldable_norms(program, calls).values())
-    with eval_mode(model), torch.no_grad():
-        outputs = output_names(model, inputs)
+    with eval_mode(model):
+        output = output_of(model, inputs)
     try:
-        graph_of(program, Layers(calls, norms, None, {}, outputs))
+        graph_of(program, Layers(calls, norms, None, {}, output_names(output)))
     except UnsupportedNetworkError as error:
         return str(error)
     return None

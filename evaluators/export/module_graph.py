@@ -17,6 +17,7 @@ from torch.fx.node import Argument
 
 from evaluators.export.batch_norms import BATCH_NORM_KINDS
 from evaluators.export.folding import FoldedModel
+from evaluators.pytree import with_tensors
 from evaluators.tracing.program import Operation, Program, Value
 
 IDENTITIES = frozenset({
@@ -119,8 +120,7 @@ def as_module(folded: FoldedModel, owner: nn.Module) -> fx.GraphModule:
                 positions = ()
             node = graph.create_node("call_function", target, positions, arguments, name=name)
             known[operation.output] = rounded(node)
-    found = tuple(known[value] for value in program.outputs)
-    graph.output(found if folded.outputs != ("",) else found[0])
+    graph.output(with_tensors(folded.output, (known[value] for value in program.outputs)))  # type: ignore[arg-type]  # nodes, nested in dicts, tuples and lists
     return fx.GraphModule(owner, graph)
 
 

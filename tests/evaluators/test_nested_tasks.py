@@ -40,6 +40,9 @@ NAMES = {
 }
 """Inputs and outputs of the exported files."""
 
+HAVE_C = {"two_heads"}
+"""The others have several inputs, or operators that the kernels lack."""
+
 
 def half(network: Any) -> dict[str, Any]:
     params: dict[str, Any] = {f"{g.name}.prune": 0.5 for g in network.groups if g.prunable}
@@ -66,7 +69,8 @@ def test_from_the_trial_to_the_export(name: str, tmp_path: Path) -> None:
     scores = [metrics[split][task.metric_name] for split in ("val", "test")]
     assert scores[0] == pytest.approx(scores[1], abs=1e-6)
     assert metrics["test"]["samples"] == sum(len(tensors(x)[0]) for x, _ in task.test)
-    assert metrics["integer_reason"]
+    assert (metrics["integer_mismatches"] == 0) == (name in HAVE_C)
+    assert (metrics["integer_reason"] is None) == (name in HAVE_C)
     session = onnxruntime.InferenceSession(str(tmp_path / "out" / "model.onnx"))
     given, names = ([x.name for x in v] for v in (session.get_inputs(), session.get_outputs()))
     assert (given, names) == NAMES[name]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from evaluators.export import arena, emulate, fold, litert, lower, missing_files, storage
+from evaluators.export import arena, emulate, fold, litert, load, lower, missing_files, storage
 from evaluators.export.c_code import write_c
 from evaluators.export.host import CompiledNetwork, checked_run
 from evaluators.export.packed import pack
@@ -68,6 +69,12 @@ class Scores(nn.Module):
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         return {"scores": self.fc(x)}
+
+
+@dataclass
+class Found:
+    word: Tensor
+    speaker: Tensor
 
 
 class Recurrent(nn.Module):
@@ -186,6 +193,7 @@ def test_a_whole_export_has_the_c_and_the_litert_file(tmp_path, kind):
     done = export(NETWORKS[kind](), torch.randn(24, *NETWORKS[kind].shape), tmp_path)
     assert done.metrics["integer_mismatches"] == 0
     assert done.metrics["c_samples"] == 24
+    assert type(load(tmp_path)(done.x)) is type(NETWORKS[kind]()(done.x))
     if done.metrics["tflite_reason"] is None:
         assert (tmp_path / "model.tflite").exists()
         assert done.metrics["tflite_mismatches"] is not None
@@ -210,9 +218,11 @@ class Refused(nn.Module):
         super().__init__()
         self.case, self.a, self.b = case, nn.Linear(8, 4), nn.Linear(4, 3)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, x: Tensor) -> tuple[Tensor, ...] | Found:
         y = torch.relu(self.a(x))
         z = self.b(y)
+        if self.case == "dataclass":
+            return Found(y, z)
         if self.case == "softmax":
             return torch.relu(z), functional.softmax(z, 1)
         return {"features": (y, z), "twice": (z, z.reshape(-1, 3)), "input": (x, z)}[self.case]
@@ -224,6 +234,7 @@ class Refused(nn.Module):
         ("features", "the output '0' is read by the network, or another output too"),
         ("twice", "the output '1' is read by the network, or another output too"),
         ("input", "the output '0' is read by the network, or another output too"),
+        ("dataclass", "the network returns a Found"),
         ("softmax", "softmax of a nested output at '.*': return the scores before it"),
     ],
 )
