@@ -13,10 +13,11 @@ from torch import nn
 from evaluators import nni_imports
 from evaluators.accelerator import task_on
 from evaluators.compression.qat import FakeQuantizer
+from evaluators.fine_tuning.averaging import WeightAverage
 from evaluators.fine_tuning.distillation import Teacher
 from evaluators.pytree import call, tensors
 from evaluators.task import Task
-from evaluators.training import annealing, length, score, train_epoch
+from evaluators.training import annealing, length, reestimate_batch_norm, score, train_epoch
 from hardware import Layer
 
 
@@ -84,7 +85,9 @@ class Course:
         epochs: int,
         after_epoch: Callable[[int], None],
     ) -> None:
-        """Trains for some epochs.
+        """Trains for some epochs, and ends with the average of the last steps' weights.
+
+        Batch norms get the statistics of these weights, from 16 batches.
 
         Args:
             model: trained in place.
@@ -93,7 +96,9 @@ class Course:
             after_epoch: called with the number of epochs so far.
         """
         task = self.task
-        schedule = annealing(task.recipe.rate_schedule, optimizer, epochs * length(task.train))
+        steps = epochs * length(task.train)
+        schedule = annealing(task.recipe.rate_schedule, optimizer, steps)
+        average = WeightAverage(optimizer, steps)
         teacher = Teacher.of(task, model, self.layers)
         with teacher or nullcontext():
             for epoch in range(1, epochs + 1):
@@ -104,8 +109,11 @@ class Course:
                         task.loss,
                         optimizer,
                         follow=teacher.loss if teacher else None,
-                        after_step=[*self.after_step, schedule],
+                        after_step=[*self.after_step, schedule, average],
                     )
+                    if epoch == epochs:
+                        average.apply()
+                        reestimate_batch_norm(model, task.train)
                 after_epoch(epoch)
 
     def report(self, model: nn.Module) -> None:
