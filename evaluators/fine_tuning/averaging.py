@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import torch
 
-HORIZON = 3 / 40
+HORIZON = 1 / 20
 """Steps that count in the average, in parts of the whole training: older ones fade."""
 
 
