@@ -17,7 +17,6 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 from torch import nn
@@ -43,11 +42,11 @@ def endings(note: Callable[[str, nn.Module], None]) -> Iterator[None]:
     """Notes what a training in this block would be at the endings that are not shipped."""
     shipped = Course.end
 
-    def end(course: Course, model: nn.Module, average: WeightAverage) -> None:
+    def end(self: Course, model: nn.Module, average: WeightAverage) -> None:
         note(LAST, model)
-        reestimate_batch_norm(model, course.task.train)
+        reestimate_batch_norm(model, self.task.train)
         note(NORMS, model)
-        shipped(course, model, average)
+        shipped(self, model, average)
 
     Course.end = end  # type: ignore[method-assign]  # for this block
     try:
@@ -61,8 +60,8 @@ def main() -> None:
     args = _arguments()
     task = load_task(args.task, args.data)
     for name, _, value in (part.partition("=") for part in args.set):
-        kind = type(getattr(task.recipe, name))
-        task.recipe = replace(task.recipe, **{name: kind(value)})
+        known = getattr(task.recipe, name)
+        setattr(task, name, float(value) if known is None else type(known)(value))
     space = {k: v["_value"] for k, v in json.loads(args.space.read_text()).items()}
     network = Network.load(args.space.with_suffix(".network.json"))
     supernet = Supernet.load(args.supernet) if args.supernet else None

@@ -55,7 +55,7 @@ def test_averages_help_few_bits_to_the_same_result_twice(monkeypatch: pytest.Mon
 
     def weights() -> torch.Tensor:
         result = evaluate(task, params, device="stm32f746", epochs=30)
-        return result.model.state_dict()["0.module.weight"]
+        return result.model.get_parameter("0.module.weight")
 
     first = weights()
     assert torch.equal(first, weights())
