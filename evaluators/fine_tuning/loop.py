@@ -21,6 +21,9 @@ from evaluators.task import Task
 from evaluators.training import annealing, length, reestimate_batch_norm, score, train_epoch
 from hardware import Layer
 
+REPORT_BATCHES = 8
+"""Batches that give a score between epochs its statistics: a small data set has few more."""
+
 
 class Stopwatch:
     """Seconds by stage."""
@@ -115,7 +118,7 @@ class Course:
                 elif self.tell is not None:
                     # The same training, whether anybody listens or not.
                     with self.watch("evaluate"), random_states_as_found():
-                        reestimate_batch_norm(model, task.train)
+                        reestimate_batch_norm(model, task.train, REPORT_BATCHES)
                 after_epoch(epoch)
 
     def end(self, model: nn.Module, average: WeightAverage) -> None:
