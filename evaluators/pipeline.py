@@ -150,7 +150,7 @@ def run_trial(
             report(metrics)
         return metrics
 
-    tuned = task if supernet is None else following(task)
+    tuned = task if supernet is None else following(task, epochs)
     course = Course(tuned, network.layers, seed, tell if report is not None else None, watch=watch)
     if supernet is None:
         # The same rate for the bits: float epochs this few leave a pruned network far from done.

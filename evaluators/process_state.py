@@ -29,7 +29,7 @@ def process_as_found(threads: int | None = None) -> Iterator[None]:
     loggers = [logging.root, *logging.root.manager.loggerDict.values()]
     levels = [(x, x.level, x.disabled) for x in loggers if isinstance(x, logging.Logger)]
     try:
-        with _random_states(), warnings.catch_warnings():
+        with random_states_as_found(), warnings.catch_warnings():
             if threads is not None:
                 torch.set_num_threads(threads)
             yield
@@ -42,7 +42,8 @@ def process_as_found(threads: int | None = None) -> Iterator[None]:
 
 
 @contextmanager
-def _random_states() -> Iterator[None]:
+def random_states_as_found() -> Iterator[None]:
+    """What the block draws from Python, numpy and torch is not missed after it."""
     python, array = random.getstate(), np.random.get_state()
     tensor = torch.get_rng_state()
     cuda = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]  # torch leaves it untyped

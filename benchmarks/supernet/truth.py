@@ -91,7 +91,7 @@ def main() -> None:
                 params = chromosome(space, number)
                 supernet = supernets.get(way.start)
                 row = _measured(task, network, params, args.device, way, supernet, seed)
-                _append(args.output, {**row, "chromosome": str(number)})
+                append_row(args.output, {**row, "chromosome": str(number)}, COLUMNS)
     report(read_rows(args.output), max(args.epochs), args.split, args.above)
 
 
@@ -209,11 +209,12 @@ def read_rows(path: Path) -> list[Row]:
         return list(csv.DictReader(file))
 
 
-def _append(path: Path, row: Row) -> None:
+def append_row(path: Path, row: Row, columns: Sequence[str]) -> None:
+    """Adds a row to a file, which begins with the columns' names."""
     new = not path.exists()
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
         if new:
             writer.writeheader()
         writer.writerow(row)
