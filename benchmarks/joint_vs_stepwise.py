@@ -48,7 +48,7 @@ from benchmarks.compression.way_rows import (
 )
 from evaluators import Task, evaluate, load_task, sensitivity, trace
 from evaluators.baseline import baseline_metric
-from evaluators.sensitivity_analysis import by_gene
+from evaluators.sensitivity_analysis import PRUNE_RATIOS, by_gene
 from evaluators.training import score
 from hardware import Device, Network, cost_function, load_device
 from nni_plugin.search_space import for_network, parse
@@ -284,14 +284,18 @@ def compare(setting: Setting, ways: Sequence[str], seeds: int, final_seeds: int)
 
 
 def gene_losses(
-    task: Task, network: Network, device: Device, batches: int | None
+    task: Task,
+    network: Network,
+    device: Device,
+    batches: int | None,
+    ratios: Sequence[float] = PRUNE_RATIOS,
 ) -> dict[str, dict[str, float]]:
     """Sensitivities of the genes, on the first ``batches`` of ``val`` (None: all)."""
     quick = copy.copy(task)
     if batches is not None:
         quick.val, quick.baseline_metric = list(itertools.islice(task.val, batches)), None
     asked = replace(device, activation_bits=(8,))
-    return by_gene(sensitivity(quick, device=asked, network=network))
+    return by_gene(sensitivity(quick, device=asked, network=network, ratios=ratios))
 
 
 def arguments() -> argparse.Namespace:
@@ -310,6 +314,7 @@ def arguments() -> argparse.Namespace:
     add("--final-epochs", type=int, help="of the last training; as of a trial if left out")
     add("--final-seeds", type=int, default=1, help="trainings of each chosen network")
     add("--sensitivity-batches", type=int, help="of val; all if left out")
+    add("--sensitivity-ratios", type=float, nargs="+", default=PRUNE_RATIOS, help="of pruning")
     add("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     add("--seeds", type=int, default=3)
     add("-o", "--output", type=Path)
@@ -323,7 +328,8 @@ def main() -> None:
     network, device = trace(task), load_device(args.device)
     full_kb = cost_function(network, device)({})["size_kb"]
     print(f"{task.name}: {args.trials} trials of {args.epochs} epochs, int8 {full_kb:.1f} KB")
-    losses = gene_losses(task, network, device, args.sensitivity_batches)
+    batches, ratios = args.sensitivity_batches, args.sensitivity_ratios
+    losses = gene_losses(task, network, device, batches, ratios)
     setting = Setting(
         args.task, task, args.final_task or args.task, final, args.final_epochs or args.epochs,
         network, device, tuple(args.costs), args.epochs, args.trials, args.tolerance, args.depth,
