@@ -247,7 +247,8 @@ WAYS = {f.__name__: f for f in (joint, prune_then_quantize, quantize_then_prune,
 def compare(setting: Setting, ways: Sequence[str], seeds: int, final_seeds: int) -> None:
     """Runs what is missing and prints a line for each way and seed, then the means."""
     base = setting.float_row()
-    name, longer = setting.task.metric_name, setting.final_epochs != setting.epochs
+    name = setting.task.metric_name
+    longer = (setting.final_name, setting.final_epochs) != (setting.name, setting.epochs)
     chosen: list[tuple[str, int, Params]] = []
     found: dict[str, list[tuple[float, float, float]]] = {way: [] for way in ways}
     # Seeds outside, so that an interrupted run has compared all ways on the seeds it did.
