@@ -2,8 +2,9 @@
 
 For every CSV of runs in `results/` prints a markdown table (mean and standard deviation over seeds,
 p of a one-sided Wilcoxon signed-rank test that ours is better, paired by seed; behind the stroke
-that of ours told no costs, which knows no more than the rivals), says when ours was where the best
-rival ends, and draws the curves; of `multi_fidelity.py`'s, a table too.
+that of ours told no costs, which knows no more than the rivals), and draws the curves; of
+`multi_fidelity.py`'s, a table too. Before them stand two tables over all problems: what ours and
+the best rival have, and when ours is where the best rival ends.
 """
 
 from __future__ import annotations
@@ -21,6 +22,15 @@ RESULTS = Path(__file__).parent / "results"
 _ABLATION = "-ablation"
 _BLIND = "ours, told no costs"
 _OWN = ("ours", "ours, told costs only", _BLIND)
+_TITLES = {
+    "nasbench201-cifar10": "NAS-Bench-201, CIFAR-10",
+    "nasbench201-cifar100": "NAS-Bench-201, CIFAR-100",
+    "table-digits-coarse": "digits, coarse grid",
+    "table-digits": "digits, all",
+    "table-kws": "keyword spotting, all",
+    "table-kws-limited": "keyword spotting, limit of accuracy",
+    "table-digits-limited": "digits, limit of accuracy",
+}
 
 
 def table(runs: pd.DataFrame, *, ablation: bool = False) -> str:
@@ -58,22 +68,41 @@ def better(runs: pd.DataFrame, one: str, other: str, mark: str) -> str:
     return f"{wilcoxon(gain, alternative='greater').pvalue:.2g}"
 
 
-def reached(runs: pd.DataFrame) -> str:
-    """After how many trials ours has, on average, what the best rival has after the last ones."""
-    marks = [c for c in runs.columns if c.startswith("at") and runs[c].notna().any()]
-    means = runs.groupby("sampler")[marks].mean()
-    rivals = means[marks[-1]].drop(list(_OWN), errors="ignore")
-    if rivals.empty:
-        return ""
-    goal, name = rivals.max(), rivals.idxmax()
-    said = []
-    for own in (name for name in _OWN if name in means.index):
-        there = [mark[2:] for mark in marks if means.loc[own, mark] >= goal]
-        said.append(f"{own} " + (f"within {there[0]} trials" if there else "not reached"))
-    return (
-        f"The best of the others after {marks[-1][2:]} trials ({name}, {goal:.3f}): "
-        f"{'; '.join(said)}."
-    )
+def overview(problems: dict[str, pd.DataFrame]) -> str:
+    """Markdown: mean shares of ours and of the best rival at each mark, a line per problem.
+
+    Args:
+        problems: title -> runs.
+    """
+    marks = ["at50", "at100", "at200"]
+    lines = ["| Problem | ours | ours, told no costs | best rival at that mark |", "|" + "---|" * 4]
+    for title, runs in problems.items():
+        means = runs.groupby("sampler")[marks].mean()
+        rows = [means.loc["ours"], means.loc[_BLIND], means.drop(list(_OWN), errors="ignore").max()]
+        cells = [", ".join(f"{value:.3f}" for value in row) for row in rows]
+        lines.append(f"| {title} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def leads(problems: dict[str, pd.DataFrame]) -> str:
+    """Markdown: after how many trials ours has what the best rival has after the last ones."""
+    lines = [
+        f"| Problem | Best rival after 200 trials | Its share | {' | '.join(_OWN)} |",
+        "|" + "---|" * 6,
+    ]
+    for title, runs in problems.items():
+        marks = [c for c in runs.columns if c.startswith("at") and runs[c].notna().any()]
+        means = runs.groupby("sampler")[marks].mean()
+        rivals = means[marks[-1]].drop(list(_OWN), errors="ignore")
+        cells = []
+        for own in _OWN:
+            there = [
+                m[2:] for m in marks if own in means.index and means.loc[own, m] >= rivals.max()
+            ]
+            cells.append(f"within {there[0]}" if there else "")
+        shown = f"{rivals.idxmax()} | {rivals.max():.3f}"
+        lines.append(f"| {title} | {shown} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def spread(values: pd.Series) -> str:
@@ -106,13 +135,9 @@ def told(runs: pd.DataFrame, path: Path) -> str:
 
     Args:
         runs: of the rivals; one without randomness has one run, which stands for every seed.
-        path: of their file; beside it lie `with-knapsack.csv`, or the problem's own file.
+        path: of their file; beside it lies the problem's own.
     """
-    problem = path.stem.removesuffix(RIVALS_FILE)
-    own = pd.read_csv(path.with_name("with-knapsack.csv"))
-    own = own[own.problem == problem]
-    if own.empty:
-        own = pd.read_csv(path.with_stem(problem))
+    own = pd.read_csv(path.with_stem(path.stem.removesuffix(RIVALS_FILE)))
     own = own[own.sampler == "ours"].set_index("seed")
     lines = ["| sampler | seeds | 50 trials | p | 100 trials | p | CPU s |", "|" + "---|" * 7]
     rows = {}
@@ -169,7 +194,8 @@ def plot(runs: pd.DataFrame, path: Path) -> None:
 
 
 def main() -> None:
-    parts = []
+    problems = {t: pd.read_csv(RESULTS / f"{name}.csv") for name, t in _TITLES.items()}
+    parts = [f"## Summary\n\n{overview(problems)}\n\n{leads(problems)}\n"]
     for path in sorted(RESULTS.glob("*.csv")):
         runs = pd.read_csv(path)
         if "policy" in runs.columns:
@@ -177,13 +203,11 @@ def main() -> None:
         elif path.stem.endswith(RIVALS_FILE):
             parts.append(f"## {path.stem}\n\n{told(runs, path)}\n")
         elif {"sampler", "at100"} <= set(runs.columns) and "problem" not in runs.columns:
-            if path.stem.endswith(_ABLATION):
-                whole = pd.read_csv(path.with_stem(path.stem.removesuffix(_ABLATION)))
-                variants = runs[runs.sampler != "ours"]
-                runs = pd.concat([whole[whole.sampler.isin(_OWN)], variants])
             ablation = path.stem.endswith(_ABLATION)
-            note = "" if ablation else f"\n{reached(runs)}\n"
-            parts.append(f"## {path.stem}\n\n{table(runs, ablation=ablation)}\n{note}")
+            if ablation:
+                whole = pd.read_csv(path.with_stem(path.stem.removesuffix(_ABLATION)))
+                runs = pd.concat([whole[whole.sampler.isin(_OWN)], runs[~runs.sampler.isin(_OWN)]])
+            parts.append(f"## {path.stem}\n\n{table(runs, ablation=ablation)}\n")
             plot(runs, path.with_suffix(".png"))
     text = "\n".join(parts)
     (RESULTS / "summary.md").write_text(text)

@@ -370,7 +370,7 @@ def main() -> None:
     run_all(made, args.samplers, args.seeds, args.trials, args.output)
     runs = pd.read_csv(args.output)
     best = runs.set_index("instance")[COLUMNS].max(axis=1).groupby("instance").max()
-    print(report(runs, best.to_dict()))
+    print(report(runs, {str(name): float(volume) for name, volume in best.items()}))
 
 
 if __name__ == "__main__":

@@ -148,7 +148,7 @@ def main() -> None:
     if not args.reference:
         wide.run_all(instances, args.samplers, args.seeds, args.trials, RESULTS)
     runs, references = pd.read_csv(RESULTS), pd.read_csv(REFERENCE)
-    volumes = references.set_index("instance").hypervolume.astype(float).to_dict()
+    volumes = dict(zip(references.instance, references.hypervolume, strict=True))
     # Where no reference is fixed yet, volumes as they are.
     print(wide.report(runs, volumes or dict.fromkeys(runs.instance, 1.0)))
 
