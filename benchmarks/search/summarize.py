@@ -9,6 +9,7 @@ the best rival have, and when ours is where the best rival ends.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -22,6 +23,8 @@ RESULTS = Path(__file__).parent / "results"
 _ABLATION = "-ablation"
 _BLIND = "ours, told no costs"
 _OWN = ("ours", "ours, told costs only", _BLIND)
+# Fewer pairs than this can't give a p below .05.
+_PAIRS = 5
 _TITLES = {
     "nasbench201-cifar10": "NAS-Bench-201, CIFAR-10",
     "nasbench201-cifar100": "NAS-Bench-201, CIFAR-100",
@@ -130,36 +133,43 @@ def saved(runs: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def told(runs: pd.DataFrame, path: Path) -> str:
-    """Markdown: rivals that are told more, with ours on the same seeds; p is Holm-corrected.
+def told(paths: Sequence[Path]) -> str:
+    """Markdown: rivals that are told more, with ours on the same problems.
+
+    The p of ours being better is paired by seed and corrected within a problem; there is none for
+    fewer than five pairs. A rival without randomness has one run, which stands for every seed.
 
     Args:
-        runs: of the rivals; one without randomness has one run, which stands for every seed.
-        path: of their file; beside it lies the problem's own.
+        paths: of the rivals' files; beside each lies the problem's own.
     """
-    own = pd.read_csv(path.with_stem(path.stem.removesuffix(RIVALS_FILE)))
-    own = own[own.sampler == "ours"].set_index("seed")
-    lines = ["| sampler | seeds | 50 trials | p | 100 trials | p | CPU s |", "|" + "---|" * 7]
-    rows = {}
-    for name, rival in runs.groupby("sampler"):
-        by_seed = rival.set_index("seed")
-        if name in FIXED:
-            by_seed = pd.concat([rival] * len(own)).set_index(own.index)
-        rows[name] = by_seed
-    marks = [mark for mark in ("at50", "at100") if runs[mark].notna().any()]
-    p = {
-        mark: _corrected(own[mark], {n: r[mark].dropna() for n, r in rows.items()})
-        for mark in marks
-    }
-    for name, values in [("ours", own), *sorted(rows.items(), key=lambda r: -r[1]["at50"].mean())]:
-        cells = []
-        for mark in ("at50", "at100"):
-            there = mark in marks and values[mark].notna().any()
-            measured = values[mark].dropna().iloc[: 1 if name in FIXED else None]
-            cells += [spread(measured) if there else "", p.get(mark, {}).get(name, "")]
-        seeds = 1 if name in FIXED else len(values)
-        seconds = values["seconds"].mean()
-        lines.append(f"| {name} | {seeds} | {' | '.join(cells)} | {seconds:.0f} |")
+    heads = "25 trials | 50 trials | p | 100 trials | p | CPU s"
+    lines = [f"| problem | sampler | seeds | {heads} |", "|" + "---|" * 9]
+    for path in paths:
+        problem = path.stem.removesuffix(RIVALS_FILE)
+        own = pd.read_csv(path.with_stem(problem))
+        own = own[own.sampler == "ours"].set_index("seed")
+        rivals = {}
+        for name, runs in pd.read_csv(path).groupby("sampler"):
+            rivals[str(name)] = runs.set_index("seed")
+            if name in FIXED:
+                rivals[str(name)] = pd.concat([runs] * len(own)).set_index(own.index)
+        p = {
+            mark: _corrected(own[mark], {n: r[mark].dropna() for n, r in rivals.items()})
+            for mark in ("at50", "at100")
+        }
+        title = _TITLES.get(problem, problem)
+        ordered = sorted(rivals.items(), key=lambda rival: -rival[1]["at50"].mean())
+        for name, values in [("ours", own), *ordered]:
+            cells = []
+            for mark in ("at25", "at50", "at100"):
+                measured = values[mark].dropna().iloc[: 1 if name in FIXED else None]
+                cells.append(spread(measured) if len(measured) else "")
+                if mark in p:
+                    cells.append(p[mark].get(name, ""))
+            seeds = 1 if name in FIXED else len(values)
+            seconds = f"{values['seconds'].mean():.0f}"
+            lines.append(f"| {title} | {name} | {seeds} | {' | '.join(cells)} | {seconds} |")
+            title = ""
     return "\n".join(lines)
 
 
@@ -168,7 +178,7 @@ def _corrected(own: pd.Series, rivals: dict[str, pd.Series]) -> dict[str, str]:
     p_values = {}
     for name, values in rivals.items():
         gain = (own - values).dropna()
-        if (gain != 0).any():
+        if len(gain) >= _PAIRS and (gain != 0).any():
             p_values[name] = float(wilcoxon(gain, alternative="greater").pvalue)
     return {name: f"{p:.2g}" for name, p in holm(p_values).items()}
 
@@ -201,7 +211,7 @@ def main() -> None:
         if "policy" in runs.columns:
             parts.append(f"## {path.stem}\n\n{saved(runs)}\n")
         elif path.stem.endswith(RIVALS_FILE):
-            parts.append(f"## {path.stem}\n\n{told(runs, path)}\n")
+            continue
         elif {"sampler", "at100"} <= set(runs.columns) and "problem" not in runs.columns:
             ablation = path.stem.endswith(_ABLATION)
             if ablation:
@@ -209,6 +219,8 @@ def main() -> None:
                 runs = pd.concat([whole[whole.sampler.isin(_OWN)], runs[~runs.sampler.isin(_OWN)]])
             parts.append(f"## {path.stem}\n\n{table(runs, ablation=ablation)}\n")
             plot(runs, path.with_suffix(".png"))
+    rivals = [RESULTS / f"{name}{RIVALS_FILE}.csv" for name in _TITLES]
+    parts.append(f"## Told more\n\n{told([path for path in rivals if path.exists()])}\n")
     text = "\n".join(parts)
     (RESULTS / "summary.md").write_text(text)
     print(text)

@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import math
 import random
 import time
 from collections import defaultdict
@@ -312,29 +311,34 @@ def append(path: Path, row: Sequence[Any]) -> None:
         csv.writer(file, lineterminator="\n").writerow(row)
 
 
-def report(runs: pd.DataFrame, best: Mapping[str, float]) -> str:
-    """Markdown: mean shares, and p that ours found and kept more, paired and Holm-corrected.
+def report(
+    runs: pd.DataFrame,
+    best: Mapping[str, float],
+    marks: Sequence[int] = MARKS[:-1],
+    what: Sequence[str] = ("found", "kept"),
+) -> str:
+    """Markdown: mean shares, and p that ours has more, paired and Holm-corrected for each mark.
 
     Args:
-        runs: the results.
+        runs: the results; those that lack one of the columns are left out.
         best: instance -> the volume that is one; runs of others are left out.
+        marks: after how many trials.
+        what: of what was found, kept and believed.
     """
-    columns = [c for c in COLUMNS if c in runs and runs[c].notna().any()]
-    shares = runs[runs.instance.isin(best)].set_index(["instance", "seed", "sampler"])[columns]
+    columns = [f"{one}{mark}" for one in what for mark in marks]
+    shares = runs[runs.instance.isin(best)].dropna(subset=columns)
+    shares = shares.set_index(["instance", "seed", "sampler"])[columns]
     shares = shares.div(shares.index.get_level_values("instance").map(dict(best)), axis=0)
     by_name = {str(name): own.droplevel("sampler") for name, own in shares.groupby("sampler")}
-    lines = [
-        f"| sampler | runs | {' | '.join(columns)} | p of found | p of kept |",
-        "|---" * (len(columns) + 4) + "|",
-    ]
-    tests = {
-        what: [_tests(by_name, f"{what}{mark}") for mark in MARKS if f"{what}{mark}" in columns]
-        for what in ("found", "kept")
-    }
-    for name in sorted(by_name, key=lambda name: -by_name[name].found50.mean()):
+    heads = [*columns, *(f"p of {one}" for one in what)]
+    lines = [f"| sampler | runs | {' | '.join(heads)} |", "|---" * (len(heads) + 2) + "|"]
+    tests = [[_tests(by_name, f"{one}{mark}") for mark in marks] for one in what]
+    for name in sorted(
+        by_name, key=lambda name: -by_name[name].iloc[:, : len(marks)].mean().mean()
+    ):
         own = by_name[name]
-        cells = ["" if math.isnan(v) else f"{v:.3f}" for v in own.mean()]
-        for of_marks in tests.values():
+        cells = [f"{value:.3f}" for value in own.mean()]
+        for of_marks in tests:
             p = [f"{t[name]:.2g}" if name in t else "-" for t in of_marks]
             cells.append("" if name == "ours" else ", ".join(p))
         lines.append(f"| {name} | {len(own)} | {' | '.join(cells)} |")
@@ -370,7 +374,12 @@ def main() -> None:
     run_all(made, args.samplers, args.seeds, args.trials, args.output)
     runs = pd.read_csv(args.output)
     best = runs.set_index("instance")[COLUMNS].max(axis=1).groupby("instance").max()
-    print(report(runs, {str(name): float(volume) for name, volume in best.items()}))
+    volumes = {str(name): float(volume) for name, volume in best.items()}
+    print(report(runs, volumes))
+    print("\nRuns whose fronts by belief were kept:\n")
+    own = runs[runs.sampler.isin(["ours", "knapsack"])]
+    print(report(own, volumes, what=("found", "kept", "believed")))
+    print(f"\nLong runs:\n\n{report(own, volumes, MARKS, ('found', 'believed'))}")
 
 
 if __name__ == "__main__":
