@@ -219,8 +219,10 @@ def main() -> None:
                 runs = pd.concat([whole[whole.sampler.isin(_OWN)], runs[~runs.sampler.isin(_OWN)]])
             parts.append(f"## {path.stem}\n\n{table(runs, ablation=ablation)}\n")
             plot(runs, path.with_suffix(".png"))
-    rivals = [RESULTS / f"{name}{RIVALS_FILE}.csv" for name in _TITLES]
-    parts.append(f"## Told more\n\n{told([path for path in rivals if path.exists()])}\n")
+    rivals = [p for n in _TITLES if (p := RESULTS / f"{n}{RIVALS_FILE}.csv").exists()]
+    for limited in (False, True):
+        paths = [path for path in rivals if ("limited" in path.stem) is limited]
+        parts.append(f"## Told more{', limits' * limited}\n\n{told(paths)}\n")
     text = "\n".join(parts)
     (RESULTS / "summary.md").write_text(text)
     print(text)
