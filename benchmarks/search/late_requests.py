@@ -46,7 +46,8 @@ def search(name: str, seed: int) -> list[Any]:
         return trial(params)
 
     space = problem.space()
-    rows = ours(replace(problem, evaluate=kept), seed, ALL, **options)
+    tapped = replace(problem, evaluate=kept, price=problem.price or trial)
+    rows = ours(tapped, seed, ALL, **options)
     places = np.array([space.encode(params) for params in asked])
     steps = np.abs(places[EARLY:, None] - places[None]).sum(axis=2)
     before = np.tril(np.ones_like(steps, dtype=bool), EARLY - 1)
