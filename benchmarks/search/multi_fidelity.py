@@ -8,6 +8,9 @@ The run without stops has 100 trials; the others may start as many as they like 
 Appends to `results/multi-fidelity-NAME.csv` the share of the best hypervolume at quarters of those
 steps, the share of the steps after which the final hypervolume of the whole run was reached, and,
 of a table, at each quarter what the front chosen on val is worth on test.
+
+`--policies "mo-asha of syne tune"` is no policy but a rival, which needs `syne-tune`: see
+`rival_halving.py`.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from problems import Problem
+from rival_halving import MoAsha
 from tables import PROBLEMS, load, problem, space_of
 from trained import Trained
 
@@ -36,6 +40,7 @@ TRIALS = 100
 # The steps end such a run, or the space.
 _ENDLESS = 10**6
 _MAIN_JOB = "main-job"
+_RIVAL = "mo-asha of syne tune"
 QUARTERS = (0.25, 0.5, 0.75, 1.0)
 VARIANTS: dict[str, dict[str, Any] | None] = {
     "no stops": None,
@@ -179,10 +184,25 @@ def search(
         simulation.stop, simulation.stopped = assessor, assessor.stopped
         simulation.again = assessor.again
 
+    return progress(trials, simulation, steps)
+
+
+def rival(trials: TableTrials, seed: int, steps: float) -> Progress:
+    """How MO-ASHA goes on; it begins as many trials as the steps allow."""
+    halving = MoAsha(trials.problem, len(trials.steps), seed)
+    simulation = Simulation(halving, trials.course, slots=2, stop=halving.stop)
+    return progress(trials, simulation, steps)
+
+
+def progress(
+    trials: TableTrials | Trained, simulation: Simulation, steps: float | None
+) -> Progress:
+    """A simulation until the steps end it, or after 100 trials."""
+
     def over(finished: Sequence[SimulatedTrial]) -> bool:
         return steps is not None and sum(map(trials.trained, finished)) >= steps
 
-    outcomes = simulation.run(TRIALS if steps is None else _ENDLESS, over)
+    outcomes, goal = simulation.run(TRIALS if steps is None else _ENDLESS, over), trials.problem
     complete = iter(goal.quality([dict(o.metrics) for o in outcomes if o.status == "complete"]))
     spent, share, found = 0.0, 0.0, []
     for outcome in outcomes:
@@ -235,7 +255,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("table", choices=[_MAIN_JOB, *PROBLEMS])
     parser.add_argument("--seeds", type=int, default=15)
-    parser.add_argument("--policies", nargs="*", choices=list(VARIANTS), default=list(VARIANTS))
+    parser.add_argument(
+        "--policies", nargs="*", choices=[*VARIANTS, _RIVAL], default=list(VARIANTS)
+    )
     parser.add_argument("--folder", type=Path, default=Path("trained"), help="keeps real trials")
     args = parser.parse_args()
     path = RESULTS / f"multi-fidelity-{args.table}.csv"
@@ -256,8 +278,12 @@ def main() -> None:
         whole = search(trials, seed, None, None)
         total, goal = whole[-1].spent, whole[-1].share
         for name in missing:
-            variant = VARIANTS[name]
-            found = whole if variant is None else search(trials, seed, variant, total)
+            if name == _RIVAL:
+                assert isinstance(trials, TableTrials)
+                found = rival(trials, seed, total)
+            else:
+                variant = VARIANTS[name]
+                found = whole if variant is None else search(trials, seed, variant, total)
             shares = [f"{share_at(found, quarter * total):.5f}" for quarter in QUARTERS]
             row = [name, seed, len(found), *shares, f"{reached(found, goal) / total:.3f}"]
             if isinstance(trials, TableTrials):

@@ -7,8 +7,10 @@
 | optuna ..., 4 at once | limits; four trials run at a time |
 | integer program, sensitivity greedy | costs, sensitivities, limits on costs |
 
-BoTorch and SMAC are not in the project's requirements: `pip install botorch smac` into an
-environment of its own.
+BoTorch and SMAC are not in the project's requirements: `pip install botorch smac pyrfr` into an
+environment of its own. SMAC's forests, `pyrfr`, are built from source and need `swig`. The one of
+PyPI will do, with its folder `swig/data/bin` on the path and SWIG_LIB at `swig/data/share/swig/*`:
+its script for the path fails in pip's isolated builds.
 """
 
 from __future__ import annotations

@@ -244,6 +244,7 @@ ABLATION: dict[str, Callable[..., Metrics]] = {
         "ga.acquisition.optimize", _INNER_GENERATIONS=0, _LOCAL_ROUNDS=0
     ),
     "deviations believed whole": patched("ga.acquisition.improvement", _BELIEVED=1.0),
+    "no knapsack": patched("ga.design.calibrated_design", knapsack_of=lambda *told: None),
     "no plain GA requests": patched("ga.evolution.candidate_sources", _PLAIN_SHARE=0.0),
     "trees only": variant(surrogate="trees"),
     "gp only": variant(surrogate="gp"),

@@ -2,12 +2,14 @@
 
 For every CSV of runs in `results/` prints a markdown table (mean and standard deviation over seeds,
 p of a one-sided Wilcoxon signed-rank test that ours is better, paired by seed; behind the stroke
-that of ours told no costs, which knows no more than the rivals), says when ours was where the best
-rival ends, and draws the curves; of `multi_fidelity.py`'s, a table too.
+that of ours told no costs, which knows no more than the rivals), and draws the curves; of
+`multi_fidelity.py`'s, a table too. Before them stand two tables over all problems: what ours and
+the best rival have, and when ours is where the best rival ends.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -21,6 +23,17 @@ RESULTS = Path(__file__).parent / "results"
 _ABLATION = "-ablation"
 _BLIND = "ours, told no costs"
 _OWN = ("ours", "ours, told costs only", _BLIND)
+# Fewer pairs than this can't give a p below .05.
+_PAIRS = 5
+_TITLES = {
+    "nasbench201-cifar10": "NAS-Bench-201, CIFAR-10",
+    "nasbench201-cifar100": "NAS-Bench-201, CIFAR-100",
+    "table-digits-coarse": "digits, coarse grid",
+    "table-digits": "digits, all",
+    "table-kws": "keyword spotting, all",
+    "table-kws-limited": "keyword spotting, limit of accuracy",
+    "table-digits-limited": "digits, limit of accuracy",
+}
 
 
 def table(runs: pd.DataFrame, *, ablation: bool = False) -> str:
@@ -58,22 +71,41 @@ def better(runs: pd.DataFrame, one: str, other: str, mark: str) -> str:
     return f"{wilcoxon(gain, alternative='greater').pvalue:.2g}"
 
 
-def reached(runs: pd.DataFrame) -> str:
-    """After how many trials ours has, on average, what the best rival has after the last ones."""
-    marks = [c for c in runs.columns if c.startswith("at") and runs[c].notna().any()]
-    means = runs.groupby("sampler")[marks].mean()
-    rivals = means[marks[-1]].drop(list(_OWN), errors="ignore")
-    if rivals.empty:
-        return ""
-    goal, name = rivals.max(), rivals.idxmax()
-    said = []
-    for own in (name for name in _OWN if name in means.index):
-        there = [mark[2:] for mark in marks if means.loc[own, mark] >= goal]
-        said.append(f"{own} " + (f"within {there[0]} trials" if there else "not reached"))
-    return (
-        f"The best of the others after {marks[-1][2:]} trials ({name}, {goal:.3f}): "
-        f"{'; '.join(said)}."
-    )
+def overview(problems: dict[str, pd.DataFrame]) -> str:
+    """Markdown: mean shares of ours and of the best rival at each mark, a line per problem.
+
+    Args:
+        problems: title -> runs.
+    """
+    marks = ["at50", "at100", "at200"]
+    lines = ["| Problem | ours | ours, told no costs | best rival at that mark |", "|" + "---|" * 4]
+    for title, runs in problems.items():
+        means = runs.groupby("sampler")[marks].mean()
+        rows = [means.loc["ours"], means.loc[_BLIND], means.drop(list(_OWN), errors="ignore").max()]
+        cells = [", ".join(f"{value:.3f}" for value in row) for row in rows]
+        lines.append(f"| {title} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def leads(problems: dict[str, pd.DataFrame]) -> str:
+    """Markdown: after how many trials ours has what the best rival has after the last ones."""
+    lines = [
+        f"| Problem | Best rival after 200 trials | Its share | {' | '.join(_OWN)} |",
+        "|" + "---|" * 6,
+    ]
+    for title, runs in problems.items():
+        marks = [c for c in runs.columns if c.startswith("at") and runs[c].notna().any()]
+        means = runs.groupby("sampler")[marks].mean()
+        rivals = means[marks[-1]].drop(list(_OWN), errors="ignore")
+        cells = []
+        for own in _OWN:
+            there = [
+                m[2:] for m in marks if own in means.index and means.loc[own, m] >= rivals.max()
+            ]
+            cells.append(f"within {there[0]}" if there else "")
+        shown = f"{rivals.idxmax()} | {rivals.max():.3f}"
+        lines.append(f"| {title} | {shown} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def spread(values: pd.Series) -> str:
@@ -101,40 +133,43 @@ def saved(runs: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def told(runs: pd.DataFrame, path: Path) -> str:
-    """Markdown: rivals that are told more, with ours on the same seeds; p is Holm-corrected.
+def told(paths: Sequence[Path]) -> str:
+    """Markdown: rivals that are told more, with ours on the same problems.
+
+    The p of ours being better is paired by seed and corrected within a problem; there is none for
+    fewer than five pairs. A rival without randomness has one run, which stands for every seed.
 
     Args:
-        runs: of the rivals; one without randomness has one run, which stands for every seed.
-        path: of their file; beside it lie `with-knapsack.csv`, or the problem's own file.
+        paths: of the rivals' files; beside each lies the problem's own.
     """
-    problem = path.stem.removesuffix(RIVALS_FILE)
-    own = pd.read_csv(path.with_name("with-knapsack.csv"))
-    own = own[own.problem == problem]
-    if own.empty:
+    heads = "25 trials | 50 trials | p | 100 trials | p | CPU s"
+    lines = [f"| problem | sampler | seeds | {heads} |", "|" + "---|" * 9]
+    for path in paths:
+        problem = path.stem.removesuffix(RIVALS_FILE)
         own = pd.read_csv(path.with_stem(problem))
-    own = own[own.sampler == "ours"].set_index("seed")
-    lines = ["| sampler | seeds | 50 trials | p | 100 trials | p | CPU s |", "|" + "---|" * 7]
-    rows = {}
-    for name, rival in runs.groupby("sampler"):
-        by_seed = rival.set_index("seed")
-        if name in FIXED:
-            by_seed = pd.concat([rival] * len(own)).set_index(own.index)
-        rows[name] = by_seed
-    marks = [mark for mark in ("at50", "at100") if runs[mark].notna().any()]
-    p = {
-        mark: _corrected(own[mark], {n: r[mark].dropna() for n, r in rows.items()})
-        for mark in marks
-    }
-    for name, values in [("ours", own), *sorted(rows.items(), key=lambda r: -r[1]["at50"].mean())]:
-        cells = []
-        for mark in ("at50", "at100"):
-            there = mark in marks and values[mark].notna().any()
-            measured = values[mark].dropna().iloc[: 1 if name in FIXED else None]
-            cells += [spread(measured) if there else "", p.get(mark, {}).get(name, "")]
-        seeds = 1 if name in FIXED else len(values)
-        seconds = values["seconds"].mean()
-        lines.append(f"| {name} | {seeds} | {' | '.join(cells)} | {seconds:.0f} |")
+        own = own[own.sampler == "ours"].set_index("seed")
+        rivals = {}
+        for name, runs in pd.read_csv(path).groupby("sampler"):
+            rivals[str(name)] = runs.set_index("seed")
+            if name in FIXED:
+                rivals[str(name)] = pd.concat([runs] * len(own)).set_index(own.index)
+        p = {
+            mark: _corrected(own[mark], {n: r[mark].dropna() for n, r in rivals.items()})
+            for mark in ("at50", "at100")
+        }
+        title = _TITLES.get(problem, problem)
+        ordered = sorted(rivals.items(), key=lambda rival: -rival[1]["at50"].mean())
+        for name, values in [("ours", own), *ordered]:
+            cells = []
+            for mark in ("at25", "at50", "at100"):
+                measured = values[mark].dropna().iloc[: 1 if name in FIXED else None]
+                cells.append(spread(measured) if len(measured) else "")
+                if mark in p:
+                    cells.append(p[mark].get(name, ""))
+            seeds = 1 if name in FIXED else len(values)
+            seconds = f"{values['seconds'].mean():.0f}"
+            lines.append(f"| {title} | {name} | {seeds} | {' | '.join(cells)} | {seconds} |")
+            title = ""
     return "\n".join(lines)
 
 
@@ -143,7 +178,7 @@ def _corrected(own: pd.Series, rivals: dict[str, pd.Series]) -> dict[str, str]:
     p_values = {}
     for name, values in rivals.items():
         gain = (own - values).dropna()
-        if (gain != 0).any():
+        if len(gain) >= _PAIRS and (gain != 0).any():
             p_values[name] = float(wilcoxon(gain, alternative="greater").pvalue)
     return {name: f"{p:.2g}" for name, p in holm(p_values).items()}
 
@@ -169,22 +204,25 @@ def plot(runs: pd.DataFrame, path: Path) -> None:
 
 
 def main() -> None:
-    parts = []
+    problems = {t: pd.read_csv(RESULTS / f"{name}.csv") for name, t in _TITLES.items()}
+    parts = [f"## Summary\n\n{overview(problems)}\n\n{leads(problems)}\n"]
     for path in sorted(RESULTS.glob("*.csv")):
         runs = pd.read_csv(path)
         if "policy" in runs.columns:
             parts.append(f"## {path.stem}\n\n{saved(runs)}\n")
         elif path.stem.endswith(RIVALS_FILE):
-            parts.append(f"## {path.stem}\n\n{told(runs, path)}\n")
+            continue
         elif {"sampler", "at100"} <= set(runs.columns) and "problem" not in runs.columns:
-            if path.stem.endswith(_ABLATION):
-                whole = pd.read_csv(path.with_stem(path.stem.removesuffix(_ABLATION)))
-                variants = runs[runs.sampler != "ours"]
-                runs = pd.concat([whole[whole.sampler.isin(_OWN)], variants])
             ablation = path.stem.endswith(_ABLATION)
-            note = "" if ablation else f"\n{reached(runs)}\n"
-            parts.append(f"## {path.stem}\n\n{table(runs, ablation=ablation)}\n{note}")
+            if ablation:
+                whole = pd.read_csv(path.with_stem(path.stem.removesuffix(_ABLATION)))
+                runs = pd.concat([whole[whole.sampler.isin(_OWN)], runs[~runs.sampler.isin(_OWN)]])
+            parts.append(f"## {path.stem}\n\n{table(runs, ablation=ablation)}\n")
             plot(runs, path.with_suffix(".png"))
+    rivals = [p for n in _TITLES if (p := RESULTS / f"{n}{RIVALS_FILE}.csv").exists()]
+    for limited in (False, True):
+        paths = [path for path in rivals if ("limited" in path.stem) is limited]
+        parts.append(f"## Told more{', limits' * limited}\n\n{told(paths)}\n")
     text = "\n".join(parts)
     (RESULTS / "summary.md").write_text(text)
     print(text)

@@ -7,7 +7,8 @@ take from it; the sum saturates. What the samplers are told as sensitivities is 
 loss of each gene, times a log-normal error of 0.8. A trial's accuracy has a noise of 0.014.
 
 A share is of the best known front: of all runs of an instance in the results file. "found" takes
-the true accuracy of all networks that were tried; "kept" that of the front that noisy results give.
+the true accuracy of all networks that were tried; "kept" that of the front that noisy results give;
+"believed" that of `Optimizer.believed_front`, which only this project's searches have.
 """
 
 from __future__ import annotations
@@ -25,6 +26,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
+from one_number import holm
+from problems import Problem
+from rivals import RIVALS
+from samplers import SAMPLERS as PLAIN
 from scipy.stats import wilcoxon
 
 import ga
@@ -42,13 +48,14 @@ NETWORKS = {
 }
 INSTANCES = [(n, s) for n in ("mobilenetv1", "mobilenetv2", "resnet20") for s in range(3)]
 INSTANCES.append(("mobilenetv3", 0))
-MARKS = (25, 50, 100)
+MARKS = (25, 50, 100, 200)
 NOISE, ROOM, TOP, CHANCE = 0.014, 0.10, 0.86, 0.5
 OBJECTIVES = {"accuracy": "maximize", "size_kb": "minimize", "latency_ms": "minimize"}
 COSTS = ("size_kb", "latency_ms", "ram_kb")
 # What all weights at 4 or 2 bits, all activations at 4 bits, and half of all channels lose.
 UNIFORM = {"w_bits": {8: 0.0, 4: 0.014, 2: 0.30}, "a_bits": {8: 0.0, 4: 0.073}}
 HALF_PRUNED = 0.062
+Rows = list[dict[str, float]]
 
 
 @dataclass(frozen=True)
@@ -141,6 +148,45 @@ class Instance:
         true = self.chance + span * float(np.exp(-max(total, 0.0) / span))
         return {**self.costs(params), "true": true, "accuracy": true + noise.normal(0, self.noise)}
 
+    def problem(self, noise: np.random.Generator) -> Problem:
+        """As the rivals take it; costs are known, and nothing is noted of the mildest values."""
+        genes = tuple(locus.gene for locus in self.space.loci)
+        told = {
+            gene.name: {
+                value: loss
+                for value, loss in self.sensitivities[gene.name].items()
+                if value != mildest(gene)
+            }
+            for gene in genes
+        }
+        ideal = np.array([-self.top, 0.0, 0.0])
+        worst = [ROOM - self.top, *(self.whole[n] for n in ("size_kb", "latency_ms"))]
+        return Problem(
+            self.name,
+            genes,
+            OBJECTIVES,
+            COSTS,
+            lambda params: self.trial(params, noise),
+            ideal,
+            np.array(worst),
+            1.0,
+            self.limits,
+            told,
+            self.costs,
+        )
+
+    def volumes(self, rows: Rows) -> dict[str, str]:
+        """What was found, kept and believed after each of the `MARKS` that there are rows for."""
+        found = {}
+        for mark in (mark for mark in MARKS if mark <= len(rows)):
+            own = rows[:mark]
+            found[f"found{mark}"] = f"{self.hypervolume(own, kept=False):.5f}"
+            found[f"kept{mark}"] = f"{self.hypervolume(own, kept=True):.5f}"
+            if all(f"believed{mark}" in row for row in own):
+                own = [row for row in own if row[f"believed{mark}"]]
+                found[f"believed{mark}"] = f"{self.hypervolume(own, kept=False):.5f}"
+        return found
+
     def hypervolume(self, rows: Sequence[Mapping[str, float]], *, kept: bool) -> float:
         """Of the true values of all rows, or of those on the front that was reported.
 
@@ -169,25 +215,32 @@ def mildest(gene: Any) -> Any:
     return min(gene.values) if gene.name.endswith(".prune") else max(gene.values)
 
 
-def ours(instance: Instance, seed: int, trials: int, **options: Any) -> list[dict[str, float]]:
-    """This project's optimizer, told costs, limits and sensitivities unless options say else."""
+def ours(instance: Instance, seed: int, trials: int, **options: Any) -> Rows:
+    """This project's optimizer, told costs, limits and sensitivities unless options say else.
+
+    Rows say whether they were on the believed front after each of the `MARKS`.
+    """
     options = {"sensitivities": instance.sensitivities, "budget": trials, **options}
     optimizer = ga.Optimizer(
         instance.space, OBJECTIVES, instance.limits, instance.costs, seed=seed, **options
     )
-    noise, rows = np.random.default_rng(1000 + seed), []
-    for _ in range(trials):
+    noise, rows = np.random.default_rng(1000 + seed), dict[int, dict[str, float]]()
+    for count in range(1, trials + 1):
         candidate = optimizer.ask()
-        rows.append(instance.trial(candidate.params, noise))
-        told = {name: value for name, value in rows[-1].items() if name != "true"}
-        optimizer.tell(candidate.id, told)
-    return rows
+        row = instance.trial(candidate.params, noise)
+        optimizer.tell(candidate.id, {name: row[name] for name in ("accuracy", *COSTS)})
+        rows[candidate.id] = row
+        if count in MARKS:
+            front = {belief.evaluation.id for belief in optimizer.believed_front()}
+            for number, earlier in rows.items():
+                earlier[f"believed{count}"] = float(number in front)
+    return list(rows.values())
 
 
-def chance(instance: Instance, seed: int, trials: int) -> list[dict[str, float]]:
+def chance(instance: Instance, seed: int, trials: int) -> Rows:
     """Random samples at random levels of compression, within the limit of RAM."""
     rng, noise = random.Random(seed), np.random.default_rng(1000 + seed)
-    rows: list[dict[str, float]] = []
+    rows: Rows = []
     while len(rows) < trials:
         params = instance.space.decode(instance.space.sample(rng))
         if instance.costs(params)["ram_kb"] <= 0.75 * instance.whole["ram_kb"]:
@@ -195,76 +248,138 @@ def chance(instance: Instance, seed: int, trials: int) -> list[dict[str, float]]
     return rows
 
 
-Sampler = Callable[[Instance, int, int], list[dict[str, float]]]
+def rival(run: Callable[..., Rows], instance: Instance, seed: int, trials: int) -> Rows:
+    """A sampler of `samplers.py` or `rivals.py` on an instance."""
+    problem = instance.problem(np.random.default_rng(1000 + seed))
+    return run(problem, seed, trials)
+
+
+Sampler = Callable[[Any, int, int], Rows]
 SAMPLERS: dict[str, Sampler] = {
     "ours": ours,
     "knapsack": partial(ours, strategy="knapsack"),
     "ours, told costs only": partial(ours, sensitivities=None),
     "plain operators": partial(ours, surrogate="none", sensitivities=None),
     "chance": chance,
+    "optuna tpe multivariate": partial(rival, PLAIN["optuna tpe multivariate"]),
+    "optuna nsga2 20": partial(rival, PLAIN["optuna nsga2 20"]),
+    "optuna gp": partial(rival, PLAIN["optuna gp"]),
+    **{name: partial(rival, run) for name, run in RIVALS.items()},
 }
+QUICK = (
+    *("ours", "knapsack", "plain operators", "chance", "optuna tpe multivariate"),
+    *("optuna nsga2 20", "sensitivity greedy"),
+)
+COLUMNS = [f"{what}{mark}" for what in ("found", "kept", "believed") for mark in MARKS]
+HEADER = ["instance", "sampler", "seed", "seconds", *COLUMNS]
+
+
+def run_all(
+    made: Sequence[Any], samplers: Sequence[str], seeds: int, trials: int, path: Path
+) -> None:
+    """Every run that the results lack, a row for each as it comes; seeds are the outer loop.
+
+    Args:
+        made: instances.
+        samplers: of `SAMPLERS`.
+        seeds: from 0 on.
+        trials: of a run.
+        path: of the results.
+    """
+    if not path.exists():
+        path.write_text(",".join(HEADER) + "\n", encoding="utf-8")
+    runs = pd.read_csv(path)
+    done = set(runs[["instance", "sampler", "seed"]].itertuples(index=False, name=None))
+    for seed in range(seeds):
+        for instance in made:
+            for name in samplers:
+                if (instance.name, name, seed) in done:
+                    continue
+                begin = time.process_time()
+                rows = SAMPLERS[name](instance, seed, trials)
+                seconds = f"{time.process_time() - begin:.1f}"
+                volumes = instance.volumes(rows)
+                append(
+                    path,
+                    [instance.name, name, seed, seconds, *(volumes.get(c, "") for c in COLUMNS)],
+                )
+
+
+def append(path: Path, row: Sequence[Any]) -> None:
+    """A line more."""
+    with path.open("a", encoding="utf-8") as file:
+        csv.writer(file, lineterminator="\n").writerow(row)
+
+
+def report(
+    runs: pd.DataFrame,
+    best: Mapping[str, float],
+    marks: Sequence[int] = MARKS[:-1],
+    what: Sequence[str] = ("found", "kept"),
+) -> str:
+    """Markdown: mean shares, and p that ours has more, paired and Holm-corrected for each mark.
+
+    Args:
+        runs: the results; those that lack one of the columns are left out.
+        best: instance -> the volume that is one; runs of others are left out.
+        marks: after how many trials.
+        what: of what was found, kept and believed.
+    """
+    columns = [f"{one}{mark}" for one in what for mark in marks]
+    shares = runs[runs.instance.isin(best)].dropna(subset=columns)
+    shares = shares.set_index(["instance", "seed", "sampler"])[columns]
+    shares = shares.div(shares.index.get_level_values("instance").map(dict(best)), axis=0)
+    by_name = {str(name): own.droplevel("sampler") for name, own in shares.groupby("sampler")}
+    heads = [*columns, *(f"p of {one}" for one in what)]
+    lines = [f"| sampler | runs | {' | '.join(heads)} |", "|---" * (len(heads) + 2) + "|"]
+    tests = [[_tests(by_name, f"{one}{mark}") for mark in marks] for one in what]
+    for name in sorted(
+        by_name, key=lambda name: -by_name[name].iloc[:, : len(marks)].mean().mean()
+    ):
+        own = by_name[name]
+        cells = [f"{value:.3f}" for value in own.mean()]
+        for of_marks in tests:
+            p = [f"{t[name]:.2g}" if name in t else "-" for t in of_marks]
+            cells.append("" if name == "ours" else ", ".join(p))
+        lines.append(f"| {name} | {len(own)} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _tests(by_name: Mapping[str, pd.DataFrame], column: str) -> dict[str, float]:
+    """Corrected p of a one-sided Wilcoxon test, where at least five runs are paired."""
+    gaps = {
+        name: (by_name["ours"] - own)[column].dropna()
+        for name, own in by_name.items()
+        if name != "ours" and "ours" in by_name
+    }
+    return holm(
+        {
+            name: float(wilcoxon(gap, alternative="greater").pvalue)
+            for name, gap in gaps.items()
+            if len(gap) >= 5 and (gap != 0).any()
+        }
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--samplers", nargs="*", default=list(SAMPLERS), choices=list(SAMPLERS))
+    parser.add_argument("--samplers", nargs="*", default=list(QUICK), choices=list(SAMPLERS))
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--trials", type=int, default=100)
     everyone = [f"{network}-{number}" for network, number in INSTANCES]
     parser.add_argument("--instances", nargs="*", default=everyone, choices=everyone)
     parser.add_argument("--output", type=Path, default=RESULTS)
     args = parser.parse_args()
-    header = ["instance", "sampler", "seed", "seconds"]
-    header += [f"{what}{mark}" for what in ("found", "kept") for mark in MARKS]
-    if not args.output.exists():
-        args.output.write_text(",".join(header) + "\n", encoding="utf-8")
-    done = {(r["instance"], r["sampler"], int(r["seed"])) for r in _rows(args.output)}
     made = [Instance(*INSTANCES[everyone.index(name)]) for name in args.instances]
-    for seed in range(args.seeds):
-        for instance in made:
-            for name in args.samplers:
-                if (instance.name, name, seed) in done:
-                    continue
-                begin = time.process_time()
-                rows = SAMPLERS[name](instance, seed, max(MARKS))
-                seconds = time.process_time() - begin
-                volumes = [
-                    f"{instance.hypervolume(rows[:mark], kept=kept):.5f}"
-                    for kept in (False, True)
-                    for mark in MARKS
-                ]
-                with args.output.open("a", encoding="utf-8") as file:
-                    csv.writer(file, lineterminator="\n").writerow(
-                        [instance.name, name, seed, f"{seconds:.1f}", *volumes]
-                    )
-    table(_rows(args.output))
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-def table(rows: Sequence[Mapping[str, str]]) -> None:
-    """Mean shares, and one-sided paired p-values that ours found more."""
-    columns = [f"{what}{mark}" for what in ("found", "kept") for mark in MARKS]
-    best = {
-        name: max(float(r[c]) for r in rows if r["instance"] == name for c in columns)
-        for name in {r["instance"] for r in rows}
-    }
-    shares: dict[str, dict[tuple[str, str], Any]] = defaultdict(dict)
-    for r in rows:
-        values = np.array([float(r[c]) for c in columns]) / best[r["instance"]]
-        shares[r["sampler"]][r["instance"], r["seed"]] = values
-    print("| sampler | runs | " + " | ".join(columns) + " | p of found |")
-    print("|---" * (len(columns) + 3) + "|")
-    for name, runs in shares.items():
-        means = " | ".join(f"{v:.3f}" for v in np.mean(list(runs.values()), axis=0))
-        common = sorted(shares.get("ours", {}).keys() & runs.keys())
-        p = ""
-        if name != "ours" and len(common) > 4:
-            gaps = np.array([shares["ours"][k] - runs[k] for k in common])[:, : len(MARKS)]
-            p = ", ".join(f"{wilcoxon(g, alternative='greater').pvalue:.2g}" for g in gaps.T)
-        print(f"| {name} | {len(runs)} | {means} | {p} |")
+    run_all(made, args.samplers, args.seeds, args.trials, args.output)
+    runs = pd.read_csv(args.output)
+    best = runs.set_index("instance")[COLUMNS].max(axis=1).groupby("instance").max()
+    volumes = {str(name): float(volume) for name, volume in best.items()}
+    print(report(runs, volumes))
+    print("\nRuns whose fronts by belief were kept:\n")
+    own = runs[runs.sampler.isin(["ours", "knapsack"])]
+    print(report(own, volumes, what=("found", "kept", "believed")))
+    print(f"\nLong runs:\n\n{report(own, volumes, MARKS, ('found', 'believed'))}")
 
 
 if __name__ == "__main__":

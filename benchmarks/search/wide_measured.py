@@ -16,11 +16,8 @@ is told the true losses.
 from __future__ import annotations
 
 import argparse
-import csv
 import math
-import time
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +25,6 @@ import numpy as np
 import pandas as pd
 import wide
 from measure_effects import PATH
-from one_number import holm
-from problems import Problem
-from rivals import RIVALS
-from samplers import SAMPLERS as PLAIN
-from scipy.stats import wilcoxon
 
 FOLDER = Path(__file__).with_name("results")
 RESULTS, REFERENCE = FOLDER / "wide-measured.csv", FOLDER / "wide-measured-reference.csv"
@@ -43,11 +35,10 @@ INSTANCES = [
     ("ds-cnn", "rp2040", 1),
 ]
 CLASSES = {"vww": 2, "kws": 12}
-MARKS = (25, 50, 100)
+QUICK = (*wide.QUICK, "integer program")
 LEFT, SPREAD = 1 / 6, 0.8
 _LEAST = 0.01  # smaller effects are not told from none, and no pair's excess is divided by them
 _MOST = 4.0  # of a gene's u, where nothing of a network is left
-Rows = list[dict[str, float]]
 
 
 class Measured(wide.Instance):
@@ -100,33 +91,6 @@ class Measured(wide.Instance):
                 weight = float(np.clip(2 * excess / root, -4, 4))  # a trial takes half of it
                 self._pairs.append((places[r.gene], places[r.other], weight))
 
-    def problem(self, noise: np.random.Generator) -> Problem:
-        """As the rivals take it; costs are known, and nothing is noted of the mildest values."""
-        genes = tuple(locus.gene for locus in self.space.loci)
-        told = {
-            gene.name: {
-                value: loss
-                for value, loss in self.sensitivities[gene.name].items()
-                if value != wide.mildest(gene)
-            }
-            for gene in genes
-        }
-        ideal = np.array([-self.top, 0.0, 0.0])
-        worst = [wide.ROOM - self.top, *(self.whole[n] for n in ("size_kb", "latency_ms"))]
-        return Problem(
-            self.name,
-            genes,
-            wide.OBJECTIVES,
-            wide.COSTS,
-            lambda params: self.trial(params, noise),
-            ideal,
-            np.array(worst),
-            1.0,
-            self.limits,
-            told,
-            self.costs,
-        )
-
 
 def _filled(values: list[float], measured: Mapping[float, float]) -> Any:
     """Losses of all values: between measured ones on a line, beyond them on the last line."""
@@ -139,25 +103,6 @@ def _filled(values: list[float], measured: Mapping[float, float]) -> Any:
         beyond = np.array(values) > x[-1]
         losses[beyond] = y[-1] + max(slope, 0.0) * (np.array(values)[beyond] - x[-1])
     return losses
-
-
-def rival(run: Callable[..., Rows], instance: Measured, seed: int, trials: int) -> Rows:
-    """A sampler of `samplers.py` or `rivals.py` on an instance."""
-    problem = instance.problem(np.random.default_rng(1000 + seed))
-    return run(problem, seed, trials)
-
-
-SAMPLERS: dict[str, Callable[[Measured, int, int], Rows]] = {
-    **wide.SAMPLERS,
-    "optuna tpe multivariate": partial(rival, PLAIN["optuna tpe multivariate"]),
-    "optuna nsga2 20": partial(rival, PLAIN["optuna nsga2 20"]),
-    "optuna gp": partial(rival, PLAIN["optuna gp"]),
-    **{name: partial(rival, run) for name, run in RIVALS.items()},
-}
-QUICK = (
-    *("ours", "knapsack", "plain operators", "chance", "optuna tpe multivariate"),
-    *("optuna nsga2 20", "integer program", "sensitivity greedy"),
-)
 
 
 def reference(instance: Measured, trials: int) -> float:
@@ -181,9 +126,9 @@ def reference(instance: Measured, trials: int) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--samplers", nargs="*", default=list(QUICK), choices=list(SAMPLERS))
+    parser.add_argument("--samplers", nargs="*", default=QUICK, choices=list(wide.SAMPLERS))
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--trials", type=int, default=max(MARKS))
+    parser.add_argument("--trials", type=int, default=100)
     parser.add_argument("--reference", type=int, metavar="TRIALS", help="fix the references")
     everyone = ["-".join(map(str, place)) for place in INSTANCES]
     parser.add_argument("--instances", nargs="*", default=everyone, choices=everyone)
@@ -192,37 +137,20 @@ def main() -> None:
     if args.effects:
         print(effects())
         return
-    header = ["instance", "sampler", "seed", "seconds"]
-    header += [f"{what}{mark}" for what in ("found", "kept") for mark in MARKS]
-    if not RESULTS.exists():
-        RESULTS.write_text(",".join(header) + "\n", encoding="utf-8")
     if not REFERENCE.exists():
         REFERENCE.write_text("instance,trials,hypervolume\n", encoding="utf-8")
     fixed = set(pd.read_csv(REFERENCE).instance)
-    runs = pd.read_csv(RESULTS)
-    done = set(runs[["instance", "sampler", "seed"]].itertuples(index=False, name=None))
     instances = [Measured(*INSTANCES[everyone.index(name)]) for name in args.instances]
     for instance in instances:
         if args.reference and instance.name not in fixed:
             best = reference(instance, args.reference)
-            _append(REFERENCE, [instance.name, args.reference, f"{best:.5f}"])
-    for seed in range(0 if args.reference else args.seeds):
-        for instance in instances:
-            for name in args.samplers:
-                if (instance.name, name, seed) in done:
-                    continue
-                begin = time.process_time()
-                rows = SAMPLERS[name](instance, seed, args.trials)
-                seconds = time.process_time() - begin
-                volumes = [
-                    f"{instance.hypervolume(rows[:mark], kept=kept):.5f}"
-                    if mark <= args.trials
-                    else ""
-                    for kept in (False, True)
-                    for mark in MARKS
-                ]
-                _append(RESULTS, [instance.name, name, seed, f"{seconds:.1f}", *volumes])
-    print(report(pd.read_csv(RESULTS), pd.read_csv(REFERENCE)))
+            wide.append(REFERENCE, [instance.name, args.reference, f"{best:.5f}"])
+    if not args.reference:
+        wide.run_all(instances, args.samplers, args.seeds, args.trials, RESULTS)
+    runs, references = pd.read_csv(RESULTS), pd.read_csv(REFERENCE)
+    volumes = dict(zip(references.instance, references.hypervolume, strict=True))
+    # Where no reference is fixed yet, volumes as they are.
+    print(wide.report(runs, volumes or dict.fromkeys(runs.instance, 1.0)))
 
 
 def effects() -> str:
@@ -243,54 +171,6 @@ def effects() -> str:
         cells += [f"{(weights < -0.1).mean():.0%}", f"{(weights > 0.1).mean():.0%}"]
         counts = [len(instance.space.loci), len(single), len(weights)]
         lines.append(f"| {instance.file} | {' | '.join(map(str, [*counts, *cells]))} |")
-    return "\n".join(lines)
-
-
-def _append(path: Path, row: list[Any]) -> None:
-    with path.open("a", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerow(row)
-
-
-def report(runs: pd.DataFrame, references: pd.DataFrame) -> str:
-    """Markdown: mean shares of the references, and corrected p that ours found more.
-
-    Where no reference is fixed yet, hypervolumes as they are; without five paired runs, no p.
-    """
-    best = references.set_index("instance").hypervolume.astype(float)
-    if best.empty:
-        best = pd.Series(1.0, index=runs.instance.unique())
-    columns = [f"{what}{mark}" for what in ("found", "kept") for mark in MARKS]
-    shares = runs[runs.instance.isin(best.index)].set_index(["instance", "seed", "sampler"])
-    shares = shares[columns].div(shares.index.get_level_values("instance").map(best), axis=0)
-    by_name = {name: own.droplevel("sampler") for name, own in shares.groupby("sampler")}
-    heads = " | ".join(columns)
-    lines = [f"| sampler | runs | {heads} | p of found |", "|---" * (len(columns) + 3) + "|"]
-    rows = sorted(by_name, key=lambda name: -by_name[name].found50.mean())
-    tests: list[dict[str, float]] = []
-    for mark in MARKS:
-        gaps = {
-            n: (by_name["ours"] - by_name[n])[f"found{mark}"].dropna()
-            for n in rows
-            if n != "ours" and "ours" in by_name
-        }
-        tests.append(
-            holm(
-                {
-                    n: float(wilcoxon(gap, alternative="greater").pvalue)
-                    for n, gap in gaps.items()
-                    if len(gap) >= 5 and (gap != 0).any()
-                }
-            )
-        )
-    for name in rows:
-        own = by_name[name]
-        means = " | ".join(f"{v:.3f}" for v in own.mean())
-        p = (
-            ""
-            if name == "ours"
-            else ", ".join(f"{t[name]:.2g}" if name in t else "-" for t in tests)
-        )
-        lines.append(f"| {name} | {len(own)} | {means} | {p} |")
     return "\n".join(lines)
 
 
