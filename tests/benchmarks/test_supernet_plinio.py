@@ -24,9 +24,7 @@ def test_pruned_channels_count_as_in_a_chromosome_that_prunes_them() -> None:
     group = next(g for g in NETWORK.groups if g.prunable)
     half = NETWORK.apply({f"{group.name}.prune": 0.5})
     kept = {x.name: x.out_channels for x in half if x.is_weighted}
-    bits = {
-        x.module: [8] * kept[x.name] + [0] * (x.out_channels - kept[x.name]) for x in WEIGHTED
-    }
+    bits = {x.module: [8] * kept[x.name] + [0] * (x.out_channels - kept[x.name]) for x in WEIGHTED}
 
     assert Price.of(parts(NETWORK.layers, bits), DEVICE) == Price.of(half, DEVICE)
 
@@ -48,14 +46,18 @@ def test_the_table_says_which_points_are_dominated(
 ) -> None:
     file = tmp_path / "rows.csv"
     file.write_text(
-        "seed,arm,kind,name,val,test,weights_kb,size_kb,mcycles\n"
-        "0,plinio-layer,point,1e-05,.95,.93,5.8,12.8,1.07\n"
-        "0,ours,finalist,7,.95,.94,5.0,9,0.8\n",
+        "seed,arm,kind,name,cpu_s,val,test,test_last,weights_kb,size_kb,mcycles\n"
+        "0,plinio-layer,point,1e-05,200,.95,.93,.92,5.8,12.8,1.07\n"
+        "0,plinio-layer,point,1e-06,210,.95,.97,.97,9.8,16.8,1.07\n"
+        "0,ours,supernet,,400,,,,,,\n"
+        "0,ours,finalist,7,500,.95,.94,.94,5.0,9,0.8\n",
         encoding="utf-8",
     )
 
     report(file)
 
-    ours, theirs = capsys.readouterr().out.splitlines()
-    assert "ours" in ours and "yes" not in ours
-    assert "plinio-layer" in theirs and theirs.endswith("| yes |")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == [
+        "seed 0, ours: 500 s of CPU, 1 points", "seed 0, plinio-layer: 410 s of CPU, 2 points",
+    ]  # fmt: skip
+    assert [line.split("|")[-2].strip() for line in lines[2:]] == ["", "ours", ""]
