@@ -33,6 +33,7 @@ from evaluators.compression.decisions import read_candidate
 from evaluators.supernet.weights import Supernet
 from evaluators.tracing.trace import trace
 from evaluators.training import score
+from ga.history.pareto import hypervolume
 from hardware import Layer, load_device
 from hardware.costs import flash
 from hardware.ir.gene_kinds import A_BITS
@@ -49,8 +50,11 @@ OURS = "ours"
 OBJECTIVES = {"accuracy": "maximize", "size_kb": "minimize"}
 STRENGTHS = {"layer": (1e-6, 3e-6, 1e-5, 3e-5), "channel": (1e-6, 3e-6, 1e-5, 3e-5)}
 """Of the regularization term: times bits of the weights."""
-REFERENCE = (-0.8, 28.5)
-"""Accuracy on ``val`` and ``size_kb`` that finalists are chosen from: those of uniform int8."""
+INT8 = {"weights_kb": 21.5, "size_kb": 28.469, "mcycles": 1.2651}
+"""What the whole network costs with 8 bits."""
+WORST = 0.8
+"""Accuracy of the point that hypervolume is measured from; its costs are uniform int8's."""
+REFERENCE = (-WORST, INT8["size_kb"])
 
 Row = dict[str, str]
 
@@ -222,10 +226,10 @@ def append(path: Path, row: Row) -> None:
 
 
 def report(path: Path) -> None:
-    """Prints each arm's CPU seconds and its points by size.
+    """Prints each arm's CPU seconds and hypervolumes, then its points by size.
 
-    The last column says whether the other side has a point in the same seed with no more weights
-    and no less accuracy on ``test``.
+    The last three columns name the arms of the other side that have a point, in the same seed, of
+    no more weights, flash or cycles and no less accuracy on ``test``.
     """
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -234,18 +238,21 @@ def report(path: Path) -> None:
         # A process counts on over the rows of ours; a point of PLiNIO has its own seconds.
         times = [float(r["cpu_s"]) for r in own]
         spent = sum(times) if _is_rival(own[0]) else max(times)
-        print(
-            f"seed {seed}, {arm}: {spent:.0f} s of CPU, {sum(bool(r['test']) for r in own)} points"
-        )
+        done = [r for r in own if r["test"]]
+        volumes = " | ".join(f"{_volume(done, cost):.3f}" for cost in INT8)
+        print(f"| {seed} | {arm} | {len(done)} | {spent:.0f} | {volumes} |")
     points = [r for r in rows if r["test"]]
     for row in sorted(points, key=lambda r: (r["seed"], r["arm"], float(r["weights_kb"]))):
         others = [o for o in points if _is_rival(o) != _is_rival(row) and o["seed"] == row["seed"]]
+        beaten = " | ".join(
+            ", ".join(sorted({o["arm"] for o in others if _dominates(o, row, cost)}))
+            for cost in INT8
+        )
         print(
             f"| {row['seed']} | {row['arm']} | {float(row['weights_kb']):.2f} | "
             f"{float(row['size_kb']):.1f} | {float(row['mcycles']):.2f} | "
             f"{float(row['val']):.3f} | {float(row['test']):.3f} | "
-            f"{float(row['test_last']):.3f} | "
-            f"{', '.join(sorted({o['arm'] for o in others if _dominates(o, row)}))} |"
+            f"{float(row['test_last']):.3f} | {beaten} |"
         )
 
 
@@ -253,9 +260,14 @@ def _is_rival(row: Row) -> bool:
     return not row["arm"].startswith(OURS)
 
 
-def _dominates(one: Row, other: Row) -> bool:
+def _volume(rows: Sequence[Row], cost: str) -> float:
+    points = [(-float(r["test"]), float(r[cost])) for r in rows]
+    return hypervolume(points, (-WORST, INT8[cost]))
+
+
+def _dominates(one: Row, other: Row, cost: str) -> bool:
     better = float(one["test"]) - float(other["test"])
-    smaller = float(other["weights_kb"]) - float(one["weights_kb"])
+    smaller = float(other[cost]) - float(one[cost])
     return better >= 0 and smaller >= 0 and better + smaller > 0
 
 
