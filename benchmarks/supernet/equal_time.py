@@ -22,7 +22,7 @@ import shlex
 import statistics
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -143,7 +143,17 @@ class Arm:
             writer.writerow(row)
 
 
-def finalists(trials: Sequence[Trial], reference: Point, count: int) -> list[Trial]:
+def losses(costs: Mapping[str, float], accuracy: float) -> Point:
+    """What is to be small."""
+    return -accuracy, costs["size_kb"], costs["latency_ms"]
+
+
+def finalists(
+    trials: Sequence[Trial],
+    reference: tuple[float, ...],
+    count: int,
+    losses: Callable[[Mapping[str, float], float], tuple[float, ...]] = losses,
+) -> list[Trial]:
     """Those that add most hypervolume to the ones before them, by what their trials reported."""
     left = [t for t in trials if all(name in t.metrics for name in OBJECTIVES)]
     chosen: list[Trial] = []
@@ -155,11 +165,6 @@ def finalists(trials: Sequence[Trial], reference: Point, count: int) -> list[Tri
         ]
         chosen.append(left.pop(gains.index(max(gains))))
     return chosen
-
-
-def losses(costs: Mapping[str, float], accuracy: float) -> Point:
-    """What is to be small."""
-    return -accuracy, costs["size_kb"], costs["latency_ms"]
 
 
 def report(rows: Sequence[Row], reference: Point, baseline: float) -> None:
