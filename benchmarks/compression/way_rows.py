@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from benchmarks.csv_rows import append_row
 from hardware import Network, cost_function, load_device
 from hardware.ir.gene_kinds import kind_of
 
@@ -99,23 +100,11 @@ class Book:
         row = Row(**{**asdict(wanted), **values})
         self.rows.append(row)
         if self.path is not None:
-            append(self.path, row)
+            append_row(self.path, {**asdict(row), "params": json.dumps(row.params)}, COLUMNS)
         return row
 
 
 COLUMNS = tuple(field.name for field in fields(Row))
-
-
-def append(path: Path, row: Row) -> None:
-    """Adds a line to a file, and the header if it is new."""
-    new = not path.exists()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        if new:
-            writer.writeheader()
-        test = "" if row.test is None else row.test
-        writer.writerow({**asdict(row), "test": test, "params": json.dumps(row.params)})
 
 
 def read(path: Path) -> list[Row]:

@@ -21,7 +21,8 @@ from pathlib import Path
 
 from torch import nn
 
-from benchmarks.supernet.truth import FLOAT, Row, append_row, chromosome, read_rows
+from benchmarks.csv_rows import append_row
+from benchmarks.supernet.truth import FLOAT, Row, chromosome, read_rows
 from evaluators import Task, evaluate, load_task
 from evaluators.fine_tuning.averaging import WeightAverage
 from evaluators.fine_tuning.loop import Course

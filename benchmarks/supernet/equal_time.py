@@ -29,6 +29,7 @@ from pathlib import Path
 import yaml
 
 import ga
+from benchmarks.csv_rows import append_row
 from evaluators import Task, evaluate, load_task
 from evaluators.supernet.training import Settings, train_supernet
 from evaluators.supernet.weights import Supernet
@@ -134,13 +135,7 @@ class Arm:
             row |= {name: f"{metrics[name]:.6f}" for name in OBJECTIVES}
         if test is not None:
             row["test"] = f"{test:.6f}"
-        new = not self.file.exists()
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        with self.file.open("a", encoding="utf-8", newline="") as opened:
-            writer = csv.DictWriter(opened, COLUMNS, lineterminator="\n")
-            if new:
-                writer.writeheader()
-            writer.writerow(row)
+        append_row(self.file, row, COLUMNS)
 
 
 def losses(costs: Mapping[str, float], accuracy: float) -> Point:

@@ -26,6 +26,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from benchmarks.csv_rows import append_row
 from benchmarks.supernet.equal_time import Arm, finalists
 from benchmarks.supernet.plinio_search import Rival, Settings
 from evaluators import evaluate, load_task
@@ -113,8 +114,8 @@ class Ours(Arm):
         row = {"kind": kind, "name": "" if uid is None else str(uid)}
         if metrics is not None:
             row |= {"val": f"{metrics['accuracy']:.6f}", "size_kb": f"{metrics['size_kb']:.3f}"}
-        append(self.file, {**row, "seed": str(self.seed), "arm": self.name,
-                           "cpu_s": f"{self.spent:.1f}"})  # fmt: skip
+        append_row(self.file, {**row, "seed": str(self.seed), "arm": self.name,
+                           "cpu_s": f"{self.spent:.1f}"}, COLUMNS)  # fmt: skip
 
     def finish(self, chosen: Sequence[Trial], epochs: int) -> None:
         """Trains the finalists, and looks at the test data."""
@@ -126,13 +127,13 @@ class Ours(Arm):
             layers = read_candidate(self.network, trial.params).layers
             spent, test = self.spent, score(self.task, found.model, self.task.test, "test")
             val = f"{found.metrics['accuracy']:.6f}"
-            append(self.file, {
+            append_row(self.file, {
                 "seed": str(self.seed), "arm": self.name, "kind": "finalist",
                 "name": str(trial.uid), "epochs": str(epochs), "cpu_s": f"{spent:.1f}",
                 "val": val, "test": f"{test:.6f}", "val_last": val, "test_last": f"{test:.6f}",
                 **Price.of(layers, self.device).row(),
                 "bits": " ".join(f"{x.out_channels}x{x.w_bits}" for x in layers if x.is_weighted),
-            })  # fmt: skip
+            }, COLUMNS)  # fmt: skip
         self.write("end")
 
 
@@ -163,14 +164,14 @@ def run_plinio(args: argparse.Namespace, seed: int) -> None:
         found = Rival(task, settings).point(strength)
         spent = time.process_time() - start
         tests = [score(task, model, task.test, "test") for model in (found.best, found.last)]
-        append(args.output, {
+        append_row(args.output, {
             "seed": str(seed), "arm": f"plinio-{args.weights}", "kind": "point",
             "name": f"{strength:g}", "epochs": str(2 * args.epochs), "cpu_s": f"{spent:.1f}",
             "val": f"{found.val:.6f}", "test": f"{tests[0]:.6f}",
             "val_last": f"{found.val_last:.6f}", "test_last": f"{tests[1]:.6f}",
             **Price.of(parts(network.layers, found.bits), args.device).row(),
             "bits": " ".join(summary(b) for b in found.bits.values()),
-        })  # fmt: skip
+        }, COLUMNS)  # fmt: skip
 
 
 def parts(layers: Sequence[Layer], bits: Mapping[str, Sequence[int]]) -> list[Layer]:
@@ -212,17 +213,6 @@ def _with(shape: tuple[int, ...], channels: int) -> tuple[int, ...]:
 def summary(bits: Sequence[int]) -> str:
     """How many channels have how many bits, as ``40x2+24x8``."""
     return "+".join(f"{bits.count(b)}x{b}" for b in sorted(set(bits)) if b)
-
-
-def append(path: Path, row: Row) -> None:
-    """Appends a row to the file."""
-    new = not path.exists()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8", newline="") as opened:
-        writer = csv.DictWriter(opened, COLUMNS, restval="", lineterminator="\n")
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
 
 
 def report(path: Path) -> None:

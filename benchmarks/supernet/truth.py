@@ -25,6 +25,7 @@ from pathlib import Path
 import torch
 from scipy.stats import kendalltau
 
+from benchmarks.csv_rows import append_row
 from benchmarks.supernet.proxies import PROXIES
 from evaluators import Task, evaluate, load_task
 from evaluators.compression.quantization import strip
@@ -207,17 +208,6 @@ def read_rows(path: Path) -> list[Row]:
         return []
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
-
-
-def append_row(path: Path, row: Row, columns: Sequence[str]) -> None:
-    """Adds a row to a file, which begins with the columns' names."""
-    new = not path.exists()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
 
 
 def _arguments() -> argparse.Namespace:
