@@ -24,6 +24,9 @@ from ga.forecast.choose import to_learn_from
 from ga.forecast.link import Link, Score, Trained
 from ga.history.pareto import nondominated
 
+LEAST_TWICE = 6
+"""Networks with two trainings that a front is drawn from: two thirds of them at a time."""
+
 
 @dataclass
 class Network:
@@ -90,6 +93,9 @@ def main() -> None:
                         _note(tally, one, others, ways, args.reference)
                 print(f"{name}, {count} networks, {how}: {tally.line()}")
     networks = [n for n in networks if n.truth > args.above]
+    if sum(len(n.finals) > 1 for n in networks) < LEAST_TWICE:
+        print("too few networks have two trainings: nothing is said of luck")
+        return
     for name, ways in _ways(networks).items():
         print(f"{name}: {optimism(networks, ways, args.reference, args.draws)}")
 
@@ -165,7 +171,8 @@ def optimism(networks: Sequence[Network], ways: Sequence[Way], reference: float,
     """
     twice = [n for n in networks if len(n.finals) > 1]
     rng = random.Random("optimism")
-    said, told = [], []
+    said: list[float] = []
+    told: list[float] = []
     for _ in range(draws):
         some = rng.sample(twice, 2 * len(twice) // 3)
         chosen, other = rng.sample(sorted(some[0].finals)[:2], 2)
