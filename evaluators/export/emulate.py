@@ -18,7 +18,7 @@ import numpy as np
 from evaluators.export import c_outputs
 from evaluators.export.c_code import filled, prefix_of
 from evaluators.export.fixed_point import Array, Integers
-from evaluators.export.integer_network import IntegerNetwork
+from evaluators.export.integer_network import IntegerNetwork, Outputs
 from hardware.measure.qemu import EMULATED, HARNESS
 
 TOOLS = ("arm-none-eabi-gcc", "qemu-system-arm")
@@ -59,7 +59,7 @@ def run(
     return outputs.reshape(len(inputs), *shape)
 
 
-def outputs(c_folder: Path, real: Array, core: str = "cortex-m4") -> Array | tuple[Array, ...]:
+def outputs(c_folder: Path, real: Array, core: str = "cortex-m4") -> Outputs:
     """Runs exported C on real inputs, as a device would: all it needs to know is in the header.
 
     Args:

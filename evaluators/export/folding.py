@@ -13,7 +13,6 @@ import copy
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -119,7 +118,7 @@ class FoldedModel:
     layers: dict[str, QuantizedLayer]
     inputs: dict[str, InputQuantization]
     program: Program
-    output: Any
+    output: object
     calls: Mapping[Operation, str]
     norms: frozenset[str] = frozenset()
     matrices: Mapping[str, QuantizedLayer] = field(default_factory=dict)
@@ -198,7 +197,7 @@ def program_of(model: nn.Module, inputs: object) -> Program:
     return read_program(model, tuple(inputs) if isinstance(inputs, (tuple, list)) else (inputs,))
 
 
-def output_of(model: nn.Module, inputs: object) -> Any:
+def output_of(model: nn.Module, inputs: object) -> object:
     """What a model in eval mode gives for one batch, nested as it gives it."""
     with torch.no_grad():
         return call(model, inputs)

@@ -11,14 +11,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from evaluators.export import c_outputs, recurrent
 from evaluators.export.c_code import filled, prefix_of
 from evaluators.export.fixed_point import Integers
-from evaluators.export.integer_network import IntegerNetwork
+from evaluators.export.integer_network import IntegerNetwork, Outputs
 from evaluators.export.recurrent import Recurrent
 from evaluators.pytree import tensors
 
@@ -90,7 +89,7 @@ class CheckedRun:
     reason: str | None
     samples: int = field(default=0, init=False)
 
-    def __call__(self, inputs: object) -> Any:
+    def __call__(self, inputs: object) -> Outputs:
         """Real outputs of a batch, as the loader gives it: see `IntegerNetwork.real_outputs`."""
         given = self.reference.quantize_input(np.asarray(tensors(inputs)[0]))
         count = 0

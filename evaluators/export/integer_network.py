@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from evaluators.export.fixed_point import Array, Integers
 from evaluators.export.steps import Step, Tensor
+
+Outputs = Array | tuple[Array, ...]
+"""Real outputs in torch's order: one array, or a tuple of those of several outputs."""
 
 _CHUNK = 128
 
@@ -75,11 +77,11 @@ class IntegerNetwork:
             [self._run(inputs[i : i + _CHUNK]) for i in range(0, len(inputs), _CHUNK)]
         )
 
-    def __call__(self, real: Array) -> Any:
+    def __call__(self, real: Array) -> Outputs:
         """As `real_outputs`, for real inputs `[N, ...]` in torch's order."""
         return self.real_outputs(self.run_integers(self.quantize_input(real)))
 
-    def real_outputs(self, integers: Integers) -> Any:
+    def real_outputs(self, integers: Integers) -> Outputs:
         """Real outputs in torch's order: an array, or a tuple of those of several outputs.
 
         Args:

@@ -25,7 +25,7 @@ import numpy as np
 from evaluators.export.fixed_point import Array, nibbles
 from evaluators.export.folding import FoldedModel
 from evaluators.export.graph import UnsupportedNetworkError, Window
-from evaluators.export.integer_network import IntegerNetwork
+from evaluators.export.integer_network import IntegerNetwork, Outputs
 from evaluators.export.steps import (
     AveragePool,
     Concatenation,
@@ -104,7 +104,7 @@ def litert_runner(path: Path, network: IntegerNetwork) -> Run:
 def real_runner(infer: Callable[[Array], Array], network: IntegerNetwork) -> Run:
     """A `Run` from what takes one int8 sample `[1, H, W, C]` and gives all its int8 outputs."""
 
-    def run(inputs: Any) -> Any:
+    def run(inputs: object) -> Outputs:
         real = np.asarray(tensors(inputs)[0])
         integers = network.quantize_input(real).astype(np.int8)
         outputs = [infer(sample[None]).reshape(-1).astype(np.int64) for sample in integers]

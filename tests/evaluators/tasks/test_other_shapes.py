@@ -88,7 +88,7 @@ def test_from_training_to_export(name: str, metric: str, in_c: bool, tmp_path: P
         assert test[f"integer_{metric}"] == pytest.approx(test[metric], abs=1e-4)
     else:
         # Off ties only with integers, so that the order of a sum decides a rounding now and then.
-        assert found["onnx_mismatches"] <= 0.05 * test["samples"]
+        assert found["onnx_mismatches"] <= 0.15 * test["samples"]
     assert has_c or not in_c
 
 
