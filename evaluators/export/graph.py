@@ -96,7 +96,9 @@ def _paths(output: object) -> list[tuple[str, ...]]:
 
 
 def _identifier(path: Sequence[str]) -> str:
-    return re.sub("[^a-z0-9]+", "_", "_".join(path).lower()).strip("_") if path else ""
+    if not path:
+        return ""
+    return re.sub("[^a-z0-9]+", "_", "_".join(path).lower()).strip("_") or "unnamed"
 
 
 def shape_of(value: Value, where: str) -> Shape:

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from evaluators.export import arena, emulate, fold, litert, load, lower, missing_files, storage
 from evaluators.export.c_code import write_c
+from evaluators.export.graph import output_names
 from evaluators.export.host import CompiledNetwork, checked_run
 from evaluators.export.packed import pack
 from evaluators.export.verify import torch_runner
@@ -211,6 +212,14 @@ def test_outputs_of_the_litert_file_are_in_order(made, tmp_path, kind):
         # Rounded to eight bits, where the C has 32.
         assert one.shape == other.shape
         assert np.abs(one - other).max() < 3 * output.tensor.quantization.scale
+
+
+def test_names_are_fit_for_c_and_differ():
+    x = torch.zeros(1)
+    assert output_names(x) == ("",)
+    assert output_names({"Größe": x, "a-b": [x, x], "a_b_0": x, "→": x}) == (
+        "gr_e", "a_b_0", "a_b_1", "a_b_0_", "unnamed",
+    )  # fmt: skip
 
 
 class Refused(nn.Module):
