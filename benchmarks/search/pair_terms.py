@@ -136,7 +136,7 @@ def forecasts(instance: wide_measured.Measured, seed: int) -> Iterator[list[Any]
     """Rows of the results: errors of one search's forecasts, and how unlikely its results are."""
     asked: list[Any] = []
     trial = instance.trial
-    instance.trial = lambda params, noise: _kept(asked, params, trial(params, noise))  # type: ignore[method-assign]  # a tap
+    instance.trial = lambda params, noise: _kept(asked, params, trial(params, noise))  # type: ignore[method-assign]  # so that what is asked is kept
     rows = wide.ours(instance, seed, max(LEARNED) + AHEAD)
     features = Features(instance.space, Sensitivities.parse(instance.sensitivities))
     genomes = [instance.space.encode(params) for params in asked]

@@ -22,7 +22,7 @@ from pathlib import Path
 from torch import nn
 
 from benchmarks.csv_rows import append_row
-from benchmarks.supernet.truth import FLOAT, Row, chromosome, read_rows
+from benchmarks.supernet.truth import FLOAT, Row, arguments_of, chromosome, read_rows
 from evaluators import Task, evaluate, load_task
 from evaluators.fine_tuning.averaging import WeightAverage
 from evaluators.fine_tuning.loop import Course
@@ -135,19 +135,14 @@ def report(rows: Sequence[Row]) -> None:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
+    parser = arguments_of(__doc__)
     add = parser.add_argument
-    add("--task", default="evaluators.tasks.digits:build")
-    add("--data")
-    add("--space", type=Path, default=Path("experiment_configs/digits.space.json"))
-    add("--device", default="stm32f746")
     add("--chromosomes", type=int, nargs="+", default=[4, 7, 10, 21])
     add("--a-bits", type=int, help="of all activations, in place of the chromosome's own")
     add("--supernet", type=Path, help="start from it")
     add("--epochs", type=int, default=40)
     add("--seeds", type=int, default=1)
     add("--set", nargs="+", default=[], metavar="NAME=VALUE", help="fields of the recipe")
-    add("--output", type=Path, required=True)
     return parser.parse_args()
 
 

@@ -117,8 +117,14 @@ class Arm:
                 supernet=self.supernet,
             )  # fmt: skip
             test = score(self.task, found.model, self.task.test, "test")
-            self.write("finalist", trial.uid, found.metrics, test)
+            self.write_finalist(trial, epochs, found.metrics, test)
         self.write("end")
+
+    def write_finalist(
+        self, trial: Trial, epochs: int, metrics: Mapping[str, float], test: float
+    ) -> None:
+        """Appends a finalist's row."""
+        self.write("finalist", trial.uid, metrics, test)
 
     def write(
         self,

@@ -29,7 +29,7 @@ from pathlib import Path
 from benchmarks.csv_rows import append_row
 from benchmarks.supernet.equal_time import Arm, finalists
 from benchmarks.supernet.plinio_search import Rival, Settings
-from evaluators import evaluate, load_task
+from evaluators import load_task
 from evaluators.compression.decisions import read_candidate
 from evaluators.supernet.weights import Supernet
 from evaluators.tracing.trace import trace
@@ -117,24 +117,19 @@ class Ours(Arm):
         append_row(self.file, {**row, "seed": str(self.seed), "arm": self.name,
                            "cpu_s": f"{self.spent:.1f}"}, COLUMNS)  # fmt: skip
 
-    def finish(self, chosen: Sequence[Trial], epochs: int) -> None:
-        """Trains the finalists, and looks at the test data."""
-        for trial in chosen:
-            found = evaluate(
-                self.task, trial.params, device=self.device, network=self.network, epochs=epochs,
-                supernet=self.supernet,
-            )  # fmt: skip
-            layers = read_candidate(self.network, trial.params).layers
-            spent, test = self.spent, score(self.task, found.model, self.task.test, "test")
-            val = f"{found.metrics['accuracy']:.6f}"
-            append_row(self.file, {
-                "seed": str(self.seed), "arm": self.name, "kind": "finalist",
-                "name": str(trial.uid), "epochs": str(epochs), "cpu_s": f"{spent:.1f}",
-                "val": val, "test": f"{test:.6f}", "val_last": val, "test_last": f"{test:.6f}",
-                **Price.of(layers, self.device).row(),
-                "bits": " ".join(f"{x.out_channels}x{x.w_bits}" for x in layers if x.is_weighted),
-            }, COLUMNS)  # fmt: skip
-        self.write("end")
+    def write_finalist(
+        self, trial: Trial, epochs: int, metrics: Mapping[str, float], test: float
+    ) -> None:
+        """Appends a finalist's row: all that a point of the rival has."""
+        layers = read_candidate(self.network, trial.params).layers
+        val = f"{metrics['accuracy']:.6f}"
+        append_row(self.file, {
+            "seed": str(self.seed), "arm": self.name, "kind": "finalist",
+            "name": str(trial.uid), "epochs": str(epochs), "cpu_s": f"{self.spent:.1f}",
+            "val": val, "test": f"{test:.6f}", "val_last": val, "test_last": f"{test:.6f}",
+            **Price.of(layers, self.device).row(),
+            "bits": " ".join(f"{x.out_channels}x{x.w_bits}" for x in layers if x.is_weighted),
+        }, COLUMNS)  # fmt: skip
 
 
 def run_ours(args: argparse.Namespace, seed: int) -> None:

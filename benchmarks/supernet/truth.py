@@ -210,13 +210,25 @@ def read_rows(path: Path) -> list[Row]:
         return list(csv.DictReader(file))
 
 
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
+def arguments_of(doc: str | None) -> argparse.ArgumentParser:
+    """A parser with what names a task, its space and the file of rows.
+
+    Args:
+        doc: of the script; its first line describes it.
+    """
+    parser = argparse.ArgumentParser(description=(doc or "").partition("\n")[0])
     add = parser.add_argument
     add("--task", default="evaluators.tasks.digits:build")
     add("--data")
     add("--space", type=Path, default=Path("experiment_configs/digits.space.json"))
     add("--device", default="stm32f746")
+    add("--output", type=Path, required=True)
+    return parser
+
+
+def _arguments() -> argparse.Namespace:
+    parser = arguments_of(__doc__)
+    add = parser.add_argument
     add("--supernet", type=Path, nargs="*", default=[], help="files; their rows have their names")
     add("--chromosomes", type=int, default=16)
     add("--epochs", type=int, nargs="+", default=[1, 3, 40], help="the largest is the truth")
@@ -225,7 +237,6 @@ def _arguments() -> argparse.Namespace:
     add("--seeds", type=int, default=1)
     add("--split", choices=("val", "test"), default="val", help="of the table")
     add("--above", type=float, default=-1.0, help="of networks whose truth is above it")
-    add("--output", type=Path, required=True)
     return parser.parse_args()
 
 
