@@ -68,7 +68,7 @@ class Arm:
         self.folder: Path = args.config.parent
         self.config = yaml.safe_load(args.config.read_text(encoding="utf-8"))
         trial = trial_arguments(shlex.split(self.config["trialCommand"]))
-        self.task: Task = load_task(trial.task, args.data)
+        self.task: Task = load_task(args.task or trial.task, args.data)
         self.device: str = trial.device
         self.space = self.folder / self.config["searchSpaceFile"]
         self.network = Network.load(network_file(self.space))
@@ -242,6 +242,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
     add = parser.add_argument
     add("--config", type=Path, default=Path("experiment_configs/ga_joint.yml"))
+    add("--task", help="in place of the config's")
     add("--data", help="of the task, in place of the config's")
     add("--seeds", type=int, default=3)
     add("--first-seed", type=int, default=0)

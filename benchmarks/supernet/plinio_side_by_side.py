@@ -26,6 +26,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import yaml
+
 from benchmarks.csv_rows import append_row
 from benchmarks.supernet.equal_time import Arm, finalists
 from benchmarks.supernet.plinio_search import Rival, Settings
@@ -35,7 +37,7 @@ from evaluators.supernet.weights import Supernet
 from evaluators.tracing.trace import trace
 from evaluators.training import score
 from ga.history.pareto import hypervolume
-from hardware import Layer, load_device
+from hardware import Layer, Network, load_device
 from hardware.costs import flash
 from hardware.ir.gene_kinds import A_BITS
 from hardware.latency.cycles import cycles_of
@@ -51,11 +53,7 @@ OURS = "ours"
 OBJECTIVES = {"accuracy": "maximize", "size_kb": "minimize"}
 STRENGTHS = {"layer": (1e-6, 3e-6, 1e-5, 3e-5), "channel": (1e-6, 3e-6, 1e-5, 3e-5)}
 """Of the regularization term: times bits of the weights."""
-INT8 = {"weights_kb": 21.5, "size_kb": 28.469, "mcycles": 1.2651}
-"""What the whole network costs with 8 bits."""
-WORST = 0.8
-"""Accuracy of the point that hypervolume is measured from; its costs are uniform int8's."""
-REFERENCE = (-WORST, INT8["size_kb"])
+COSTS = ("weights_kb", "size_kb", "mcycles")
 
 Row = dict[str, str]
 
@@ -83,6 +81,13 @@ class Price:
         }  # fmt: skip
 
 
+def whole(args: argparse.Namespace) -> Price:
+    """What the whole network of a config costs with 8 bits."""
+    config = yaml.safe_load(args.config.read_text(encoding="utf-8"))
+    network = Network.load(network_file(args.config.parent / config["searchSpaceFile"]))
+    return Price.of(network.apply({}), args.device)
+
+
 class Ours(Arm):
     """A search of ours for accuracy and size, which keeps its rows in the shared file.
 
@@ -94,7 +99,10 @@ class Ours(Arm):
 
     def __init__(self, seed: int, args: argparse.Namespace, folder: Path) -> None:
         super().__init__(OURS, seed, args)
-        self.config["tuner"]["classArgs"]["objectives"] = OBJECTIVES
+        settings = self.config["tuner"]["classArgs"]
+        settings["objectives"] = OBJECTIVES
+        if args.least is not None:
+            settings["constraints"]["accuracy"] = f">= {args.least}"
         # PLiNIO's activations have 8 bits, so ours keep theirs.
         space = json.loads(self.space.read_text(encoding="utf-8"))
         space = {key: values for key, values in space.items() if not A_BITS.owns(key)}
@@ -141,8 +149,9 @@ def run_ours(args: argparse.Namespace, seed: int) -> None:
         else:
             arm.supernet = Supernet.load(args.supernet)
             arm.write("supernet")
-        trials = arm.search(args.trials, None, 1)
-        arm.finish(finalists(trials, REFERENCE, args.finalists, _losses), args.finalist_epochs)
+        trials = arm.search(args.trials, None, args.trial_epochs)
+        reference = (-args.worst, whole(args).size_kb)
+        arm.finish(finalists(trials, reference, args.finalists, _losses), args.finalist_epochs)
 
 
 def _losses(costs: Mapping[str, float], accuracy: float) -> tuple[float, ...]:
@@ -210,11 +219,12 @@ def summary(bits: Sequence[int]) -> str:
     return "+".join(f"{bits.count(b)}x{b}" for b in sorted(set(bits)) if b)
 
 
-def report(path: Path) -> None:
+def report(path: Path, worst: Price, accuracy: float) -> None:
     """Prints each arm's CPU seconds and hypervolumes, then its points by size.
 
-    The last three columns name the arms of the other side that have a point, in the same seed, of
-    no more weights, flash or cycles and no less accuracy on ``test``.
+    Hypervolume is measured from the costs ``worst`` and from ``accuracy``. The last three columns
+    name the arms of the other side that have a point, in the same seed, of no more weights, flash
+    or cycles and no less accuracy on ``test``.
     """
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -224,14 +234,16 @@ def report(path: Path) -> None:
         times = [float(r["cpu_s"]) for r in own]
         spent = sum(times) if _is_rival(own[0]) else max(times)
         done = [r for r in own if r["test"]]
-        volumes = " | ".join(f"{_volume(done, cost):.3f}" for cost in INT8)
+        volumes = " | ".join(
+            f"{_volume(done, cost, (-accuracy, getattr(worst, cost))):.3f}" for cost in COSTS
+        )
         print(f"| {seed} | {arm} | {len(done)} | {spent:.0f} | {volumes} |")
     points = [r for r in rows if r["test"]]
     for row in sorted(points, key=lambda r: (r["seed"], r["arm"], float(r["weights_kb"]))):
         others = [o for o in points if _is_rival(o) != _is_rival(row) and o["seed"] == row["seed"]]
         beaten = " | ".join(
             ", ".join(sorted({o["arm"] for o in others if _dominates(o, row, cost)}))
-            for cost in INT8
+            for cost in COSTS
         )
         print(
             f"| {row['seed']} | {row['arm']} | {float(row['weights_kb']):.2f} | "
@@ -245,9 +257,8 @@ def _is_rival(row: Row) -> bool:
     return not row["arm"].startswith(OURS)
 
 
-def _volume(rows: Sequence[Row], cost: str) -> float:
-    points = [(-float(r["test"]), float(r[cost])) for r in rows]
-    return hypervolume(points, (-WORST, INT8[cost]))
+def _volume(rows: Sequence[Row], cost: str, reference: tuple[float, float]) -> float:
+    return hypervolume([(-float(r["test"]), float(r[cost])) for r in rows], reference)
 
 
 def _dominates(one: Row, other: Row, cost: str) -> bool:
@@ -260,7 +271,7 @@ def main() -> None:
     """Runs one arm for each seed, or prints the table."""
     args = _arguments()
     if args.what == "table":
-        report(args.output)
+        report(args.output, whole(args), args.worst)
         return
     for seed in range(args.first_seed, args.first_seed + args.seeds):
         (run_ours if args.what == OURS else run_plinio)(args, seed)
@@ -270,6 +281,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
     add = parser.add_argument
     add("what", choices=("plinio", OURS, "table"))
+    add("--task", help="of ours, in place of the config's")
     add("--data", help="of the task")
     add("--seeds", type=int, default=1)
     add("--first-seed", type=int, default=0)
@@ -280,9 +292,12 @@ def _arguments() -> argparse.Namespace:
     add("--config", type=Path, default=Path("experiment_configs/ga_joint_kws.yml"))
     add("--supernet", type=Path, help="of ours; trained anew if not given")
     add("--supernet-epochs", type=int, default=60)
-    add("--trials", type=int, default=60, help="of ours, one epoch each")
+    add("--trials", type=int, default=60, help="of ours")
+    add("--trial-epochs", type=int, default=1)
+    add("--least", type=float, help="accuracy of a trial, in place of the config's limit")
     add("--finalists", type=int, default=4)
     add("--finalist-epochs", type=int, default=30)
+    add("--worst", type=float, default=0.8, help="accuracy that hypervolume is measured from")
     add("--output", type=Path, default=Path("benchmarks/supernet/results/plinio_kws.csv"))
     return parser.parse_args()
 

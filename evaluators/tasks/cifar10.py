@@ -73,7 +73,7 @@ def build(
         # As MLPerf Tiny trained it: black borders would shift the batch norms' statistics.
         repeat_edges=True,
         train_samples=train_samples,
-        recipe=Recipe(learning_rate=5e-4, distillation=0.9),
+        recipe=Recipe(learning_rate=5e-4, pruned_learning_rate=3e-3, distillation=0.9),
     )
 
 

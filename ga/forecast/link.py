@@ -12,7 +12,8 @@ comes out is a Student t distribution; see Gelman et al., Bayesian Data Analysis
 
 Networks with several trainings are estimated by partial pooling (chapter 5 there): what the link,
 learned from the *other* networks, expects of one is the prior of its own trainings' mean. So the
-best of many is drawn towards what was to be expected of it, and luck counts less.
+best of many is drawn towards what was to be expected of it, and luck counts less. A network that
+failed scatters less on the scale `z` than a good one, so it is hardly drawn.
 """
 
 from __future__ import annotations
@@ -138,14 +139,15 @@ class Link:
         expects, or nothing at all where these are too few.
         """
         own = self._targets[number]
-        precision = len(own) / self._luck
+        luck = self._luck * _scatter(float(own.mean()))
+        precision = len(own) / luck
         total, freedom = precision * float(own.mean()), _NOISE_WEIGHT + self._repeats()
         others = [i for i in range(len(self._trained)) if i != number]
         if len(others) >= MINIMUM - 1:
             model = _Regression(self._table(others), self._means()[others])
             mean, deviation, _ = model.predict(self._table([number]))
             spread = float(deviation[0]) ** 2
-            prior = 1.0 / max(spread - self._luck, _LEAST_OWN * spread)
+            prior = 1.0 / max(spread - luck, _LEAST_OWN * spread)
             drawn = (total + prior * float(mean[0])) / (precision + prior)
             # A network that the link knows nothing like is not dragged far from what it did.
             most = _TRANSLATION / float(np.sqrt(precision))
@@ -187,8 +189,10 @@ class Link:
         return sum(len(targets) - 1 for targets in self._targets)
 
     def _pooled_luck(self) -> float:
-        """The variance, on the scale z, among trainings of one network."""
-        within = sum(float(((t - t.mean()) ** 2).sum()) for t in self._targets)
+        """The variance, on the scale z, among trainings of a network as good as the reference."""
+        within = sum(
+            float(((t - t.mean()) ** 2).sum()) / _scatter(float(t.mean())) for t in self._targets
+        )
         return (_NOISE_WEIGHT * _LUCK * _NOISE**2 + within) / (_NOISE_WEIGHT + self._repeats())
 
 
@@ -227,6 +231,16 @@ class _Regression:
         rows = self._design(table)
         variance = 1.0 + np.einsum("ij,jk,ik->i", rows, self._covariance, rows)
         return rows @ self._mean, np.sqrt(self._variance * variance), self._freedom
+
+
+def _scatter(z: float) -> float:
+    """Variance of luck on the scale z, as a share of that at z = 0.
+
+    In units of the score it grows as the gap, like that of a share of correct answers. Measured:
+    networks of KWS and digits scatter by .03 to .05 times the root of their gap.
+    """
+    gap = np.sinh(abs(z))
+    return float((1.0 + gap) / (1.0 + gap * gap))
 
 
 def _rows(features: list[list[float]]) -> Array:

@@ -104,6 +104,20 @@ def test_the_best_of_many_like_networks_is_drawn_towards_what_was_to_be_expected
     assert abs(np.mean(posteriors)) < 0.75 * np.mean(means)
 
 
+def test_a_network_that_failed_is_hardly_drawn_towards_what_was_expected() -> None:
+    trained, _ = World(5).networks(8)
+    failed = Trained(Score((0.9,), 8.0), (0.6,))
+    good = Trained(Score((0.9,), 8.0), (0.93,))
+    shares = []
+    for one in (failed, good):
+        link = Link([*trained, one], reference=REFERENCE)
+        (expected,) = Link(trained, reference=REFERENCE).expect([one.score])
+        (own,) = one.finals
+        shares.append((link.of_trained(8).value - own) / (expected.value - own))
+    assert 0 < shares[0] < 0.04
+    assert shares[0] < 0.3 * shares[1]
+
+
 def test_trainings_of_a_network_count_for_more_the_more_there_are() -> None:
     trained, _ = World(5).networks(6)
     widths = []
