@@ -89,6 +89,7 @@ class Arm:
     def search(self, trials: int | None, budget_s: float | None, epochs: int | None) -> list[Trial]:
         """Runs trials until there are so many, or so much time is spent; returns the finished."""
         class_args = {**self.config["tuner"]["classArgs"], "seed": self.seed}
+        class_args.pop("final", None)  # what is trained to the end is chosen here
         args = TunerArgs.parse(class_args, base=[self.folder.resolve()])
         space = yaml.safe_load(self.space.read_text(encoding="utf-8"))
         with tempfile.TemporaryDirectory() as folder:
