@@ -28,15 +28,16 @@ from ga.arrays import Array
 MINIMUM = 4
 """So many networks that were trained to their ends make a link."""
 
-# The prior, on the scale z, and the unit w: chosen on the 24 networks of
-# benchmarks/supernet/results/digits.csv, where four networks then give intervals that hold what
-# they say (docs/benchmarks/supernet.md). A cheap gap of a network is passed on in part, and the
-# size says a little beside it.
+# The prior, on the scale z, chosen on 24 networks of digits, where four networks then gave intervals
+# that hold what they say. A cheap gap of a network is passed on in part, and the size says a little
+# beside it.
 _SLOPE, _SLOPE_SPREAD = 0.75, 0.25
 _SIZE_SPREAD = 0.25
 _LEVEL_SPREAD = 1.4
 _NOISE, _NOISE_WEIGHT = 0.7, 3.0
-_UNIT = 0.1
+# The unit w, in median gaps of the finished networks. Chosen on the networks of digits.csv and
+# kws.csv in benchmarks/supernet/results (docs/benchmarks/supernet.md).
+_UNIT = 0.35
 _LEAST_UNIT = 1e-3
 # Of what a link leaves open, this share is taken for luck of single trainings, until repeated ones
 # say it. A choice.
@@ -104,9 +105,8 @@ class Link:
         scores = [v for one in trained for v in (*one.finals, *one.score.values) if v is not None]
         best = max(self._sign * value for value in scores)
         self._reference = best if reference is None else self._sign * reference
-        firsts = [v for one in trained if (v := one.score.values[0]) is not None]
-        gaps = np.abs(self._reference - self._sign * np.array(firsts or [best]))
-        floor = _LEAST_UNIT * max(abs(self._reference), float(gaps.max()), 1e-9)
+        gaps = [abs(self._reference - self._sign * float(np.mean(one.finals))) for one in trained]
+        floor = _LEAST_UNIT * max(abs(self._reference), *gaps, 1e-9)
         self._unit = max(_UNIT * float(np.median(gaps)), floor)
         self._targets = [self._bent(np.array(one.finals)) for one in trained]
         self._luck = self._pooled_luck()

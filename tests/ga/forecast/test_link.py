@@ -114,8 +114,8 @@ def test_a_network_that_failed_is_hardly_drawn_towards_what_was_expected() -> No
         (expected,) = Link(trained, reference=REFERENCE).expect([one.score])
         (own,) = one.finals
         shares.append((link.of_trained(8).value - own) / (expected.value - own))
-    assert 0 < shares[0] < 0.04
-    assert shares[0] < 0.3 * shares[1]
+    assert 0 < shares[0] < 0.1
+    assert shares[0] < 0.4 * shares[1]
 
 
 def test_trainings_of_a_network_count_for_more_the_more_there_are() -> None:
