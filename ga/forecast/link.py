@@ -28,9 +28,8 @@ from ga.arrays import Array
 MINIMUM = 4
 """So many networks that were trained to their ends make a link."""
 
-# The prior, on the scale z, chosen on 24 networks of digits, where four networks then gave intervals
-# that hold what they say. A cheap gap of a network is passed on in part, and the size says a little
-# beside it.
+# The prior, on the scale z, chosen on 24 networks of digits, where four of them then gave intervals
+# that hold what they say. A cheap gap is passed on in part, and the size says a little beside it.
 _SLOPE, _SLOPE_SPREAD = 0.75, 0.25
 _SIZE_SPREAD = 0.25
 _LEVEL_SPREAD = 1.4
