@@ -134,6 +134,13 @@ def init(
             "a terminal, with what it costs.",
         ),
     ] = None,
+    final_epochs: Annotated[
+        int | None,
+        typer.Option(
+            help="What the export will train for: the search trains a few networks so long, to "
+            "know what its short trials stand for, and its finalists.",
+        ),
+    ] = None,
     check: Annotated[
         bool, typer.Option("--check/--no-check", help="Try a batch of the task first.")
     ] = True,
@@ -173,6 +180,7 @@ def init(
         labels=labels,
         decided=restrictions(keep, bits, ratios),
         supernet=supernet,
+        final_epochs=final_epochs,
     )
 
     def try_task(name: str, code: Path) -> None:

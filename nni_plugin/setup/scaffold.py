@@ -21,6 +21,8 @@ from nni_plugin.protocol.metrics import COSTS
 from nni_plugin.protocol.suggestions import did_you_mean
 from nni_plugin.protocol.units import unit_of
 from nni_plugin.setup.space_files import network_file
+from nni_plugin.study.final_args import NAME as FINAL
+from nni_plugin.study.final_args import FinalArgs, planned_trials
 from nni_plugin.study.user_functions import import_path
 from nni_plugin.user_paths import check_writable
 
@@ -58,6 +60,7 @@ class Plan:
         labels: whether the template has any; without them it is scored by its float outputs.
         decided: what may be done to single layers, beside what the task says.
         supernet: whether trials start from one; None: as the caller decides, told the costs.
+        final_epochs: of trainings to the end, which the search then asks for; None: for none.
     """
 
     folder: Path
@@ -71,14 +74,15 @@ class Plan:
     labels: bool = True
     decided: Restrictions | None = None
     supernet: bool | None = None
+    final_epochs: int | None = None
 
     @classmethod
     def make(cls, *, limits: tuple[str, ...], trials: int, concurrency: int, **rest: Any) -> Plan:
         """Checks the options and reads limits like ``ram_kb <= 64``.
 
         Raises:
-            ValueError: an unreadable limit, an unknown cost, a number below 1, or a task that is
-                to have no labels.
+            ValueError: an unreadable limit, an unknown cost, a number below 1, too few trials for
+                those that train to the end, or a task that is to have no labels.
         """
         if rest["task"] is not None and not rest.get("labels", True):
             raise ValueError(
@@ -88,6 +92,10 @@ class Plan:
         for name, number in (("--trials", trials), ("--concurrency", concurrency)):
             if number < 1:
                 raise ValueError(f"{name}={number} should be at least 1")
+        if (epochs := rest.get("final_epochs")) is not None:
+            if epochs < 1:
+                raise ValueError(f"--final-epochs={epochs} should be at least 1")
+            _check_trials(trials, FinalArgs(epochs=epochs))
         unknown = [cost for cost in rest["costs"] if cost not in COSTS]
         if unknown:
             raise ValueError(
@@ -106,6 +114,13 @@ class Plan:
                 )
             parsed[metric] = f"{constraint.operator} {constraint.bound:g}"
         return cls(limits=parsed, trials=trials, concurrency=concurrency, **rest)
+
+
+def _check_trials(trials: int, final: FinalArgs) -> None:
+    try:
+        planned_trials(final, {"maxTrialNumber": trials})
+    except ValueError as error:
+        raise ValueError(f"--trials={trials}, --final-epochs={final.epochs}: {error}") from error
 
 
 def files_in_the_way(folder: Path, template: bool) -> list[Path]:
@@ -306,6 +321,7 @@ def _settings(
     class_args |= {
         "population_size": min(_POPULATION, max(4, plan.trials // 4)),
         "seed": 0,
+        **({FINAL: {"epochs": plan.final_epochs}} if plan.final_epochs else {}),
         "costs": {"network": "space.network.json", "device": _from(folder, plan.device)},
     }
     return {

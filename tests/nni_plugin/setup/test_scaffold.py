@@ -136,7 +136,7 @@ def _check_that_only_force_replaces(plan, monkeypatch):
     config = plan.folder / "ga_joint.yml"
     before = {file: file.read_bytes() for file in plan.folder.iterdir()}
     assert len(before) == 3
-    more = replace(plan, trials=9)
+    more = replace(plan, trials=20, final_epochs=40)
     with pytest.raises(FileExistsError, match=r"space\.json, .*network\.json, .*\.yml are there"):
         write_plan(more)
     with monkeypatch.context() as patched:
@@ -145,7 +145,9 @@ def _check_that_only_force_replaces(plan, monkeypatch):
             write_plan(more, overwrite=True)
     assert {file: file.read_bytes() for file in plan.folder.iterdir()} == before
     write_plan(more, overwrite=True)
-    assert yaml.safe_load(config.read_text())["maxTrialNumber"] == 9
+    settings = yaml.safe_load(config.read_text())
+    assert settings["maxTrialNumber"] == 20
+    assert settings["tuner"]["classArgs"]["final"] == {"epochs": 40}
     assert {file.name for file in plan.folder.iterdir()} == {file.name for file in before}
 
 
@@ -218,3 +220,15 @@ def test_a_limit_on_what_no_trial_reports(tmp_path):
     with pytest.raises(ValueError, match=r"reports 'accurcy' \(did you mean 'accuracy'\?\)"):
         write_plan(plan)
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("trials", "epochs", "said"),
+    [(14, 40, "--trials=14, --final-epochs=40: .* leaves nothing"), (60, 0, "--final-epochs=0")],
+)
+def test_trainings_to_the_end_must_leave_trials_for_the_search(tmp_path, trials, epochs, said):
+    with pytest.raises(ValueError, match=said):
+        Plan.make(
+            folder=tmp_path, task=None, device="stm32f746", trials=trials, concurrency=1,
+            limits=(), costs=("size_kb",), final_epochs=epochs,
+        )  # fmt: skip
