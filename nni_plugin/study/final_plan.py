@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ga.evaluation import COMPLETE, FAILED, IMPORTED
 from ga.forecast.choose import finalist, to_learn_from
@@ -14,7 +14,7 @@ from nni_plugin.protocol.final_run import FinalRun
 from nni_plugin.protocol.json_types import JsonObject
 from nni_plugin.study.final_args import FinalArgs
 from nni_plugin.study.forecasts import forecast_metric
-from nni_plugin.study.selection import PickError
+from nni_plugin.study.selection import Pick, PickError
 from nni_plugin.study.trial import FinalTrial, Trial
 from nni_plugin.study.trial_log import TrialLog
 
@@ -26,6 +26,8 @@ ATTEMPTS = 3
 _FIRST, _LAST = 0.15, 0.6
 _LEAST_SEEN = 8
 _UNKNOWN_SEARCH = 100
+_QUARTILE = 0.41
+"""Of the way from the median to an end of the 90 % interval, for a normal distribution."""
 
 
 @dataclass(frozen=True)
@@ -153,12 +155,15 @@ class FinalPlan:
         # Where nothing is known of finished networks, no cheap score shall turn one away.
         limited = self._log.forecasts is not None and self._log.forecasts.is_known
         complete = [t for t in self._log.finished(COMPLETE) if self._is_able(t)]
+        left = [t for t in complete if t.uid not in chosen]
         for pick in self._args.pick[len(chosen) :]:
-            try:
-                best = pick.choose([t for t in complete if t.uid not in chosen])
-            except PickError:
-                continue
-            return best.uid
+            # First among those that are likely to keep the bounds, then among all that may.
+            for pool in ([_cautious(t, pick) for t in left], left):
+                try:
+                    best = pick.choose(pool)
+                except PickError:
+                    continue
+                return best.uid
         front = self._front([], limited=limited)
         front += [t for t in complete if t.uid in chosen and t not in front]
         places = {i for i, t in enumerate(front) if t.uid in chosen}
@@ -196,6 +201,22 @@ class FinalPlan:
 
     def _losses(self, trial: Trial) -> tuple[float, ...]:
         return self._objectives.losses(trial.ranked)
+
+
+def _cautious(trial: Trial, pick: Pick) -> Trial:
+    """A trial with what it surpasses three times in four, where a bound is on what is forecast.
+
+    The smallest of many that are expected to keep a bound is the one whose forecast is too good.
+    """
+    told = trial.forecast
+    if told is None:
+        return trial
+    bounds = [bound for bound in pick.bounds if bound.metric in told.names]
+    if not bounds:
+        return trial
+    end = told.low if bounds[0].sign < 0 else told.high
+    value = told.value + _QUARTILE * (end - told.value)
+    return replace(trial, forecast=replace(told, value=value))
 
 
 def _is_lost(runs: Iterable[FinalTrial]) -> bool:

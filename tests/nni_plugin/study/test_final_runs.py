@@ -220,6 +220,22 @@ def test_picks_choose_finalists_first(tmp_path: Path) -> None:
     assert study.trials[first].metrics["size_kb"] <= 1.5 * min(t.metrics["size_kb"] for t in able)
 
 
+def test_a_pick_passes_over_what_probably_breaks_its_bound(tmp_path: Path) -> None:
+    bound = 0.95
+    final = {**FINAL, "pick": f"accuracy >= {bound}, min size_kb"}
+    with closing(search(tmp_path, final=final)) as study:
+        run(study, PLANNED, PLANNED - 4)
+        expected = {t.uid: t.forecast for t in study.finished() if t.forecast is not None}
+        sizes = {t.uid: t.metrics["size_kb"] for t in study.finished()}
+        chosen = next_trial(study, PLANNED)
+        assert isinstance(chosen, FinalTrial)
+    bold = min((u for u in expected if expected[u].value >= bound), key=sizes.__getitem__)
+    sure = min((u for u in expected if expected[u].low >= bound), key=sizes.__getitem__)
+    told = expected[chosen.of]
+    assert told.value - 0.41 * (told.value - told.low) >= bound
+    assert sizes[bold] < sizes[chosen.of] <= sizes[sure]
+
+
 def test_a_name_that_is_taken_and_other_epochs_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
