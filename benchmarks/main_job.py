@@ -2,7 +2,8 @@
 
 Prints the trials, the time from the first request to the last result, and the smallest network
 within two points of the float baseline, against a quarter of the uniform int8 network's bytes.
-EXPERIMENT is the id that `make run` printed, or its folder.
+Then a line for each finalist, with the means of its trainings. EXPERIMENT is the id that `make run`
+printed, or its folder.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 
 from nni_plugin.results.experiment import Experiment
+from nni_plugin.results.finalists import finalists
 
 POINTS = 0.02
 SHARE = 0.25
@@ -27,6 +29,7 @@ def main() -> None:
     log = experiment.log
     front = experiment.front()
     complete = log.finished("complete")
+    complete += [run for run in log.finals.values() if run.status == "complete"]
     minutes = (max(t.finished or 0 for t in complete) - min(t.asked or 0 for t in complete)) / 60
     verdict(len(complete) >= TRIALS, f"{len(complete)} complete trials (at least {TRIALS})")
     verdict(minutes < MINUTES, f"{minutes:.1f} minutes (under {MINUTES})")
@@ -46,6 +49,12 @@ def main() -> None:
         f"{best.metrics[args.metric]:.4f} (baseline {baseline:.4f}): {share:.0%} of the "
         f"{int8.metrics['size_kb']:.3f} KB of uniform int8 (at most {SHARE:.0%})",
     )
+    for one in sorted(finalists(log), key=lambda f: f.trial.metrics["size_kb"]):
+        row, costs = one.row(), one.trial.metrics
+        print(
+            f"finalist {row['uid']}: {costs['size_kb']:.2f} KB, {costs['latency_ms']:.2f} ms, "
+            f"{row['trainings']} trainings, val {row['mean']}, test {row['test']}"
+        )
 
 
 def verdict(reached: bool, text: str) -> None:
