@@ -1,9 +1,9 @@
 """Whether a run of the main job reached its figures: `python -m benchmarks.main_job EXPERIMENT`.
 
 Prints the trials, the time from the first request to the last result, and the smallest network
-within two points of the float baseline, against a quarter of the uniform int8 network's bytes.
-Then a line for each finalist, with the means of its trainings. EXPERIMENT is the id that `make run`
-printed, or its folder.
+expected within two points of the float baseline, against a quarter of the uniform int8 network's
+bytes. Then a line for each finalist, with the means of its trainings. EXPERIMENT is the id that
+`make run` printed, or its folder.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def main() -> None:
     baseline = log.baseline().get(args.metric)
     if int8 is None or baseline is None:
         raise SystemExit("the log holds no uniform int8 trial, or no baseline")
-    near = [trial for trial in front if trial.metrics[args.metric] >= baseline - POINTS]
+    near = [trial for trial in front if trial.ranked[args.metric] >= baseline - POINTS]
     if not near:
         raise SystemExit(f"no point of the front is within {POINTS} of the baseline, {baseline}")
     best = min(near, key=lambda trial: trial.metrics["size_kb"])
@@ -46,7 +46,7 @@ def main() -> None:
     verdict(
         share <= SHARE,
         f"uid {best.uid}: {best.metrics['size_kb']:.3f} KB at {args.metric} "
-        f"{best.metrics[args.metric]:.4f} (baseline {baseline:.4f}): {share:.0%} of the "
+        f"{best.ranked[args.metric]:.4f} (baseline {baseline:.4f}): {share:.0%} of the "
         f"{int8.metrics['size_kb']:.3f} KB of uniform int8 (at most {SHARE:.0%})",
     )
     for one in sorted(finalists(log), key=lambda f: f.trial.metrics["size_kb"]):
