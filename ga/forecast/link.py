@@ -34,8 +34,8 @@ _SLOPE, _SLOPE_SPREAD = 0.75, 0.25
 _SIZE_SPREAD = 0.25
 _LEVEL_SPREAD = 1.4
 _NOISE, _NOISE_WEIGHT = 0.7, 3.0
-# The unit w, in median gaps of the finished networks. Chosen on the networks of digits.csv and
-# kws.csv in benchmarks/supernet/results (docs/benchmarks/supernet.md).
+# The unit w, in median gaps of the finished networks. Chosen on keyword spotting's rows and digits
+# networks of an earlier run; tried on new ones (docs/benchmarks/supernet.md).
 _UNIT = 0.35
 _LEAST_UNIT = 1e-3
 # Of what a link leaves open, this share is taken for luck of single trainings, until repeated ones
