@@ -18,7 +18,7 @@ function stillGrows() {
 // The limit that most complete trials break, with their number.
 function hardestLimit() {
   const complete = store.rows.filter((row) => row.status === COMPLETE);
-  const broken = store.state.limits.map((l) => [l, complete.filter((row) => !satisfies(value(row, l.metric), l)).length]);
+  const broken = store.state.limits.map((l) => [l, complete.filter((row) => !satisfies(ranked(row, l.metric), l)).length]);
   return broken.sort((a, b) => b[1] - a[1])[0];
 }
 
@@ -49,7 +49,7 @@ function pickExample() {
   const knee = kneeRow(), keys = objectives();
   const up = keys.find((m) => direction(m) === "maximize"), cost = keys.find((m) => m !== up);
   if (!knee || !up || !cost) return [];
-  return [`${up} >= ${+(value(knee, up) * 0.995).toPrecision(3)}`, `min ${cost}`];
+  return [`${up} >= ${+(ranked(knee, up) * 0.995).toPrecision(3)}`, `min ${cost}`];
 }
 
 function drawAdvice() {

@@ -33,7 +33,7 @@ function limitShapes(x, y, log) {
   const shapes = [];
   for (const { metric, op, limit } of store.state.limits) {
     for (const [axis, name] of [["x", x], ["y", y]]) {
-      if (metric !== name) continue;
+      if (rankedName(metric) !== name) continue;
       const at = axis === "x" && log ? Math.max(limit, 1e-9) : limit;
       const far = op.startsWith("<") ? at + Math.abs(at) * 50 + 1e-6 : (axis === "x" && log ? 1e-9 : at - Math.abs(at) * 50 - 1e-6);
       const other = axis === "x" ? "y" : "x";
@@ -94,7 +94,7 @@ function drawScatter() {
     traces.push(pointTrace([chosen], x, y, "chosen", { symbol: "circle-open", size: 18, color: theme("text"), line: { width: 2 } }));
   }
   const shapes = limitShapes(x, y, log);
-  const baseline = store.state.baseline;
+  const baseline = baselineAt();
   if (baseline[y] !== undefined && baseline[x] === undefined) {
     shapes.push({ type: "line", xref: "paper", x0: 0, x1: 1, y0: baseline[y], y1: baseline[y],
       line: { color: theme("baseline"), width: 1.5, dash: "dash" } });
@@ -134,6 +134,12 @@ function axisRange(values, log, padding = 0.05) {
   return { range: [low - pad, high + pad] };
 }
 
+// The float network's metrics; what is expected of it is what it has.
+function baselineAt() {
+  const { baseline } = store.state;
+  return { ...baseline, ...Object.fromEntries(Object.entries(baseline).map(([m, v]) => [rankedName(m), v])) };
+}
+
 function marks() {
   const result = [];
   const int8 = store.byUid.get(store.state.int8);
@@ -142,7 +148,7 @@ function marks() {
       at: { [ORDER]: int8.order, ...Object.fromEntries(store.state.metrics.map((m) => [m, value(int8, m)])) } });
   }
   if (Object.keys(store.state.baseline).length) {
-    result.push({ name: "baseline (float)", uid: null, symbol: "star", colour: "baseline", at: store.state.baseline });
+    result.push({ name: "baseline (float)", uid: null, symbol: "star", colour: "baseline", at: baselineAt() });
   }
   return result;
 }

@@ -91,7 +91,7 @@ function metricTable(row, other) {
     line.append(Object.assign(labelled("th", metric), { scope: "row" }));
     const limits = store.state.limits.filter((l) => l.metric === metric);
     for (const each of other ? [row, other] : [row]) {
-      const cell = line.insertCell(), v = value(each, metric), broken = limits.some((l) => !satisfies(v, l));
+      const cell = line.insertCell(), v = value(each, metric), broken = limits.some((l) => !satisfies(ranked(each, metric), l));
       cell.append(format(v), ...besides(each, metric));
       if (broken) Object.assign(cell, { className: "broken", title: "breaks its limit" });
     }

@@ -32,7 +32,7 @@ function drawLegend({ x, y, feasible, front, infeasible }) {
   if (front.length) entries.push(legendEntry("dot", "front", single ? "best" : "Pareto front"));
   entries.push(legendEntry("line", "front", single ? "best so far" : "best of this pair"));
   if (infeasible.length) entries.push(legendEntry("ring", "infeasible", "infeasible"));
-  if (store.state.limits.some((l) => l.metric === x || l.metric === y)) entries.push(legendEntry("shade", "limit", "beyond a limit"));
+  if (isLimited(x) || isLimited(y)) entries.push(legendEntry("shade", "limit", "beyond a limit"));
   for (const { name, symbol, colour, at } of marks()) {
     const point = at[x] !== undefined && at[x] !== null;
     if (at[y] !== undefined && at[y] !== null) entries.push(legendEntry(point ? symbol : "dashes", colour, name));

@@ -24,6 +24,8 @@ function fillControls() {
   const genes = store.space.genes.map(({ name }) => [name, name]);
   fillSelect($("x"), placed, across);
   fillSelect($("y"), named, up);
+  // Expected values come in the course of a search; they are what ranks from then on.
+  if (up && !$("y").dataset.chosen) $("y").value = rankedName(up);
   fillSelect($("colour"), [["front", "none"], ...placed], "front");
   fillSelect($("importance-metric"), named, up);
   fillSelect($("slice-metric"), named, up);
@@ -44,11 +46,11 @@ function drawHeader() {
   const minutes = state.elapsed / 60;
   const complete = state.planned ? `${counts.complete} of ${state.planned}` : counts.complete;
   const figures = [["complete", complete], ["running", state.ended ? 0 : counts.running], ["failed", counts.failed],
-    ["stopped early", counts.censored],
+    ["stopped early", counts.censored], ["trained to the end", state.trained],
     ...(single ? [[`best ${label(objectives()[0])}`, best ? format(value(best, objectives()[0])) : "–"]]
       : [["front", state.front.length], ["hypervolume", last ? last[2].toFixed(4) : `from ${state.settled_after} trials on`]]),
     ["time", minutes < 90 ? `${minutes.toFixed(1)} min` : `${(minutes / 60).toFixed(1)} h`]];
-  const optional = ["failed", "stopped early", ...(state.ended ? ["running"] : [])];
+  const optional = ["failed", "stopped early", "trained to the end", ...(state.ended ? ["running"] : [])];
   $("figures").replaceChildren(...figures.filter(([name, n]) => n || !optional.includes(name)).map(([name, n]) => {
     const box = element("div");
     box.append(element("dt", "", name), element("dd", "", String(n)));
@@ -240,6 +242,7 @@ function listenToWidth() {
 }
 
 function start() {
+  $("y").addEventListener("change", () => { $("y").dataset.chosen = "yes"; });
   for (const id of ["x", "y", "colour", "log-x", "show-infeasible"]) $(id).addEventListener("change", drawScatter);
   $("hv-axis").addEventListener("change", drawHypervolume);
   for (const id of ["slice-gene", "slice-metric"]) $(id).addEventListener("change", drawSlice);

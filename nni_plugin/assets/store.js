@@ -120,6 +120,9 @@ const ranked = (row, name) => {
   const at = metricIndex(`expected_${name}`), expected = at < 0 ? null : row.metrics[at];
   return expected ?? value(row, name);
 };
+// The name of that value.
+const rankedName = (name) => (metricIndex(`expected_${name}`) < 0 ? name : `expected_${name}`);
+const isLimited = (name) => store.state.limits.some((l) => rankedName(l.metric) === name);
 const objectives = () => Object.keys(store.state.objectives).filter((m) => store.state.metrics.includes(m));
 const isSingle = () => objectives().length === 1;
 

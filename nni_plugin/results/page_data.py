@@ -121,13 +121,15 @@ class PageData:
         failed = log.finished(FAILED)
         int8 = log.uniform_int8()
         uids = self.front
+        known = [*log.trials.values(), *log.finals.values()]
         return {
             "generation": self.generation,
             "experiment": self.experiment,
             "ended": self.ended(),
             "planned": self.planned,
-            "elapsed": round(max((t.elapsed for t in log.trials.values()), default=0.0), 1),
+            "elapsed": round(max((t.elapsed for t in known), default=0.0), 1),
             "counts": log.counts(),
+            "trained": sum(run.status == COMPLETE for run in log.finals.values()),
             "failure": failed[-1].reason if failed else "",
             "objectives": log.objectives,
             "software": _software(log),

@@ -305,6 +305,19 @@ def test_expected_test_and_interval_stand_beside_the_measured_value(page, write,
     assert "nine boards of ten" in text
     rows = [th.text for th in page.find_elements("css selector", "#chosen-metrics tbody th")]
     assert not [row for row in rows if row.startswith(("expected", "test"))]
+    # What ranks is what the chart shows, and what a limit on the metric is drawn at.
+    assert page.execute_script("return document.getElementById('y').value") == "expected_accuracy"
+    shown = page.execute_script(
+        "store.state.limits = [{metric: 'accuracy', op: '>=', limit: 0.5}]; drawScatter();"
+        "return document.getElementById('scatter').layout.shapes.map((s) => s.y0)"
+    )
+    assert 0.5 in shown
+    page.execute_script(
+        "const y = document.getElementById('y'); y.value = 'accuracy';"
+        "y.dispatchEvent(new Event('change')); drawFront()"
+    )
+    assert page.execute_script("return document.getElementById('y').value") == "accuracy"
+    assert "beyond a limit" not in page.find_element("id", "legend").text
 
 
 def test_finalists_stand_side_by_side(page, write, tmp_path) -> None:
@@ -313,12 +326,13 @@ def test_finalists_stand_side_by_side(page, write, tmp_path) -> None:
     embedded = data.embedded()
     row = {"uid": 3, "metric": "accuracy", "measured": 0.91, "expected": 0.93, "low": 0.925,
            "high": 0.94, "trainings": 3, "mean": 0.932, "test": 0.926}  # fmt: skip
-    embedded["state"]["finalists"] = [row]
+    embedded["state"] |= {"finalists": [row], "trained": 3}
     file = tmp_path / "page.html"
     file.write_text(render(embedded), encoding="utf-8")
     open_page(page, file.as_uri())
     cells = [cell.text for cell in page.find_elements("css selector", "#finalists tbody td")]
     assert cells == ["0.91", "0.93\n0.925 to 0.94", "0.932\nmean of 3", "0.926"]
+    assert "trained to the end\n3" in page.find_element("id", "figures").text
     page.find_element("css selector", "#finalists button").click()
     assert page.execute_script("return controls.chosen") == 3
 
