@@ -101,8 +101,8 @@ class _Progress:
         if before <= _TOLD_FAILURES < self._told:
             say("Further failures are on the live page and in trials.csv.")
 
-    def _trained_to_end(self) -> int:
-        return sum(run.status == COMPLETE for run in self.log.finals.values())
+    def _trained_to_end(self, status: str = COMPLETE) -> int:
+        return sum(run.status == status for run in self.log.finals.values())
 
     def line(self) -> str:
         """One line: counts, hypervolume, front, time."""
@@ -113,7 +113,8 @@ class _Progress:
             parts = [f"{done}{total} complete", f"{counts.get('RUNNING', 0)} running"]
         else:
             tally = self.log.counts()
-            parts = [f"{tally[COMPLETE]}{total} complete", f"{tally[RUNNING]} running"]
+            running = tally[RUNNING] + self._trained_to_end(RUNNING)
+            parts = [f"{tally[COMPLETE]}{total} complete", f"{running} running"]
             parts += [f"{tally[FAILED]} failed"] if tally[FAILED] else []
             parts += [f"{tally[CENSORED]} stopped early"] if tally[CENSORED] else []
             parts += [f"{n} trained to the end"] if (n := self._trained_to_end()) else []
@@ -141,7 +142,8 @@ class _Progress:
     def print_if_new(self, console: Console) -> None:
         """Prints the line when the number of finished trials has changed."""
         counts = self.log.counts()
-        finished = {status: n for status, n in counts.items() if status != RUNNING}
+        trials = {status: n for status, n in counts.items() if status != RUNNING}
+        finished = (trials, self._trained_to_end())
         if finished != self._printed:
             self._printed = finished
             console.print(self.line(), highlight=False)
