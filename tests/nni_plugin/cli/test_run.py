@@ -31,8 +31,6 @@ def complaints(driver):
 @pytest.mark.nni
 @pytest.mark.browser
 def test_a_run_from_start_to_front(run, chromium, tmp_path):
-    from selenium.common.exceptions import WebDriverException
-
     running = run(8, "-o", "out")
     url = running.wait_for(r"NNI's web UI +(http://127\.0\.0\.1:\d+)\n")[1]
     page = running.wait_for(r"Live Pareto page +(http://\S+)\n")[1]
@@ -68,19 +66,7 @@ def test_a_run_from_start_to_front(run, chromium, tmp_path):
         assert time.monotonic() < end, chromium.find_element("tag name", "body").text
         time.sleep(0.3)
     # Its default-metric chart offers every metric.
-    end = time.monotonic() + 60
-    offered = set()
-    while not {"default", "accuracy", "size_kb", "latency_ms"} <= offered:
-        assert time.monotonic() < end, offered
-        # The page draws itself again while trials end, and what was found goes stale.
-        with suppress(WebDriverException):
-            items = chromium.find_elements("css selector", ".ms-Dropdown-item")
-            offered = {e.text for e in items}
-            if not items:
-                for dropdown in chromium.find_elements(*DROPDOWN):
-                    if dropdown.text.startswith("default"):
-                        dropdown.click()
-        time.sleep(0.5)
+    wait_for_offer(chromium, {"default", "accuracy", "size_kb", "latency_ms"})
 
     assert running.process.wait(240) == 0, running.text
     text = running.text
