@@ -27,6 +27,23 @@ def complaints(driver):
     return [e["message"] for e in entries if "res.cdn.office.net" not in e["message"]]
 
 
+def wait_for_offer(driver, metrics, seconds=60):
+    """Opens the menu of NNI's default-metric chart until it offers these."""
+    from selenium.common.exceptions import WebDriverException
+
+    end, offered = time.monotonic() + seconds, set()
+    while not metrics <= offered:
+        assert time.monotonic() < end, offered
+        # The page draws itself again while trials end, and what was found goes stale.
+        with suppress(WebDriverException):
+            items = driver.find_elements("css selector", ".ms-Dropdown-item")
+            offered = {e.text for e in items}
+            for dropdown in driver.find_elements(*DROPDOWN) if not items else ():
+                if dropdown.text.startswith("default"):
+                    dropdown.click()
+        time.sleep(0.5)
+
+
 @pytest.mark.slow
 @pytest.mark.nni
 @pytest.mark.browser
