@@ -198,6 +198,33 @@ def report(rows: Sequence[Row], reference: Point, baseline: float) -> None:
             print(f"{arm}: hypervolume {statistics.mean(found):.3f}, mean of {len(found)} seeds")
 
 
+def report_finalists(rows: Sequence[Row], baseline: float) -> None:
+    """Prints each seed's smallest finalist within two points of float, and how far trials were off.
+
+    Args:
+        rows: of the file.
+        baseline: accuracy of float on test.
+    """
+    scores = {(r["seed"], r["arm"], r["uid"]): r for r in rows if r["kind"] == "trial"}
+    for arm in (SUPERNET, FLOAT):
+        done = [r for r in rows if r["arm"] == arm and r["kind"] == "finalist"]
+        for seed in sorted({r["seed"] for r in done}, key=int):
+            near = [
+                float(r["size_kb"])
+                for r in done
+                if r["seed"] == seed and float(r["test"]) >= baseline - 2 * POINT
+            ]
+            smallest = f"{min(near):.2f} KB" if near else "none"
+            print(f"seed {seed}, {arm}: smallest within two points of float on test {smallest}")
+        distances = [
+            abs(float(r["accuracy"]) - float(scores[r["seed"], arm, r["uid"]]["accuracy"]))
+            for r in done
+        ]
+        if distances:
+            mean = statistics.mean(distances)
+            print(f"{arm}: trial's score from the finished network {mean:.4f}")
+
+
 def main() -> None:
     """Runs what the file lacks, then prints the table."""
     args = _arguments()
@@ -219,6 +246,7 @@ def main() -> None:
     last = Arm(FLOAT, 0, args)
     baseline = score(last.task, last.task.model, last.task.test, "test")
     report(_read(args.output), _reference(last), baseline)
+    report_finalists(_read(args.output), baseline)
 
 
 def _reference(arm: Arm) -> Point:

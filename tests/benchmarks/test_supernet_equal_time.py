@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.supernet.equal_time import COLUMNS, finalists, report
+from benchmarks.supernet.equal_time import COLUMNS, finalists, report, report_finalists
 from ga.evaluation import COMPLETE
 from nni_plugin.study.trial_log import Trial
 
@@ -45,3 +45,8 @@ def test_the_table_is_of_arms_that_came_to_their_end(capsys: pytest.CaptureFixtu
     ]
     report(rows, REFERENCE, 0.99)
     assert "float on test none" in capsys.readouterr().out
+    report_finalists(rows, 0.99)
+    assert capsys.readouterr().out.splitlines() == [
+        "seed 0, supernet: smallest within two points of float on test 4.00 KB",
+        "supernet: trial's score from the finished network 0.0800",
+    ]

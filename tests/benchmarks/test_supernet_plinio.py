@@ -1,15 +1,17 @@
 """PLiNIO beside ours: both count the same network alike, and pruned channels count nothing."""
 
+import argparse
 from pathlib import Path
 
 import pytest
 
-from benchmarks.supernet.plinio_side_by_side import Price, parts, report, summary
+from benchmarks.supernet.plinio_side_by_side import Price, parts, report, summary, whole
 from hardware import Network
 
 NETWORK = Network.load(Path("experiment_configs/kws.space.network.json"))
 WEIGHTED = [layer for layer in NETWORK.layers if layer.is_weighted]
 DEVICE = "stm32l4r5"
+INT8 = {"weights_kb": 21.5, "size_kb": 28.469, "mcycles": 1.2651}
 
 
 @pytest.mark.parametrize("bits", [2, 4, 8])
@@ -18,6 +20,13 @@ def test_one_width_counts_as_a_chromosome_of_it_does(bits: int) -> None:
     theirs = parts(NETWORK.layers, {x.module: [bits] * x.out_channels for x in WEIGHTED})
 
     assert Price.of(theirs, DEVICE) == Price.of(NETWORK.apply(genes), DEVICE)
+
+
+def test_the_reference_is_the_whole_network_with_8_bits() -> None:
+    config = Path("experiment_configs/ga_joint_kws.yml")
+    price = whole(argparse.Namespace(config=config, device=DEVICE))
+
+    assert vars(price) == pytest.approx(INT8, rel=1e-3)
 
 
 def test_pruned_channels_count_as_in_a_chromosome_that_prunes_them() -> None:
@@ -54,8 +63,7 @@ def test_the_table_says_which_points_are_dominated(
         encoding="utf-8",
     )
 
-    worst = Price(21.5, 28.469, 1.2651)
-    report(file, worst, 0.8)
+    report(file, Price(**INT8), 0.8)
 
     lines = capsys.readouterr().out.splitlines()
     assert [line.split("|")[1:5] for line in lines[:2]] == [
@@ -63,6 +71,6 @@ def test_the_table_says_which_points_are_dominated(
         [" 0 ", " plinio-layer ", " 2 ", " 410 "],
     ]
     volume = float(lines[0].split("|")[5])
-    assert volume == pytest.approx((0.94 - 0.8) * (21.5 - 5.0), abs=5e-4)
+    assert volume == pytest.approx((0.94 - 0.8) * (INT8["weights_kb"] - 5.0), abs=5e-4)
     beaten = [[x.strip() for x in line.split("|")[-4:-1]] for line in lines[2:]]
     assert beaten == [["", "", ""], ["ours", "ours", "ours"], ["", "", ""]]
